@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A process: the host's handle on one Perl process.
+ *
+ * It starts as a *server* that obeys commands: load this module, evaluate that code, keep this
+ * string or descriptor as an argument, fork. It becomes a *worker* when it is told to run a
+ * function, which then owns it: the function is called with a socket to the host, followed by all
+ * arguments that were sent. A server kept in order to be forked is a *template*.
+ *
+ * Commands are queued, in order, and never block. What goes wrong in the Perl process is told to
+ * the callback of afork_process_run() and to that of afork_process_on_exit().
+ */
+#ifndef AFORK_PROCESS_H
+#define AFORK_PROCESS_H
+
+#if !defined(AFORK_H_INSIDE) && !defined(AFORK_COMPILATION)
+#error "include <afork/afork.h> instead of this header"
+#endif
+
+#include <sys/resource.h>
+#include <sys/uio.h>
+
+#include "afork-types.h"
+
+AFORK_BEGIN_DECLS
+
+/* Why a process ended, or could not run its function. */
+enum afork_cause {
+    AFORK_CAUSE_UNKNOWN,   /* gone; nobody knows how (somebody else reaped it, its root died) */
+    AFORK_CAUSE_EXITED,    /* it exited; `status` is its exit status */
+    AFORK_CAUSE_SIGNALLED, /* a signal killed it; `status` is the signal's number */
+    AFORK_CAUSE_START,     /* the perl ended before it could serve */
+    AFORK_CAUSE_EVAL,      /* evaluated code died; `message` is Perl's */
+    AFORK_CAUSE_REQUIRE,   /* a module could not be loaded; `message` is Perl's */
+    AFORK_CAUSE_FUNCTION,  /* the function to run does not exist; `message` is Perl's */
+    AFORK_CAUSE_FORK,      /* the template could not fork, or was gone before it did */
+    AFORK_CAUSE_PROTOCOL,  /* the peer sent or received what it cannot have been sent */
+};
+
+/* How a process ended. Valid during the callback. */
+struct afork_exit {
+    enum afork_cause cause;
+
+    /* Text that explains the cause: Perl's own where it has any. Never NULL, may be empty. */
+    const char *message;
+
+    /* The exit status as waitpid() tells it, for WIFEXITED and friends; -1 if it is not known (also
+     * in afork_run_cb, when the process has failed but not ended yet). */
+    int wait_status;
+
+    /* The exit status or signal number of `wait_status`; -1 if it is not known. */
+    int status;
+
+    /* Resources used, as wait4() tells them; all zero unless `has_usage`. */
+    bool has_usage;
+    struct rusage usage;
+};
+
+/* Called once for each afork_process_run(), with either
+ *   - `fd` >= 0 and `failure` NULL: the function was entered. The descriptor is the host's end of
+ *     the channel, a stream socket, non-blocking and close-on-exec; the callback owns it, and
+ *     afork does not know it any more. What the worker wrote meanwhile waits in it.
+ *   - `fd` a negative errno and `failure` saying why the function was not entered: the error of the
+ *     start, -ENOEXEC (code, module or function), -ECONNRESET (it ended), -EAGAIN (it could not be
+ *     forked), -EPROTO. */
+typedef void afork_run_cb(struct afork_process *process, int fd, const struct afork_exit *failure,
+                          void *data);
+
+/* Called once for each process that ended, after the callback of its run. */
+typedef void afork_exit_cb(struct afork_process *process, const struct afork_exit *exit,
+                           void *data);
+
+/* A new empty server, forked from the context's default template, which is executed when first
+ * needed. Returned; release with afork_process_unref(). Errors: as afork_process_new_exec(). */
+AFORK_EXPORT AFORK_NODISCARD int afork_process_new(struct afork_context *context,
+                                                   struct afork_process **ret);
+
+/* A new server from a freshly executed perl. Returned; release with afork_process_unref().
+ * Errors: what the start itself could not do (-ENOENT, -EACCES, -ENOEXEC, ... for the perl or the
+ * working directory; -EAGAIN, -EMFILE, -ENFILE). What fails later is told by the callbacks. */
+AFORK_EXPORT AFORK_NODISCARD int afork_process_new_exec(struct afork_context *context,
+                                                        struct afork_process **ret);
+
+/* A new server forked from `process`, which must not have been told to run. It starts with a copy of
+ * all that was sent to `process` so far: code, strings and descriptors; `process` keeps its own.
+ * Returned; release with afork_process_unref(). Errors: -EMFILE, -ENFILE. */
+AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *process,
+                                                    struct afork_process **ret);
+
+/* Evaluates `code` in package main, with the strings that follow, up to a NULL, in @_ and the
+ * pending arguments in @arg. If it dies, so does the process (AFORK_CAUSE_EVAL). */
+AFORK_EXPORT int afork_process_eval(struct afork_process *process, const char *code, ...)
+    AFORK_SENTINEL;
+
+/* The same for octets: `strings[0]` is the code, the other `n` - 1 are @_. Copied.
+ * Errors: -EMSGSIZE (4 GiB or more in all). */
+AFORK_EXPORT int afork_process_eval_iov(struct afork_process *process,
+                                        const struct iovec *strings, size_t n);
+
+/* Loads the modules named, up to a NULL. A name is of the form Some::Module (-EINVAL otherwise). If
+ * one cannot be loaded, the process dies (AFORK_CAUSE_REQUIRE). */
+AFORK_EXPORT int afork_process_require(struct afork_process *process, const char *module, ...)
+    AFORK_SENTINEL;
+
+/* The same with a NULL-terminated list. */
+AFORK_EXPORT int afork_process_require_list(struct afork_process *process,
+                                            const char *const *modules);
+
+/* Appends a descriptor to the arguments of the function; it arrives as a Perl file handle. `fd` is
+ * duplicated: the caller may close its own at once. The flags of the open file are left alone.
+ * Errors: -EBADF, -EMFILE. */
+AFORK_EXPORT int afork_process_send_fd(struct afork_process *process, int fd);
+
+/* Appends a string of `len` octets to the arguments of the function. Copied. `data` may be NULL if
+ * `len` is 0. Errors: -EMSGSIZE (more than 2^32 - 6 octets). */
+AFORK_EXPORT int afork_process_send_arg(struct afork_process *process, const void *data,
+                                        size_t len);
+
+/* The same without the copy: `data` is taken, and `release(data)` called once it was sent or
+ * dropped, possibly before this call returns. */
+AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
+                                             void (*release)(void *data));
+
+/* Ends the life as a server: calls `function`, looked up in package main unless it is qualified,
+ * with the channel and the arguments sent. Later commands return -EINVAL; pid, kill, on_exit, ref
+ * and unref stay legal.
+ *
+ * `cb` may be NULL: then the host's end of the channel is closed when all was sent. With a peer of
+ * kind AFORK_PEER_ORIGINAL, which does not report, `cb` comes when every command has been written.
+ * If the function dies or returns, the process exits as Perl does; that is an exit, told by
+ * afork_process_on_exit(), not a failure to run. */
+AFORK_EXPORT int afork_process_run(struct afork_process *process, const char *function,
+                                   afork_run_cb *cb, void *data);
+
+/* Asks for a notice of the end of `process`, whatever it is: one callback, also if it ended long
+ * ago, also after run, also after the handle was released. A second call replaces the first
+ * callback as long as it has not run; `cb` NULL removes it.
+ *
+ * What AFORK_PEER_ORIGINAL does not report is AFORK_CAUSE_UNKNOWN; it comes right after run's
+ * callback for a process that is not a direct child. */
+AFORK_EXPORT int afork_process_on_exit(struct afork_process *process, afork_exit_cb *cb,
+                                       void *data);
+
+/* The pid of a direct child of the host (afork_process_new_exec()) that has not ended; else 0. */
+AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
+
+/* The pid of any process of AFORK_PEER_OWN that is known to run, else 0: it is reported when the
+ * process was forked, and ends with its exit. */
+AFORK_EXPORT pid_t afork_process_peer_pid(struct afork_process *process);
+
+/* Sends a signal. It cannot hit another process that was given the same pid. A signal to a process
+ * that is not known to run yet is sent as soon as it is. Errors: -EINVAL (no such signal), -EPERM,
+ * -ESRCH (it ended), -ENOTSUP (a process whose peer does not report pids). */
+AFORK_EXPORT int afork_process_kill(struct afork_process *process, int signal);
+
+/* Adds a reference; returns `process`. */
+AFORK_EXPORT struct afork_process *afork_process_ref(struct afork_process *process);
+
+/* Releases a reference. With the last one, before run: the server ends after all that was queued,
+ * forks included; after run: the worker is left alone. Callbacks that were asked for still come. */
+AFORK_EXPORT void afork_process_unref(struct afork_process *process);
+
+/* Drops the queue, ends a server that was not told to run, and makes sure that no callback for
+ * `process` comes any more. Does not release the reference. A second call does nothing. */
+AFORK_EXPORT void afork_process_close(struct afork_process *process);
+
+AFORK_END_DECLS
+
+#endif
