@@ -104,6 +104,10 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
  * calls on them return -ESHUTDOWN. Never waits. May be called from any callback. */
 AFORK_EXPORT void afork_context_close(struct afork_context *context);
 
+/* The perl that the next start would execute, as found by the rules of the options; for messages.
+ * Borrowed until the next afork_context_set_perl(). */
+AFORK_EXPORT const char *afork_context_get_perl(struct afork_context *context);
+
 /* Changes the perl for later starts. The default template that runs is kept for its children, and
  * replaced at the next afork_process_new(). `perl` and `serve_module` as in the options. */
 AFORK_EXPORT AFORK_NODISCARD int afork_context_set_perl(struct afork_context *context,

@@ -42,7 +42,7 @@ AFORK_EXPORT int afork_poll_run(struct afork_poll *poll);
 AFORK_EXPORT void afork_poll_quit(struct afork_poll *poll);
 
 /* For a foreign loop: a descriptor that becomes readable when a turn has something to do. It is the
- * same for the life of the loop. -ENOSYS where the system has no epoll. */
+ * same for the life of the loop. */
 AFORK_EXPORT int afork_poll_fd(struct afork_poll *poll);
 
 /* For a foreign loop: microseconds until the next timer is due, 0 if one is due now, -1 if none is

@@ -10,6 +10,7 @@
  *             -EINVAL     misuse: a NULL that is not allowed, a call that is not legal any more
  *             -ENOMEM     out of memory; the objects stay usable
  *             -ESHUTDOWN  the object, or its context, was closed
+ *             -ESRCH      the process has ended
  *             -ECHILD     the object belongs to the process that this one was forked from
  *
  * Ownership Words used in the comments: *borrowed* (valid for the call), *copied*, *taken* (on

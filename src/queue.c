@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The outgoing queue. Knows frames and descriptors, nothing of processes.
+ *
+ * A chunk is a run of octets, or the single octet that carries a descriptor. A descriptor travels
+ * with the first octet of its message, thus it may arrive ahead of its own octet, never behind it:
+ * our server keeps it until it is claimed. The original reads the octet with a receive of its own,
+ * and loses a descriptor that comes with anything else.
+ */
+#include "queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fdpass.h"
+#include "util.h"
+
+enum { IOV_PER_MESSAGE = 32, FDS_PER_MESSAGE = 16 };
+
+struct afork__chunk {
+    STAILQ_ENTRY(afork__chunk) link;
+    uint8_t *data; /* `inside`, or what `release` is for */
+    size_t len, sent;
+    void (*release)(void *data);
+    bool is_handle;
+    int fd; /* of a handle; -1 once it was sent */
+    uint8_t inside[];
+};
+
+static struct afork__chunk *chunk_new(size_t len)
+{
+    struct afork__chunk *chunk = malloc(sizeof *chunk + len);
+    if (chunk)
+        *chunk = (struct afork__chunk){.data = chunk->inside, .len = len, .fd = -1};
+    return chunk;
+}
+
+static void chunk_free(struct afork__chunk *chunk)
+{
+    afork__close(&chunk->fd);
+    if (chunk->release)
+        chunk->release(chunk->data);
+    free(chunk);
+}
+
+static void chunks_free(struct afork__chunks *chunks)
+{
+    struct afork__chunk *chunk;
+
+    while ((chunk = STAILQ_FIRST(chunks))) {
+        STAILQ_REMOVE_HEAD(chunks, link);
+        chunk_free(chunk);
+    }
+}
+
+static struct afork__chunk *frame_new(enum afork__command command, size_t payload)
+{
+    struct afork__chunk *chunk = chunk_new(AFORK__HEADER_SIZE + payload);
+    if (chunk)
+        afork__wire_header(chunk->inside, command, (uint32_t)payload);
+    return chunk;
+}
+
+void afork__queue_init(struct afork__queue *queue, bool original)
+{
+    STAILQ_INIT(&queue->chunks);
+    queue->original = original;
+}
+
+void afork__queue_clear(struct afork__queue *queue)
+{
+    chunks_free(&queue->chunks);
+}
+
+bool afork__queue_is_empty(const struct afork__queue *queue)
+{
+    return STAILQ_EMPTY(&queue->chunks);
+}
+
+static int append(struct afork__queue *queue, struct afork__chunk *chunk)
+{
+    if (!chunk)
+        return -ENOMEM;
+    STAILQ_INSERT_TAIL(&queue->chunks, chunk, link);
+    return 0;
+}
+
+int afork__queue_strings(struct afork__queue *queue, enum afork__command command,
+                         const struct iovec *strings, size_t n)
+{
+    size_t size = afork__strings_size(strings, n);
+
+    if (size > AFORK__PAYLOAD_MAX)
+        return -EMSGSIZE;
+    struct afork__chunk *chunk = frame_new(command, size);
+    if (chunk)
+        afork__strings_put(chunk->inside + AFORK__HEADER_SIZE, strings, n);
+    return append(queue, chunk);
+}
+
+int afork__queue_take(struct afork__queue *queue, void *data, size_t len,
+                      void (*release)(void *data))
+{
+    uint8_t prefix[AFORK__BER_MAX];
+    size_t prefix_len = afork__ber_put(prefix, len);
+
+    if (len > AFORK__PAYLOAD_MAX - prefix_len)
+        return -EMSGSIZE;
+    struct afork__chunk *head = chunk_new(AFORK__HEADER_SIZE + prefix_len);
+    struct afork__chunk *body = chunk_new(0);
+    if (!head || !body) {
+        free(head);
+        free(body);
+        return -ENOMEM;
+    }
+    afork__wire_header(head->inside, AFORK__ARGS, (uint32_t)(prefix_len + len));
+    memcpy(head->inside + AFORK__HEADER_SIZE, prefix, prefix_len);
+    body->data = data;
+    body->len = len;
+    body->release = release;
+    append(queue, head);
+    return append(queue, body);
+}
+
+int afork__queue_command(struct afork__queue *queue, enum afork__command command,
+                         const void *payload, size_t len)
+{
+    if (len > AFORK__PAYLOAD_MAX)
+        return -EMSGSIZE;
+    struct afork__chunk *chunk = frame_new(command, len);
+    if (chunk && len)
+        memcpy(chunk->inside + AFORK__HEADER_SIZE, payload, len);
+    return append(queue, chunk);
+}
+
+/* Appends the frame and the octet of a handle, and `next` if that is wanted, or nothing. */
+static int append_handle(struct afork__queue *queue, int fd, struct afork__chunk *next)
+{
+    struct afork__chunk *head = frame_new(AFORK__HANDLE, 0);
+    struct afork__chunk *octet = chunk_new(1);
+
+    if (!head || !octet) {
+        free(head);
+        free(octet);
+        free(next);
+        return -ENOMEM;
+    }
+    octet->inside[0] = 0;
+    octet->is_handle = true;
+    octet->fd = fd;
+    append(queue, head);
+    append(queue, octet);
+    if (next)
+        append(queue, next);
+    return 0;
+}
+
+int afork__queue_handle(struct afork__queue *queue, int fd)
+{
+    return append_handle(queue, fd, NULL);
+}
+
+int afork__queue_fork(struct afork__queue *queue, int fd, uint64_t identity)
+{
+    size_t size = queue->original ? 0 : sizeof identity;
+    struct afork__chunk *chunk = frame_new(queue->original ? AFORK__FORK : AFORK__FORK_AS, size);
+
+    if (!chunk)
+        return -ENOMEM;
+    memcpy(chunk->inside + AFORK__HEADER_SIZE, &identity, size);
+    return append_handle(queue, fd, chunk);
+}
+
+struct message {
+    struct iovec iov[IOV_PER_MESSAGE];
+    size_t n_iov;
+    int fds[FDS_PER_MESSAGE];
+    size_t n_fds;
+};
+
+/* Gathers what can go out in one call. */
+static void gather(struct afork__queue *queue, size_t limit, struct message *message)
+{
+    struct afork__chunk *chunk;
+    size_t total = 0;
+
+    STAILQ_FOREACH (chunk, &queue->chunks, link) {
+        if (message->n_iov == IOV_PER_MESSAGE || message->n_fds == FDS_PER_MESSAGE ||
+            total >= limit)
+            return;
+        if (chunk->is_handle && queue->original && message->n_iov)
+            return;
+        size_t len = chunk->len - chunk->sent;
+        if (len > limit - total)
+            len = limit - total;
+        message->iov[message->n_iov++] =
+            (struct iovec){.iov_base = chunk->data + chunk->sent, .iov_len = len};
+        total += len;
+        if (chunk->fd >= 0)
+            message->fds[message->n_fds++] = chunk->fd;
+        if (chunk->is_handle && queue->original)
+            return;
+    }
+}
+
+/* Takes what was sent out of the queue: `sent` octets, and all descriptors of the message, which
+ * went with the first of them. */
+static void consume(struct afork__queue *queue, size_t sent, const struct message *message)
+{
+    struct afork__chunk *chunk = STAILQ_FIRST(&queue->chunks);
+
+    for (size_t i = 0; i < message->n_iov; i++, chunk = STAILQ_NEXT(chunk, link))
+        afork__close(&chunk->fd);
+    while ((chunk = STAILQ_FIRST(&queue->chunks))) {
+        size_t left = chunk->len - chunk->sent;
+        if (sent < left) {
+            chunk->sent += sent;
+            return;
+        }
+        sent -= left;
+        STAILQ_REMOVE_HEAD(&queue->chunks, link);
+        chunk_free(chunk);
+        if (!sent)
+            return;
+    }
+}
+
+int afork__queue_send(struct afork__queue *queue, int socket, size_t limit)
+{
+    while (!STAILQ_EMPTY(&queue->chunks)) {
+        struct message message = {0};
+
+        if (!limit)
+            return 0;
+        gather(queue, limit, &message);
+        ssize_t sent = afork__fd_send(socket, message.iov, message.n_iov, message.fds,
+                                      message.n_fds, MSG_DONTWAIT);
+        if (sent == -EAGAIN)
+            return 0;
+        if (sent == -ETOOMANYREFS || sent == -ENOBUFS || sent == -ENOMEM)
+            return -ENOBUFS;
+        if (sent < 0)
+            return (int)sent;
+        consume(queue, (size_t)sent, &message);
+        limit -= (size_t)sent;
+    }
+    return 1;
+}

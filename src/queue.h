@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The outgoing queue of a process: commands and descriptors in order, sent as the socket takes them.
+ * Every addition is whole or not at all.
+ */
+#ifndef AFORK_QUEUE_H
+#define AFORK_QUEUE_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "wire.h"
+
+struct afork__chunk;
+STAILQ_HEAD(afork__chunks, afork__chunk);
+
+struct afork__queue {
+    struct afork__chunks chunks;
+    bool original; /* the peer wants each descriptor's octet in a message of its own */
+};
+
+void afork__queue_init(struct afork__queue *queue, bool original);
+
+/* Drops everything: descriptors are closed, memory released. */
+void afork__queue_clear(struct afork__queue *queue);
+
+bool afork__queue_is_empty(const struct afork__queue *queue);
+
+/* Adds a command with a list of strings, copied. -EMSGSIZE if the payload is 4 GiB or more. */
+int afork__queue_strings(struct afork__queue *queue, enum afork__command command,
+                         const struct iovec *strings, size_t n);
+
+/* Adds AFORK__ARGS with one string that is taken: `release(data)` is called when it was sent. */
+int afork__queue_take(struct afork__queue *queue, void *data, size_t len,
+                      void (*release)(void *data));
+
+/* Adds a command with a payload that is not a list, copied. */
+int afork__queue_command(struct afork__queue *queue, enum afork__command command,
+                         const void *payload, size_t len);
+
+/* Adds AFORK__HANDLE with `fd`, taken on success. */
+int afork__queue_handle(struct afork__queue *queue, int fd);
+
+/* Adds what makes the peer fork: AFORK__HANDLE with the child's socket, taken on success, and the
+ * fork command, with `identity` unless the peer is an original. */
+int afork__queue_fork(struct afork__queue *queue, int fd, uint64_t identity);
+
+/* Sends up to about `limit` octets. Returns 1 when the queue is empty, 0 when the socket is full or
+ * the limit was reached, -ENOBUFS when the kernel wants it later without saying when, or another
+ * negative errno when the peer is gone. */
+int afork__queue_send(struct afork__queue *queue, int socket, size_t limit);
+
+#endif
