@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What all tests share: a fixture that gives a test a loop and a context and checks afterwards that
+ * no descriptor and no process is left, ways to drive the loop to a condition, and callbacks that
+ * note what they were told.
+ *
+ * Tests never sleep for a guessed time: they turn the loop until a condition holds, and fail when it
+ * does not hold in time.
+ */
+#ifndef TEST_LIB_H
+#define TEST_LIB_H
+
+#include <afork.h>
+#include <glib.h>
+
+/* A kind of event loop that the tests can drive. */
+struct test_loop_type {
+    const char *name;
+    void *(*new)(void);
+    struct afork_loop *(*get)(void *self);
+    void (*turn)(void *self, int64_t usec); /* waits at most `usec`, then runs what is ready */
+    void (*free)(void *self);
+};
+
+extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_glib;
+
+/* Those built, NULL at the end. */
+extern const struct test_loop_type *const test_loop_types[];
+
+struct test {
+    const struct test_loop_type *type;
+    void *loop_self;
+    struct afork_loop *loop;
+    struct afork_context_options options; /* the fake server's; a test may change them */
+    const char *environment[4];           /* changes to the server's environment, NULL at the end */
+    struct afork_context *context;        /* made by test_context(), closed with the test */
+};
+
+typedef void test_func(struct test *t);
+
+/* Adds a case for each kind of loop, its name appended to the path. */
+void test_add(const char *path, test_func *func);
+
+/* Adds a case for one kind of loop, or, with `type` NULL, for none. */
+void test_add_for(const struct test_loop_type *type, const char *path, test_func *func);
+
+/* The context of the test, made from its options at the first call. */
+struct afork_context *test_context(struct test *t);
+
+/* Asks the fake server for `behaviour` (see fake-server.c) at its start. Before test_context(). */
+void test_fake_start(struct test *t, const char *behaviour);
+
+/* A file of the build tree below tests/; valid for the life of the program. */
+const char *test_built_file(const char *name);
+
+/* Turns the loop until `condition` holds. */
+#define test_wait(t, condition)                                                                    \
+    do {                                                                                           \
+        gint64 test_deadline = test_deadline_new();                                                \
+        while (!(condition))                                                                       \
+            test_turn_before((t), test_deadline, G_STRLOC ": " #condition);                        \
+    } while (0)
+
+gint64 test_deadline_new(void);
+void test_turn_before(struct test *t, gint64 deadline, const char *what);
+
+/* Turns the loop for `usec` and tells how often it woke and how much CPU time that took. */
+struct test_load {
+    unsigned turns;
+    gint64 cpu_usec;
+};
+
+struct test_load test_idle(struct test *t, gint64 usec);
+
+/* Idle means: fewer than five turns a second and hardly any CPU time. */
+void test_assert_idle(struct test *t, gint64 usec);
+
+/* What afork_process_run() told. */
+struct test_run {
+    unsigned calls;
+    int fd; /* the channel or a negative errno */
+    enum afork_cause cause;
+    char message[4096];
+    int wait_status;
+    pid_t pid; /* afork_process_peer_pid() in the callback */
+};
+
+void test_on_run(struct afork_process *process, int fd, const struct afork_exit *failure, void *run);
+
+/* What afork_process_on_exit() told. */
+struct test_exit {
+    unsigned calls;
+    enum afork_cause cause;
+    char message[4096];
+    int wait_status, status;
+    bool has_usage;
+};
+
+void test_on_exit(struct afork_process *process, const struct afork_exit *exit, void *result);
+
+/* Runs `function` and waits for its channel, which the caller closes. */
+int test_run_function(struct test *t, struct afork_process *process, const char *function);
+
+/* Reads `fd` to its end while the loop runs, and closes it. The caller frees the text. */
+char *test_slurp(struct test *t, int fd, gsize *len);
+
+/* Writes all of `data` while the loop runs. */
+void test_write(struct test *t, int fd, const void *data, gsize len);
+
+/* Reads exactly `len` octets while the loop runs. */
+void test_read(struct test *t, int fd, void *data, gsize len);
+
+/* Runs `function` and returns all it wrote; for functions that end by themselves. */
+char *test_output(struct test *t, struct afork_process *process, const char *function);
+
+/* Whether a process exists that is not a zombie. */
+bool test_is_running(pid_t pid);
+
+/* The state letter of a process in /proc, or 0 if there is none. */
+char test_process_state(pid_t pid);
+
+/* Open descriptors of this process. */
+unsigned test_count_fds(void);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The loops that the tests drive: the poll loop, the poll loop inside a foreign one, and GLib's.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "test-lib.h"
+#include "util.h"
+
+#ifdef ENABLE_GLIB
+#include <afork-glib.h>
+#endif
+
+static void *poll_new(void)
+{
+    struct afork_poll *poll;
+
+    g_assert_cmpint(afork_poll_new(&poll), ==, 0);
+    return poll;
+}
+
+static struct afork_loop *poll_get(void *self)
+{
+    return afork_poll_loop(self);
+}
+
+static void poll_turn(void *self, int64_t usec)
+{
+    int result = afork_poll_turn(self, usec);
+
+    g_assert_true(result >= 0 || result == -EINTR);
+}
+
+static void poll_free(void *self)
+{
+    afork_poll_free(self);
+}
+
+const struct test_loop_type test_loop_poll = {"poll", poll_new, poll_get, poll_turn, poll_free};
+
+/* What a program does whose own loop knows descriptors and timeouts but has no adapter. */
+static void foreign_turn(void *self, int64_t usec)
+{
+    struct pollfd descriptor = {.fd = afork_poll_fd(self), .events = POLLIN};
+    int64_t timeout = afork_poll_timeout(self);
+
+    if (timeout < 0 || timeout > usec)
+        timeout = usec;
+    int result = poll(&descriptor, 1, (int)((timeout + 999) / AFORK__USEC_PER_MSEC));
+    g_assert_true(result >= 0 || errno == EINTR);
+    if (result > 0 || afork_poll_timeout(self) == 0)
+        poll_turn(self, 0);
+}
+
+const struct test_loop_type test_loop_foreign = {"foreign", poll_new, poll_get, foreign_turn,
+                                                 poll_free};
+
+#ifdef ENABLE_GLIB
+
+struct glib_loop {
+    GMainContext *context;
+    struct afork_glib_loop *loop;
+};
+
+static void *glib_new(void)
+{
+    struct glib_loop *self = g_new(struct glib_loop, 1);
+
+    self->context = g_main_context_new();
+    self->loop = afork_glib_loop_new(self->context, G_PRIORITY_DEFAULT);
+    return self;
+}
+
+static struct afork_loop *glib_get(void *self)
+{
+    return afork_glib_loop_get(((struct glib_loop *)self)->loop);
+}
+
+static gboolean wake(gpointer data)
+{
+    *(bool *)data = true;
+    return G_SOURCE_REMOVE;
+}
+
+static void glib_turn(void *self, int64_t usec)
+{
+    GMainContext *context = ((struct glib_loop *)self)->context;
+    bool late = false;
+    g_autoptr(GSource) timeout = g_timeout_source_new(0);
+
+    g_source_set_ready_time(timeout, g_get_monotonic_time() + usec);
+    g_source_set_callback(timeout, wake, &late, NULL);
+    g_source_attach(timeout, context);
+    g_main_context_iteration(context, TRUE);
+    g_source_destroy(timeout);
+}
+
+static void glib_free(void *self)
+{
+    struct glib_loop *loop = self;
+
+    afork_glib_loop_free(loop->loop);
+    g_main_context_unref(loop->context);
+    g_free(loop);
+}
+
+const struct test_loop_type test_loop_glib = {"glib", glib_new, glib_get, glib_turn, glib_free};
+
+#endif
+
+const struct test_loop_type *const test_loop_types[] = {
+    &test_loop_poll,
+    &test_loop_foreign,
+#ifdef ENABLE_GLIB
+    &test_loop_glib,
+#endif
+    NULL,
+};
