@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+
+# AFORK_WITH(NAME, WHAT, CHECK)
+# The option --with-NAME. CHECK sets have_NAME to yes or no, and is run unless the answer is no. An
+# explicit yes that cannot be met is an error. Afterwards with_NAME is yes or no, and the
+# conditional ENABLE_NAME says the same.
+AC_DEFUN([AFORK_WITH], [
+AC_ARG_WITH([$1], [AS_HELP_STRING([--with-$1=yes|no|auto], [$2; auto is the default])],
+            [], [with_$1=auto])
+AS_CASE([$with_$1], [yes|no|auto], [], [AC_MSG_ERROR([--with-$1 takes yes, no or auto])])
+have_$1=no
+AS_IF([test "$with_$1" != no], [$3])
+AS_IF([test "$with_$1:$have_$1" = yes:no],
+      [AC_MSG_ERROR([--with-$1 was given, but what it needs was not found (see config.log)])])
+with_$1=$have_$1
+AM_CONDITIONAL([ENABLE_]m4_toupper([$1]), [test "$with_$1" = yes])
+])
+
+# AFORK_HAVE(NAME, MODULES)
+# Looks for something that only a tool, a test or a benchmark uses: NAME_CFLAGS, NAME_LIBS, the
+# variable have_NAME and the conditional HAVE_NAME.
+AC_DEFUN([AFORK_HAVE], [
+PKG_CHECK_MODULES([$1], [$2], [have_$1=yes], [have_$1=no])
+AM_CONDITIONAL([HAVE_$1], [test $have_$1 = yes])
+])
+
+# AFORK_TRY_CFLAGS(FLAG...)
+# Appends to WARN_CFLAGS each flag that the compiler knows.
+AC_DEFUN([AFORK_TRY_CFLAGS], [
+for afork_flag in m4_normalize([$1])
+do
+    AC_MSG_CHECKING([whether $CC knows $afork_flag])
+    afork_saved_CFLAGS=$CFLAGS
+    CFLAGS="-Werror $afork_flag $CFLAGS"
+    AC_COMPILE_IFELSE([AC_LANG_PROGRAM],
+                      [AC_MSG_RESULT([yes]); WARN_CFLAGS="$WARN_CFLAGS $afork_flag"],
+                      [AC_MSG_RESULT([no])])
+    CFLAGS=$afork_saved_CFLAGS
+done
+])
+
+# AFORK_WARNINGS
+# WARN_CFLAGS for all C of the tree, and the stricter WARN_CONVERSION_CFLAGS for code that computes
+# with sizes from a peer.
+AC_DEFUN([AFORK_WARNINGS], [
+AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [make warnings errors])],
+              [], [enable_werror=no])
+AFORK_TRY_CFLAGS([-Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wpointer-arith -Wwrite-strings
+                  -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wlogical-op
+                  -Wno-unused-parameter])
+AS_IF([test "$enable_werror" != no], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
+AC_SUBST([WARN_CFLAGS])
+AC_SUBST([WARN_CONVERSION_CFLAGS], [-Wconversion])
+])
+
+# AFORK_SANITIZERS
+# The flags stay out of CFLAGS, so that the link test of libperl, which leaks by intent, is not
+# judged by them.
+AC_DEFUN([AFORK_SANITIZERS], [
+AC_ARG_ENABLE([sanitizers],
+              [AS_HELP_STRING([--enable-sanitizers],
+                              [build with the address and undefined behaviour sanitizers])],
+              [], [enable_sanitizers=no])
+sanitizers= SANITIZER_CFLAGS=
+AS_IF([test "$enable_sanitizers" != no], [
+    sanitizers=address,undefined
+    SANITIZER_CFLAGS="-fsanitize=$sanitizers -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+])
+AC_SUBST([SANITIZER_CFLAGS])
+AM_CONDITIONAL([ENABLE_SANITIZERS], [test -n "$sanitizers"])
+])
+
+# AFORK_VERSION_SCRIPT
+AC_DEFUN([AFORK_VERSION_SCRIPT], [
+AC_MSG_CHECKING([whether the linker takes a version script])
+AS_ECHO(["{ global: main; local: *; };"]) >conftest.map
+afork_saved_LDFLAGS=$LDFLAGS
+LDFLAGS="$LDFLAGS -Wl,--version-script=conftest.map"
+AC_LINK_IFELSE([AC_LANG_PROGRAM], [have_version_script=yes], [have_version_script=no])
+LDFLAGS=$afork_saved_LDFLAGS
+rm -f conftest.map
+AC_MSG_RESULT([$have_version_script])
+AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $have_version_script = yes])
+])
+
+# AFORK_CHECK_GLIB
+AC_DEFUN([AFORK_CHECK_GLIB], [
+PKG_CHECK_MODULES([GLIB], [glib-2.0 >= 2.64 gobject-2.0 gio-unix-2.0],
+                  [have_glib=yes], [have_glib=no])
+])
+
+AC_DEFUN([AFORK_CHECK_LIBUV], [
+PKG_CHECK_MODULES([LIBUV], [libuv >= 1.18], [have_libuv=yes], [have_libuv=no])
+])
+
+# AFORK_CHECK_LIBEV
+# libev has no pkg-config file.
+AC_DEFUN([AFORK_CHECK_LIBEV], [
+AC_CHECK_HEADER([ev.h], [AC_CHECK_LIB([ev], [ev_loop_new], [have_libev=yes LIBEV_LIBS=-lev])])
+AC_SUBST([LIBEV_CFLAGS])
+AC_SUBST([LIBEV_LIBS])
+])

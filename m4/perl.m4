@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+
+# AFORK_PERL_LINK_TEST(LIBS, IF-WORKS, IF-NOT)
+# Links an interpreter with LIBS and lets it load an XS module, which fails if libperl's symbols are
+# not exported. It must be $PERL's own libperl, not that of another perl in the linker's path.
+AC_DEFUN([AFORK_PERL_LINK_TEST], [
+cat >conftest-perl.pl <<'_END'
+use Config; use POSIX ();
+exit !($Config{archlibexp} eq $ENV{AFORK_ARCHLIB} && POSIX::floor (7.9) == 7);
+_END
+afork_saved_CFLAGS=$CFLAGS afork_saved_LDFLAGS=$LDFLAGS afork_saved_LIBS=$LIBS
+CFLAGS="$CFLAGS $PERL_CFLAGS" LDFLAGS="$LDFLAGS $PERL_LDFLAGS" LIBS="$1 $LIBS"
+AFORK_ARCHLIB=$perl_archlib
+export AFORK_ARCHLIB
+AC_RUN_IFELSE([AC_LANG_SOURCE([[
+#include <EXTERN.h>
+#include <perl.h>
+#include <XSUB.h>
+
+EXTERN_C void boot_DynaLoader(pTHX_ CV *cv);
+
+static void load_extensions(pTHX)
+{
+    newXS("DynaLoader::boot_DynaLoader", boot_DynaLoader, __FILE__);
+}
+
+int main(int argc, char **argv, char **env)
+{
+    static char name[] = "perl", script[] = "conftest-perl.pl";
+    char *arguments[] = {name, script, NULL};
+    PERL_SYS_INIT3(&argc, &argv, &env);
+    PerlInterpreter *my_perl = perl_alloc();
+    perl_construct(my_perl);
+    PL_exit_flags |= PERL_EXIT_DESTRUCT_END;
+    if (!perl_parse(my_perl, load_extensions, 2, arguments, NULL))
+        perl_run(my_perl);
+    int status = perl_destruct(my_perl);
+    perl_free(my_perl);
+    PERL_SYS_TERM();
+    return status;
+}
+]])], [$2], [$3], m4_default([$3], [:]))
+rm -f conftest-perl.pl
+AS_UNSET([AFORK_ARCHLIB])
+CFLAGS=$afork_saved_CFLAGS LDFLAGS=$afork_saved_LDFLAGS LIBS=$afork_saved_LIBS
+])
+
+# AFORK_PERL_STATIC_LIBS
+# Sets perl_static_libs to the flags with the archive in place of -lperl, or to nothing where there
+# is no archive.
+AC_DEFUN([AFORK_PERL_STATIC_LIBS], [
+perl_static_libs=
+for afork_archive in "$perl_archlib/CORE/libperl.a" "`$CC -print-file-name=libperl.a 2>/dev/null`"
+do
+    AS_IF([test -z "$perl_static_libs" && test -f "$afork_archive"],
+          [perl_static_libs=`AS_ECHO([" $perl_shared_libs "]) | $SED "s| -lperl | $afork_archive |"`])
+done
+])
+
+# AFORK_CHECK_PERL
+# Sets PERL_CFLAGS, PERL_LDFLAGS and PERL_LIBS for a program with an interpreter, perl_link (static
+# or shared), and have_perl.
+AC_DEFUN([AFORK_CHECK_PERL], [
+AC_ARG_WITH([perl-link],
+            [AS_HELP_STRING([--with-perl-link=static|shared|auto],
+                            [libperl in afork-perl; auto: static where libperl.a works])],
+            [], [with_perl_link=auto])
+AS_CASE([$with_perl_link], [static|shared|auto], [],
+        [AC_MSG_ERROR([--with-perl-link takes static, shared or auto])])
+
+perl_archlib=`$PERL -MConfig -e 'print $Config{archlibexp}' 2>/dev/null`
+# Not -I: warnings about perl's headers are not ours to mend.
+PERL_CFLAGS=`$PERL -MExtUtils::Embed -e ccopts 2>/dev/null |
+    $SED "s|-I *$perl_archlib/CORE|-isystem $perl_archlib/CORE|"`
+# Symbols are resolved at once: a process pays for a lazy one after every fork.
+PERL_LDFLAGS="-Wl,-E -Wl,-z,now"
+perl_shared_libs=`$PERL -MExtUtils::Embed -e ldopts 2>/dev/null`
+
+AFORK_PERL_STATIC_LIBS
+AS_IF([test "$with_perl_link" != shared && test -n "$perl_static_libs"], [
+    AC_MSG_CHECKING([whether a program with libperl.a works])
+    AFORK_PERL_LINK_TEST([$perl_static_libs],
+        [have_perl=yes perl_link=static PERL_LIBS=$perl_static_libs])
+    AC_MSG_RESULT([$have_perl])
+])
+AS_IF([test "$with_perl_link:$have_perl" != static:no && test $have_perl = no], [
+    AC_MSG_CHECKING([whether a program with the shared libperl works])
+    AFORK_PERL_LINK_TEST([$perl_shared_libs],
+        [have_perl=yes perl_link=shared PERL_LIBS=$perl_shared_libs])
+    AC_MSG_RESULT([$have_perl])
+])
+AC_SUBST([PERL_CFLAGS])
+AC_SUBST([PERL_LDFLAGS])
+AC_SUBST([PERL_LIBS])
+])
