@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The public calls on processes. Each checks what it was given, puts commands into the queue and
+ * sends what the socket takes at once; all that comes back arrives through the loop.
+ */
+#include "config.h"
+
+#include "afork-process.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "spawn.h"
+#include "util.h"
+
+/* Whether the process may be told anything. */
+static int check_process(const struct afork_process *process)
+{
+    if (!process)
+        return -EINVAL;
+    int result = afork__context_check(process->context);
+    if (result < 0)
+        return result;
+    return process->closed ? -ESHUTDOWN : 0;
+}
+
+/* Whether the process may be given a command. */
+static int check_server(const struct afork_process *process)
+{
+    int result = check_process(process);
+    if (result < 0)
+        return result;
+    if (process->run != AFORK__RUN_NONE)
+        return -EINVAL;
+    return process->ended || process->fd < 0 ? -ESRCH : 0;
+}
+
+/* Ends a call that has put something into the queue. */
+static int queued(struct afork_process *process, int result)
+{
+    if (result < 0)
+        return result;
+    afork__process_send(process, AFORK__SHARE_OCTETS);
+    return 0;
+}
+
+int afork_process_new(struct afork_context *context, struct afork_process **ret)
+{
+    struct afork_process *template;
+    int result = ret ? afork__context_check(context) : -EINVAL;
+
+    if (!result)
+        result = afork__context_template(context, &template);
+    if (!result)
+        result = afork_process_fork(template, ret);
+    return result;
+}
+
+int afork_process_new_exec(struct afork_context *context, struct afork_process **ret)
+{
+    struct afork_process *process;
+    AFORK__AUTO_FD far_fd = -1;
+    int result = ret ? afork__context_check(context) : -EINVAL;
+
+    if (!result)
+        result = afork__process_make(context, NULL, &process, &far_fd);
+    if (result < 0)
+        return result;
+    pid_t pid = afork__context_start(context, far_fd, process->identity);
+    if (pid < 0) {
+        afork__process_abandon(process);
+        afork_process_unref(process);
+        return pid;
+    }
+    afork__process_started(process, pid);
+    *ret = process;
+    return 0;
+}
+
+int afork_process_fork(struct afork_process *process, struct afork_process **ret)
+{
+    struct afork_process *child;
+    AFORK__AUTO_FD far_fd = -1;
+    int result = ret ? check_server(process) : -EINVAL;
+
+    if (!result)
+        result = afork__process_make(process->context, process, &child, &far_fd);
+    if (result < 0)
+        return result;
+    result = afork__queue_fork(&process->queue, far_fd, child->identity);
+    if (result < 0) {
+        afork__process_abandon(child);
+        afork_process_unref(child);
+        return result;
+    }
+    afork__steal_fd(&far_fd);
+    *ret = child;
+    return queued(process, 0);
+}
+
+/* The strings of a variable argument list after `first`, up to NULL; the caller frees the vector. */
+static struct iovec *collect_strings(const char *first, va_list *arguments, size_t *n)
+{
+    va_list again;
+    size_t count = 1;
+
+    va_copy(again, *arguments);
+    while (va_arg(again, const char *))
+        count++;
+    va_end(again);
+    struct iovec *strings = calloc(count, sizeof *strings);
+    if (!strings)
+        return NULL;
+    const char *string = first;
+    for (size_t i = 0; i < count; i++, string = va_arg(*arguments, const char *))
+        strings[i] = (struct iovec){.iov_base = (char *)string, .iov_len = strlen(string)};
+    *n = count;
+    return strings;
+}
+
+static void free_strings(struct iovec **strings)
+{
+    free(*strings);
+}
+
+#define AUTO_STRINGS AFORK__CLEANUP(free_strings) struct iovec *
+
+int afork_process_eval(struct afork_process *process, const char *code, ...)
+{
+    va_list arguments;
+    size_t n;
+
+    if (!code)
+        return -EINVAL;
+    va_start(arguments, code);
+    AUTO_STRINGS strings = collect_strings(code, &arguments, &n);
+    va_end(arguments);
+    return strings ? afork_process_eval_iov(process, strings, n) : -ENOMEM;
+}
+
+int afork_process_eval_iov(struct afork_process *process, const struct iovec *strings, size_t n)
+{
+    int result = strings && n ? check_server(process) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    return queued(process, afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
+}
+
+/* Whether `name` is of the form Some::Module; perl looks for Some/Module.pm, so that nothing else may
+ * reach it. */
+static bool is_module_name(const char *name)
+{
+    bool start = true;
+
+    for (const char *c = name; *c; c++) {
+        bool digit = *c >= '0' && *c <= '9';
+        bool letter = (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') || *c == '_';
+        if (letter || (digit && !(start && c == name))) {
+            start = false;
+        } else if (*c == ':' && c[1] == ':' && !start) {
+            start = true;
+            c++;
+        } else {
+            return false;
+        }
+    }
+    return !start;
+}
+
+/* Turns the module names in `strings` into what AFORK__REQUIRE_CODE wants, one after the other in
+ * one block, which is returned; the strings point into it. */
+static char *module_paths(struct iovec *strings, size_t n)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < n; i++)
+        total += strings[i].iov_len + 1;
+    char *block = malloc(total), *to = block;
+    if (!block)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        char *start = to;
+        for (const char *c = strings[i].iov_base; *c; c++) {
+            *to++ = *c == ':' ? '/' : *c;
+            if (*c == ':')
+                c++;
+        }
+        strings[i] = (struct iovec){.iov_base = start, .iov_len = (size_t)(to - start)};
+    }
+    return block;
+}
+
+/* `strings`: room for the code, then the module names. */
+static int require_strings(struct afork_process *process, struct iovec *strings, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (!is_module_name(strings[i].iov_base))
+            return -EINVAL;
+    char *block = module_paths(strings + 1, n - 1);
+    if (!block)
+        return -ENOMEM;
+    strings[0] = (struct iovec){.iov_base = (char *)AFORK__REQUIRE_CODE,
+                                .iov_len = sizeof AFORK__REQUIRE_CODE - 1};
+    int result = afork_process_eval_iov(process, strings, n);
+    free(block);
+    return result;
+}
+
+int afork_process_require(struct afork_process *process, const char *module, ...)
+{
+    va_list arguments;
+    size_t n;
+
+    if (!module)
+        return -EINVAL;
+    va_start(arguments, module);
+    AUTO_STRINGS modules = collect_strings(module, &arguments, &n);
+    va_end(arguments);
+    AUTO_STRINGS strings = calloc(n + 1, sizeof *strings);
+    if (!modules || !strings)
+        return -ENOMEM;
+    memcpy(strings + 1, modules, n * sizeof *modules);
+    return require_strings(process, strings, n + 1);
+}
+
+int afork_process_require_list(struct afork_process *process, const char *const *modules)
+{
+    size_t n = 0;
+
+    if (!modules)
+        return -EINVAL;
+    while (modules[n])
+        n++;
+    AUTO_STRINGS strings = calloc(n + 1, sizeof *strings);
+    if (!strings)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        strings[i + 1] = (struct iovec){.iov_base = (char *)modules[i],
+                                        .iov_len = strlen(modules[i])};
+    return require_strings(process, strings, n + 1);
+}
+
+int afork_process_send_fd(struct afork_process *process, int fd)
+{
+    int result = check_server(process);
+
+    if (result < 0)
+        return result;
+    AFORK__AUTO_FD copy = afork__duplicate(fd);
+    if (copy < 0)
+        return copy;
+    result = afork__queue_handle(&process->queue, copy);
+    if (!result)
+        afork__steal_fd(&copy);
+    return queued(process, result);
+}
+
+int afork_process_send_arg(struct afork_process *process, const void *data, size_t len)
+{
+    struct iovec string = {.iov_base = (void *)data, .iov_len = len};
+    int result = data || !len ? check_server(process) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    return queued(process, afork__queue_strings(&process->queue, AFORK__ARGS, &string, 1));
+}
+
+int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
+                                void (*release)(void *data))
+{
+    int result = data && release ? check_server(process) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    return queued(process, afork__queue_take(&process->queue, data, len, release));
+}
+
+int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,
+                      void *data)
+{
+    int result = function && *function ? check_server(process) : -EINVAL;
+
+    if (!result)
+        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
+    if (result < 0)
+        return result;
+    process->run = AFORK__RUN_QUEUED;
+    process->run_cb = cb;
+    process->run_data = data;
+    afork__process_update_busy(process);
+    return queued(process, 0);
+}
+
+int afork_process_on_exit(struct afork_process *process, afork_exit_cb *cb, void *data)
+{
+    int result = check_process(process);
+
+    if (result < 0)
+        return result;
+    process->exit_cb = cb;
+    process->exit_data = data;
+    afork__process_update_busy(process);
+    if (process->ended)
+        afork__notice(process);
+    return 0;
+}
+
+pid_t afork_process_pid(struct afork_process *process)
+{
+    return process && !process->parent ? afork_process_peer_pid(process) : 0;
+}
+
+pid_t afork_process_peer_pid(struct afork_process *process)
+{
+    if (!process || process->ended || process->context->owner != getpid())
+        return 0;
+    return process->pid;
+}
+
+/* Signals an unrelated process by pid: a descriptor on whatever has the pid now; only if nobody has
+ * reported the end of ours by then, it is ours, since reaping comes after the report. */
+static int signal_by_pid(struct afork_process *process, int signal)
+{
+    AFORK__AUTO_FD pidfd = afork__pidfd_open(process->pid);
+
+    if (pidfd < 0 && pidfd != -ENOSYS)
+        return pidfd;
+    afork__monitor_drain(process->context);
+    if (process->ended)
+        return -ESRCH;
+    if (pidfd >= 0)
+        return afork__pidfd_signal(pidfd, signal);
+    return kill(process->pid, signal) < 0 ? -errno : 0;
+}
+
+int afork_process_kill(struct afork_process *process, int signal)
+{
+    int result = check_process(process);
+
+    if (result < 0)
+        return result;
+    if (signal < 0 || signal >= NSIG)
+        return -EINVAL;
+    if (process->ended)
+        return -ESRCH;
+    if (process->pidfd >= 0)
+        return afork__pidfd_signal(process->pidfd, signal);
+    if (process->pid)
+        return signal_by_pid(process, signal);
+    if (process->peer == AFORK_PEER_ORIGINAL)
+        return -ENOTSUP;
+    if (signal)
+        process->pending_signals |= UINT64_C(1) << (signal - 1);
+    return 0;
+}
+
+struct afork_process *afork_process_ref(struct afork_process *process)
+{
+    if (process) {
+        process->user_refs++;
+        afork__process_ref_memory(process);
+    }
+    return process;
+}
+
+void afork_process_unref(struct afork_process *process)
+{
+    if (!process)
+        return;
+    if (!--process->user_refs)
+        afork__process_release(process);
+    afork__process_unref_memory(process);
+}
+
+void afork_process_close(struct afork_process *process)
+{
+    if (!process || process->closed)
+        return;
+    process->closed = true;
+    process->run_cb = NULL;
+    process->exit_cb = NULL;
+    afork__queue_clear(&process->queue);
+    afork__process_forget_socket(process);
+    if (process->peer == AFORK_PEER_ORIGINAL && process->parent) /* nobody would tell */
+        afork__process_ended(process, -1, NULL);
+    afork__process_update_busy(process);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the core share: the two objects, and who may do what to them.
+ *
+ *   afork-context.c  options, the default template, start and end of everything
+ *   afork-process.c  the public calls: they fill the queue of a process and change its intent
+ *   lifecycle.c      the states of a process: channel, end, orphans
+ *   notice.c         the one way out: callbacks, from the loop only
+ *   monitor.c        the way in: status records and pidfds
+ */
+#ifndef AFORK_INTERNAL_H
+#define AFORK_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "afork-context.h"
+#include "afork-loop.h"
+#include "afork-process.h"
+#include "queue.h"
+#include "status.h"
+
+enum { AFORK__BUCKETS = 256, AFORK__SHARE_RECORDS = 16, AFORK__SHARE_OCTETS = 65536 };
+
+struct afork__warning {
+    STAILQ_ENTRY(afork__warning) link;
+    struct afork_process *process; /* a reference, or NULL */
+    char message[];
+};
+
+struct afork_context {
+    unsigned refs; /* the user's, one of each process, one of each dispatch under way */
+    pid_t owner;   /* in a forked copy of the host everything is inert */
+    bool closed;
+
+    struct afork_loop *loop;
+    struct afork_timer *timer;
+    bool poll; /* something must be tried again, or looked at without a descriptor */
+
+    /* Options, copied. */
+    char *perl, *serve_module, *directory, *found_perl;
+    enum afork_peer peer;
+    char **include_dirs, **environment, **environment_changes;
+    struct afork_stdio stdio[3];
+    bool new_session;
+    enum afork_threads threads;
+    void (*on_warning)(struct afork_context *, struct afork_process *, const char *, void *);
+    void *warning_data;
+
+    int status_fd, status_far_fd;
+    struct afork_io *status_io;
+    unsigned n_busy; /* processes that keep the loop alive */
+    bool recheck;    /* somebody ended: see who reports on its children now */
+
+    struct afork_process *template; /* the default template: a user's reference, or NULL */
+    uint64_t last_identity;
+    TAILQ_HEAD(, afork_process) processes; /* all not known to have ended; a reference each */
+    LIST_HEAD(, afork_process) by_identity[AFORK__BUCKETS];
+    TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
+    STAILQ_HEAD(, afork__warning) warnings;
+};
+
+/* What became of afork_process_run().
+ *
+ *   NONE -> QUEUED -> READY -> DONE      the function was entered
+ *              `----> FAILED -> DONE     it was not
+ *
+ * READY and FAILED wait for the callback; DONE means it was called, or is not wanted. */
+enum afork__run { AFORK__RUN_NONE, AFORK__RUN_QUEUED, AFORK__RUN_READY, AFORK__RUN_FAILED,
+                  AFORK__RUN_DONE };
+
+struct afork_process {
+    unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
+    unsigned user_refs; /* of the handle */
+    struct afork_context *context;
+    struct afork_process *parent; /* what it was forked from; NULL: executed */
+    unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
+    enum afork_peer peer;
+    uint64_t identity;
+
+    /* The command socket: -1 once it is closed or handed out. */
+    int fd;
+    struct afork_io *io;
+    struct afork__queue queue;
+    bool retry;     /* the kernel was full: the timer sends */
+    bool poll;      /* the timer has yet to look at it */
+    bool watch_end; /* nobody would report its end: watch for end of file */
+
+    pid_t pid; /* 0: not known to run */
+    int pidfd; /* of executed ones, and of orphans nobody reports on; else -1 */
+    struct afork_io *pidfd_io;
+    uint64_t pending_signals; /* sent once the pid is known */
+
+    bool hello;    /* executed only: it reached the point where it obeys */
+    bool released; /* no user's reference is left */
+    bool closed;   /* afork_process_close() */
+    bool entered;  /* the function owns it: it does not report on its children any more */
+    bool vanished; /* its pid is gone; the record may still be in the socket */
+    bool ended;
+    bool busy; /* counted in n_busy */
+
+    enum afork__run run;
+    afork_run_cb *run_cb;
+    void *run_data;
+    afork_exit_cb *exit_cb;
+    void *exit_data;
+    bool in_callback, noticed;
+
+    struct afork_exit exit;
+    char *message; /* what exit.message points to, unless it is a constant */
+
+    TAILQ_ENTRY(afork_process) link, notice_link;
+    LIST_ENTRY(afork_process) identity_link;
+};
+
+/* afork-context.c */
+struct afork_context *afork__context_ref(struct afork_context *context);
+void afork__context_unref(struct afork_context *context);
+/* 0, -EINVAL, -ECHILD or -ESHUTDOWN. */
+int afork__context_check(const struct afork_context *context);
+/* Executes a perl that serves on `command_fd`; returns its pid or a negative errno. */
+pid_t afork__context_start(struct afork_context *context, int command_fd, uint64_t identity);
+/* The default template, borrowed; executed if there is none. */
+int afork__context_template(struct afork_context *context, struct afork_process **ret);
+
+/* lifecycle.c */
+/* A process with its command socket; `*far_fd` is the other end, returned. */
+int afork__process_make(struct afork_context *context, struct afork_process *parent,
+                        struct afork_process **ret, int *far_fd);
+void afork__process_ref_memory(struct afork_process *process);
+void afork__process_unref_memory(struct afork_process *process);
+/* Tells an executed process its pid, and watches it. */
+void afork__process_started(struct afork_process *process, pid_t pid);
+/* Takes a process that could not be made or started out of the world again. */
+void afork__process_abandon(struct afork_process *process);
+/* Sends what is queued as far as the socket takes it, and does what waits for an empty queue. */
+void afork__process_send(struct afork_process *process, size_t limit);
+/* The handle's last reference is gone, or close: an unrun server ends after its queue. */
+void afork__process_release(struct afork_process *process);
+/* Takes the command socket out of the loop; the descriptor is returned. */
+int afork__process_take_socket(struct afork_process *process);
+/* The same, and closes it. */
+void afork__process_forget_socket(struct afork_process *process);
+/* Decides whether the loop must be kept alive for it. */
+void afork__process_update_busy(struct afork_process *process);
+/* States: each is reached at most once and may be told in any order. */
+void afork__process_set_pid(struct afork_process *process, pid_t pid);
+void afork__process_entered(struct afork_process *process);
+void afork__process_failed(struct afork_process *process, enum afork_cause cause,
+                           const char *message, size_t len);
+void afork__process_ended(struct afork_process *process, int wait_status,
+                          const struct rusage *usage);
+/* Looks at all processes whose reporter may be gone. */
+void afork__context_recheck(struct afork_context *context);
+
+/* notice.c */
+/* Makes the process's callbacks due; they run from the loop. */
+void afork__notice(struct afork_process *process);
+void afork__notice_warning(struct afork_context *context, struct afork_process *process,
+                           const char *message, size_t len);
+/* Runs due callbacks. From the loop only. */
+void afork__notice_deliver(struct afork_context *context);
+void afork__notice_timer_cb(void *context);
+/* Asks for the timer: something has to be tried again, or looked at without a descriptor. */
+void afork__notice_poll(struct afork_context *context);
+/* Drops what is due. */
+void afork__notice_clear(struct afork_context *context);
+
+/* monitor.c */
+void afork__monitor_status_cb(unsigned events, void *context);
+void afork__monitor_pidfd_cb(unsigned events, void *process);
+/* Ends an executed process if the host's child has ended. */
+void afork__monitor_reap(struct afork_process *process);
+/* Reads all records there are; no callback runs. */
+void afork__monitor_drain(struct afork_context *context);
+
+#endif

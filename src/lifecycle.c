@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a process as the host knows it: its socket, its states, its end. Nothing here calls
+ * the user; what he is to hear is left to notice.c.
+ *
+ * Who tells the end of a process? An executed one is the host's child: its pidfd. A forked one is
+ * reaped and reported by the server it was forked from; when that ended before, by the executed
+ * server at the top, which inherits the orphans. A server that entered its function reports nothing
+ * any more. Where nobody is left to report, the host watches the pid itself, without learning the
+ * status, or, if it never learned the pid, the socket.
+ */
+#include "config.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "internal.h"
+#include "spawn.h"
+#include "util.h"
+
+static bool is_copy(const struct afork_process *process)
+{
+    return process->context->owner != getpid();
+}
+
+void afork__process_ref_memory(struct afork_process *process)
+{
+    process->refs++;
+}
+
+void afork__process_unref_memory(struct afork_process *process)
+{
+    while (process && !--process->refs) { /* the last child may be the last to know its parent */
+        struct afork_process *parent = process->parent;
+        afork__context_unref(process->context);
+        free(process->message);
+        free(process);
+        process = parent;
+    }
+}
+
+static void update_watch(struct afork_process *process)
+{
+    unsigned events = 0;
+
+    if (!process->io || is_copy(process))
+        return;
+    if (process->watch_end)
+        events = AFORK_IN | AFORK_BACKGROUND;
+    if (!afork__queue_is_empty(&process->queue) && !process->retry)
+        events = (events & AFORK_IN) | AFORK_OUT;
+    process->context->loop->ops->io_set(process->io, events);
+}
+
+void afork__process_update_busy(struct afork_process *process)
+{
+    struct afork_context *context = process->context;
+    bool run_due = process->run == AFORK__RUN_QUEUED && process->run_cb;
+    bool exit_due = process->exit_cb && (process->run != AFORK__RUN_NONE || process->released);
+    bool busy = !process->ended && (run_due || exit_due);
+
+    if (busy == process->busy || !context->status_io || is_copy(process))
+        return;
+    process->busy = busy;
+    if (busy)
+        context->n_busy++;
+    else
+        context->n_busy--;
+    context->loop->ops->io_set(context->status_io,
+                               AFORK_IN | (context->n_busy ? 0 : AFORK_BACKGROUND));
+}
+
+/* Nobody is left who could report: the socket's end of file tells. */
+static void end_without_report(struct afork_process *process)
+{
+    const struct afork_process *parent = process->parent;
+    char message[160];
+
+    if (process->exit.cause == AFORK_CAUSE_UNKNOWN && process->peer == AFORK_PEER_OWN && parent) {
+        if (parent->exit.cause >= AFORK_CAUSE_START) {
+            afork__process_failed(process, parent->exit.cause, parent->exit.message,
+                                  strlen(parent->exit.message));
+        } else {
+            int len = snprintf(message, sizeof message,
+                               "the template ended before it forked this process");
+            afork__process_failed(process, AFORK_CAUSE_FORK, message, (size_t)len);
+        }
+    }
+    afork__process_ended(process, -1, NULL);
+}
+
+/* The peer closed the command socket, or said something where it has nothing to say. */
+static void look_for_end(struct afork_process *process)
+{
+    char octet;
+    ssize_t got = recv(process->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    process->watch_end = false;
+    if (got <= 0) {
+        afork__queue_clear(&process->queue);
+        bool reported = process->peer == AFORK_PEER_OWN ? process->pid != 0 : !process->parent;
+        if (!reported)
+            end_without_report(process);
+    }
+    update_watch(process);
+}
+
+static void io_cb(unsigned events, void *data)
+{
+    struct afork_process *process = data;
+    struct afork_context *context = afork__context_ref(process->context);
+
+    afork__process_ref_memory(process);
+    if (events & AFORK_OUT)
+        afork__process_send(process, AFORK__SHARE_OCTETS);
+    if (events & AFORK_IN && process->fd >= 0)
+        look_for_end(process);
+    afork__process_unref_memory(process);
+    afork__context_recheck(context);
+    afork__notice_deliver(context);
+    afork__context_unref(context);
+}
+
+int afork__process_make(struct afork_context *context, struct afork_process *parent,
+                        struct afork_process **ret, int *far_fd)
+{
+    int pair[2];
+    struct afork_process *process = calloc(1, sizeof *process);
+    int result = process ? afork__socketpair(SOCK_STREAM, pair) : -ENOMEM;
+
+    if (!result) {
+        result = context->loop->ops->io_new(context->loop, pair[0], 0, io_cb, process,
+                                            &process->io);
+        if (result < 0) {
+            close(pair[0]);
+            close(pair[1]);
+        }
+    }
+    if (result < 0) {
+        free(process);
+        return result;
+    }
+    process->refs = 2; /* the user's and the list's */
+    process->user_refs = 1;
+    process->context = afork__context_ref(context);
+    process->parent = parent;
+    process->peer = parent ? parent->peer : context->peer;
+    process->identity = ++context->last_identity;
+    process->fd = pair[0];
+    process->pidfd = -1;
+    process->exit.message = "";
+    process->exit.wait_status = process->exit.status = -1;
+    process->watch_end = process->peer == AFORK_PEER_ORIGINAL; /* it does not report */
+    afork__queue_init(&process->queue, process->peer == AFORK_PEER_ORIGINAL);
+    if (parent) {
+        afork__process_ref_memory(parent);
+        parent->n_children++;
+    }
+    TAILQ_INSERT_TAIL(&context->processes, process, link);
+    LIST_INSERT_HEAD(&context->by_identity[process->identity % AFORK__BUCKETS], process,
+                     identity_link);
+    update_watch(process);
+    *ret = process;
+    *far_fd = pair[1];
+    return 0;
+}
+
+/* Makes the descriptor for the end of a process part of the loop. */
+static int watch_pid(struct afork_process *process)
+{
+    struct afork_loop *loop = process->context->loop;
+    int pidfd = afork__pidfd_open(process->pid);
+
+    if (pidfd < 0)
+        return pidfd;
+    int result = loop->ops->io_new(loop, pidfd, AFORK_IN | AFORK_BACKGROUND,
+                                   afork__monitor_pidfd_cb, process, &process->pidfd_io);
+    if (result < 0)
+        close(pidfd);
+    else
+        process->pidfd = pidfd;
+    return result;
+}
+
+void afork__process_started(struct afork_process *process, pid_t pid)
+{
+    process->pid = pid;
+    int result = watch_pid(process);
+    if (result == -ESRCH) /* it ended, and somebody else has reaped it */
+        afork__process_ended(process, -1, NULL);
+    else if (result < 0)
+        afork__notice_poll(process->context);
+}
+
+/* Takes the socket out of the loop and gives it to the caller. */
+int afork__process_take_socket(struct afork_process *process)
+{
+    if (process->io && !is_copy(process))
+        process->context->loop->ops->io_free(process->io);
+    process->io = NULL;
+    return afork__steal_fd(&process->fd);
+}
+
+void afork__process_forget_socket(struct afork_process *process)
+{
+    AFORK__AUTO_FD fd = afork__process_take_socket(process);
+
+    /* A forked copy of the host may hold the socket too: closing would not tell the server. */
+    if (fd >= 0 && !is_copy(process))
+        shutdown(fd, SHUT_RDWR);
+}
+
+/* What waits for an empty queue. */
+static void flushed(struct afork_process *process)
+{
+    if (process->run == AFORK__RUN_NONE) {
+        if (!process->released)
+            return;
+        afork__process_forget_socket(process);
+        if (process->peer == AFORK_PEER_ORIGINAL && process->parent)
+            afork__process_ended(process, -1, NULL);
+    } else if (process->peer == AFORK_PEER_ORIGINAL) {
+        afork__process_entered(process);
+        if (process->parent)
+            afork__process_ended(process, -1, NULL);
+    } else if (process->run == AFORK__RUN_QUEUED && !process->run_cb) {
+        afork__process_forget_socket(process);
+    }
+}
+
+void afork__process_send(struct afork_process *process, size_t limit)
+{
+    if (process->fd < 0 || is_copy(process))
+        return;
+    int result = afork__queue_send(&process->queue, process->fd, limit);
+    process->retry = result == -ENOBUFS;
+    if (process->retry)
+        afork__notice_poll(process->context);
+    else if (result < 0) /* the peer is gone; who reports on it will say why */
+        afork__queue_clear(&process->queue);
+    update_watch(process);
+    if (result == 1)
+        flushed(process);
+}
+
+void afork__process_release(struct afork_process *process)
+{
+    process->released = true;
+    afork__process_update_busy(process);
+    if (process->run == AFORK__RUN_NONE && process->fd >= 0 &&
+        afork__queue_is_empty(&process->queue))
+        is_copy(process) ? afork__process_forget_socket(process) : flushed(process);
+}
+
+/* Takes a process out of the lists, without a word to anybody. */
+void afork__process_abandon(struct afork_process *process)
+{
+    struct afork_context *context = process->context;
+
+    if (process->ended)
+        return;
+    process->ended = true;
+    afork__process_update_busy(process);
+    afork__queue_clear(&process->queue);
+    if (process->run != AFORK__RUN_READY)
+        afork__process_forget_socket(process);
+    if (process->pidfd_io && !is_copy(process))
+        context->loop->ops->io_free(process->pidfd_io);
+    process->pidfd_io = NULL;
+    afork__close(&process->pidfd);
+    if (!process->parent && process->pid && process->exit.wait_status < 0 && !is_copy(process))
+        afork__leave_to_reap(process->pid);
+    TAILQ_REMOVE(&context->processes, process, link);
+    LIST_REMOVE(process, identity_link);
+    if (process->parent)
+        process->parent->n_children--;
+    afork__process_unref_memory(process);
+}
+
+void afork__process_set_pid(struct afork_process *process, pid_t pid)
+{
+    if (process->pid || process->ended)
+        return;
+    process->pid = pid;
+    process->vanished = false;
+    /* Signals wait for it; also, who was to report its end may be gone already. */
+    if (process->pending_signals || process->watch_end)
+        process->context->recheck = true;
+    process->watch_end = false;
+    update_watch(process);
+}
+
+void afork__process_entered(struct afork_process *process)
+{
+    process->entered = true;
+    process->watch_end = false;
+    update_watch(process);
+    if (process->n_children)
+        process->context->recheck = true;
+    if (process->run != AFORK__RUN_QUEUED)
+        return;
+    process->run = process->run_cb ? AFORK__RUN_READY : AFORK__RUN_DONE;
+    if (process->run == AFORK__RUN_READY)
+        afork__notice(process);
+    else
+        afork__process_forget_socket(process);
+    afork__process_update_busy(process);
+}
+
+static void fail_run(struct afork_process *process)
+{
+    if (process->run != AFORK__RUN_QUEUED)
+        return;
+    process->run = process->run_cb ? AFORK__RUN_FAILED : AFORK__RUN_DONE;
+    if (process->run_cb)
+        afork__notice(process);
+    afork__process_update_busy(process);
+}
+
+void afork__process_failed(struct afork_process *process, enum afork_cause cause,
+                           const char *message, size_t len)
+{
+    if (process->exit.cause != AFORK_CAUSE_UNKNOWN || process->ended)
+        return;
+    process->exit.cause = cause;
+    process->message = strndup(message, len);
+    process->exit.message = process->message ? process->message : "";
+    afork__queue_clear(&process->queue);
+    afork__process_forget_socket(process);
+    fail_run(process);
+}
+
+/* Says in words what the wait status says. */
+static void describe_end(struct afork_process *process)
+{
+    struct afork_exit *end = &process->exit;
+    char how[128], text[512];
+
+    if (end->cause == AFORK_CAUSE_SIGNALLED)
+        snprintf(how, sizeof how, "killed by signal %d (%s)", end->status, strsignal(end->status));
+    else if (end->cause == AFORK_CAUSE_EXITED)
+        snprintf(how, sizeof how, "exited with status %d", end->status);
+    else
+        snprintf(how, sizeof how, "gone, nobody knows how");
+    bool started = process->parent || process->hello || process->peer == AFORK_PEER_ORIGINAL;
+    if (started) {
+        process->message = strdup(how);
+    } else {
+        const char *perl = afork_context_get_perl(process->context);
+        snprintf(text, sizeof text, "%.300s %s before it could serve", perl ? perl : "perl", how);
+        end->cause = AFORK_CAUSE_START;
+        process->message = strdup(text);
+    }
+    end->message = process->message ? process->message : "";
+}
+
+void afork__process_ended(struct afork_process *process, int wait_status,
+                          const struct rusage *usage)
+{
+    struct afork_exit *end = &process->exit;
+
+    if (process->ended)
+        return;
+    if (wait_status >= 0) {
+        bool signalled = WIFSIGNALED(wait_status);
+        end->wait_status = wait_status;
+        end->status = signalled ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+        if (end->cause == AFORK_CAUSE_UNKNOWN)
+            end->cause = signalled ? AFORK_CAUSE_SIGNALLED : AFORK_CAUSE_EXITED;
+    }
+    if (usage) {
+        end->has_usage = true;
+        end->usage = *usage;
+    }
+    if (!process->message)
+        describe_end(process);
+    fail_run(process);
+    afork__notice(process);
+    if (process->n_children)
+        process->context->recheck = true;
+    afork__process_abandon(process);
+}
+
+static bool reports(const struct afork_process *process)
+{
+    return !process->ended && !process->entered;
+}
+
+/* Sees to it that somebody tells the end of a forked process. */
+static void find_reporter(struct afork_process *process)
+{
+    const struct afork_process *root = process->parent;
+
+    if (reports(process->parent))
+        return;
+    if (!process->pid) {
+        process->watch_end = process->fd >= 0;
+        process->vanished = process->fd < 0; /* all that could tell is a record on its way */
+        update_watch(process);
+        return;
+    }
+    while (root->parent)
+        root = root->parent;
+    if (reports(root)) {
+        /* The root has it now, unless the parent, running user code, reaped it. */
+        process->vanished = process->parent->ended && kill(process->pid, 0) < 0 && errno == ESRCH;
+        return;
+    }
+    if (process->pidfd < 0)
+        process->vanished = watch_pid(process) < 0;
+}
+
+static void send_pending_signals(struct afork_process *process)
+{
+    uint64_t signals = process->pending_signals;
+
+    process->pending_signals = 0;
+    for (int signal = 1; signals; signal++, signals >>= 1)
+        if (signals & 1)
+            afork_process_kill(process, signal);
+}
+
+/* A process that nobody reports on and whose pid is gone has ended, unless its record still waits. */
+static void end_vanished(struct afork_context *context)
+{
+    struct afork_process *process, *next;
+
+    afork__monitor_drain(context);
+    for (process = TAILQ_FIRST(&context->processes); process; process = next) {
+        next = TAILQ_NEXT(process, link);
+        if (process->vanished)
+            afork__process_ended(process, -1, NULL);
+    }
+}
+
+void afork__context_recheck(struct afork_context *context)
+{
+    struct afork_process *process;
+
+    while (context->recheck && !context->closed) {
+        bool vanished = false;
+
+        context->recheck = false;
+        TAILQ_FOREACH (process, &context->processes, link) {
+            if (process->parent && process->peer == AFORK_PEER_OWN)
+                find_reporter(process);
+            vanished |= process->vanished;
+        }
+        if (vanished)
+            end_vanished(context);
+    again: /* sending reads records, which may take anybody out of the list */
+        TAILQ_FOREACH (process, &context->processes, link) {
+            if (process->pid && process->pending_signals) {
+                send_pending_signals(process);
+                goto again;
+            }
+        }
+    }
+}
