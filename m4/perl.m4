@@ -59,7 +59,7 @@ done
 
 # AFORK_CHECK_PERL
 # Sets PERL_CFLAGS, PERL_LDFLAGS and PERL_LIBS for a program with an interpreter, perl_link (static
-# or shared), and have_perl.
+# or shared), and have_perl. PERL_SHARED_LIBS is what other programs that embed perl use.
 AC_DEFUN([AFORK_CHECK_PERL], [
 AC_ARG_WITH([perl-link],
             [AS_HELP_STRING([--with-perl-link=static|shared|auto],
@@ -92,4 +92,5 @@ AS_IF([test "$with_perl_link:$have_perl" != static:no && test $have_perl = no], 
 AC_SUBST([PERL_CFLAGS])
 AC_SUBST([PERL_LDFLAGS])
 AC_SUBST([PERL_LIBS])
+AC_SUBST([PERL_SHARED_LIBS], [$perl_shared_libs])
 ])

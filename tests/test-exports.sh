@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Each library exports what its map lists, no more and no less; the headers mark the same names; and
+# it needs no library that it should not. TAP.
+set -u
+
+src=$AFORK_TEST_SRCDIR
+libs=$AFORK_TEST_BUILDDIR/.libs
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+count=0
+
+# same WHAT EXPECTED-FILE FOUND-FILE
+same()
+{
+    count=$((count + 1))
+    if difference=$(diff "$2" "$3"); then
+        echo "ok $count - $1"
+        return
+    fi
+    echo "not ok $count - $1 (< expected, > found)"
+    echo "$difference" | sed 's/^/# /'
+}
+
+skip()
+{
+    count=$((count + 1))
+    echo "ok $count - $1 # SKIP $2"
+}
+
+# Names between "global:" and "local:".
+map_names()
+{
+    sed -n '/global:/,/local:/s/^ *\([A-Za-z0-9_]*\);.*/\1/p' "$1" | sort
+}
+
+exported_names()
+{
+    nm -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort
+}
+
+# Names of functions declared with AFORK_EXPORT: the word before the first parenthesis that is not an
+# attribute's.
+marked_names()
+{
+    cat "$@" | sed '/^ *#/d' | tr '\n' ' ' | grep -o 'AFORK_EXPORT [^;(]*(' |
+        sed 's/.*[ *]\([a-z0-9_]*\)(/\1/' | sort
+}
+
+needed_libraries()
+{
+    readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^ld-linux' | sort
+}
+
+# check LIBRARY MAP NEEDED-PATTERN HEADER...
+check()
+{
+    library=$libs/$1.so name=$1 map=$2 allowed=$3
+    shift 3
+    map_names "$map" >"$work/map"
+    marked_names "$@" >"$work/marked"
+    same "$name: headers mark what the map lists" "$work/map" "$work/marked"
+    if [ ! -e "$library" ]; then
+        skip "$name: exports" "not built as a shared library"
+        skip "$name: needed libraries" "not built as a shared library"
+        return
+    fi
+    if [ -n "$AFORK_TEST_SANITIZERS" ]; then
+        skip "$name: exports" "sanitizers add their own"
+        skip "$name: needed libraries" "sanitizers add their own"
+        return
+    fi
+    exported_names "$library" >"$work/exported"
+    same "$name: exports" "$work/map" "$work/exported"
+    needed_libraries "$library" | grep -Evx "$allowed" >"$work/unwanted"
+    : >"$work/none"
+    same "$name: needs nothing but $allowed" "$work/none" "$work/unwanted"
+}
+
+echo 1..6
+check libafork "$src/src/libafork.map" 'libc\.so\.6' "$src"/src/afork-*.h
+check libafork-glib "$src/glib/libafork-glib.map" \
+    'libafork\.so\.0|libglib-2\.0\.so\.0|libc\.so\.6' "$src"/glib/afork-glib*.h

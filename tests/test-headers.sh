@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Each public header refuses to be included alone; those meant for it compile as plain C99 and as
+# C++, with warnings as errors. TAP.
+set -u
+
+include=$AFORK_TEST_BUILDDIR/include
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+count=0
+warnings="-Wall -Wextra -Werror -pedantic"
+
+result()
+{
+    count=$((count + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $count - $2"
+    else
+        echo "not ok $count - $2"
+        sed 's/^/# /' "$work/messages"
+    fi
+}
+
+skip()
+{
+    count=$((count + 1))
+    echo "ok $count - $1 # SKIP $2"
+}
+
+# refused HEADER
+refused()
+{
+    echo "#include <afork/$1>" >"$work/alone.c"
+    # shellcheck disable=SC2086 # lists of words
+    $CC -I"$include" $glib_flags -fsyntax-only "$work/alone.c" >"$work/messages" 2>&1 &&
+        echo "it was accepted" >"$work/messages"
+    grep -q 'include <afork/afork[a-z-]*.h> instead of this header' "$work/messages"
+    result $? "$1 alone is refused"
+}
+
+# compiles HEADER WHAT COMPILER FLAG...
+compiles()
+{
+    header=$1 what=$2
+    shift 2
+    # Twice: a header must not mind.
+    printf '#include <afork/%s>\n' "$header" "$header" >"$work/user.c"
+    echo 'int afork_check = AFORK_CHECK_VERSION(0, 1, 0);' >>"$work/user.c"
+    # shellcheck disable=SC2086 # lists of words
+    "$@" $warnings -I"$include" $glib_flags -fsyntax-only "$work/user.c" >"$work/messages" 2>&1
+    result $? "$header as $what"
+}
+
+# umbrella HEADER
+umbrella()
+{
+    # shellcheck disable=SC2086 # $CC may hold flags
+    compiles "$1" C99 $CC -std=c99
+    if [ -z "$CXX" ]; then
+        skip "$1 as C++" "no C++ compiler"
+    else
+        compiles "$1" C++ "$CXX" -x c++ -std=c++11
+    fi
+}
+
+# GLib's headers are not ours to judge.
+glib_flags=$(printf '%s' "$GLIB_CFLAGS" | sed 's/-I */-isystem /g')
+
+umbrella afork.h
+if [ -e "$include/afork/afork-glib.h" ]; then
+    umbrella afork-glib.h
+fi
+for header in "$include"/afork/afork-*.h; do
+    case $header in
+    */afork-glib.h) ;;
+    *) refused "${header##*/}" ;;
+    esac
+done
+echo "1..$count"
