@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A host on the core and its poll loop, as the benchmark measures it. It uses the public interface
+ * only.
+ *
+ *     bench-afork spawn COUNT IN-FLIGHT   processes a second: new, run("CORE::exit"), end of file
+ *     bench-afork exec COUNT              the same with new_exec, one at a time
+ *     bench-afork stall-exec MB CALLS     us that one new_exec blocks a host that holds MB
+ *     bench-afork stall-fork MB CALLS     us that one fork blocks it
+ *     bench-afork memory COUNT            keeps COUNT idle workers until the end of its input
+ *     bench-afork live COUNT CALLS        the same; us for one more worker to enter its function
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <afork/afork.h>
+
+#include "bench.h"
+
+struct host {
+    struct afork_poll *poll;
+    struct afork_loop *loop;
+    struct afork_context *context;
+    struct afork_process *template; /* of what start_fork() starts */
+
+    /* Processes that leave at once: how they are started, how many are to start and run. */
+    int (*start)(struct host *host, struct afork_process **ret);
+    size_t to_start, running;
+
+    struct afork_process *called; /* what the call that is timed has started */
+    int channel;                  /* of the last worker that stays */
+};
+
+struct channel {
+    struct host *host;
+    struct afork_io *io;
+    int fd;
+};
+
+static void check(const char *what, int result)
+{
+    if (result < 0)
+        bench_fail(what, result);
+}
+
+static int start_new(struct host *host, struct afork_process **ret)
+{
+    return afork_process_new(host->context, ret);
+}
+
+static int start_exec(struct host *host, struct afork_process **ret)
+{
+    return afork_process_new_exec(host->context, ret);
+}
+
+static int start_fork(struct host *host, struct afork_process **ret)
+{
+    return afork_process_fork(host->template, ret);
+}
+
+/* ---- processes that leave at once ---- */
+
+static void start_next(struct host *host);
+
+static void on_end(unsigned events, void *data)
+{
+    struct channel *channel = data;
+    struct host *host = channel->host;
+    char octet;
+
+    if (read(channel->fd, &octet, 1) != 0)
+        bench_fail("a worker wrote", 0);
+    host->loop->ops->io_free(channel->io);
+    close(channel->fd);
+    free(channel);
+    host->running--;
+    if (host->to_start)
+        start_next(host);
+    else if (!host->running)
+        afork_poll_quit(host->poll);
+}
+
+static void on_entered(struct afork_process *process, int fd, const struct afork_exit *failure,
+                       void *data)
+{
+    if (failure)
+        bench_fail(*failure->message ? failure->message : "run", fd);
+    struct channel *channel = calloc(1, sizeof *channel);
+    if (!channel)
+        bench_fail("channel", ENOMEM);
+    *channel = (struct channel){.host = data, .fd = fd};
+    struct afork_loop *loop = channel->host->loop;
+    check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_end, channel, &channel->io));
+}
+
+static void leave(struct host *host, struct afork_process *process)
+{
+    host->running++;
+    check("run", afork_process_run(process, "CORE::exit", on_entered, host));
+    afork_process_unref(process);
+}
+
+static void start_next(struct host *host)
+{
+    struct afork_process *process;
+
+    host->to_start--;
+    check("start", host->start(host, &process));
+    leave(host, process);
+}
+
+static void start_all(struct host *host, size_t n, size_t in_flight)
+{
+    host->to_start = n;
+    while (host->to_start && in_flight--)
+        start_next(host);
+    check("poll", afork_poll_run(host->poll));
+}
+
+static void run_rate(struct host *host, size_t n, size_t in_flight)
+{
+    start_all(host, 5, 1); /* the first executes the template */
+    double start = bench_now();
+    start_all(host, n, in_flight);
+    bench_print_rate(n, start);
+}
+
+/* ---- the time a call takes from the host ---- */
+
+/* What the call left to the next turn of the loop counts too. */
+static void call_start(void *data)
+{
+    struct host *host = data;
+    check("start", host->start(host, &host->called));
+    check("poll", afork_poll_turn(host->poll, 0));
+}
+
+static void settle_start(void *data)
+{
+    struct host *host = data;
+    leave(host, host->called);
+    check("poll", afork_poll_run(host->poll));
+}
+
+/* ---- workers that stay ---- */
+
+static void on_idle(struct afork_process *process, int fd, const struct afork_exit *failure,
+                    void *data)
+{
+    struct host *host = data;
+    if (failure)
+        bench_fail(*failure->message ? failure->message : "run", fd);
+    host->channel = fd;
+    afork_poll_quit(host->poll);
+}
+
+static void on_exit_notice(struct afork_process *process, const struct afork_exit *exit, void *data)
+{
+    struct host *host = data;
+    afork_poll_quit(host->poll);
+}
+
+/* Returns when the worker has entered its function. */
+static void start_idle(struct host *host, afork_exit_cb *cb)
+{
+    struct afork_process *process;
+
+    check("fork", afork_process_fork(host->template, &process));
+    check("on_exit", afork_process_on_exit(process, cb, host));
+    check("run", afork_process_run(process, "idle", on_idle, host));
+    afork_process_unref(process);
+    check("poll", afork_poll_run(host->poll));
+}
+
+static void call_idle(void *data)
+{
+    start_idle(data, on_exit_notice);
+}
+
+static void settle_idle(void *data)
+{
+    struct host *host = data;
+    close(host->channel);
+    check("poll", afork_poll_run(host->poll));
+}
+
+static void on_input(unsigned events, void *data)
+{
+    struct host *host = data;
+    char octet;
+    if (read(STDIN_FILENO, &octet, 1) == 0)
+        afork_poll_quit(host->poll);
+}
+
+/* The channels of the workers stay open until the program ends. */
+static void run_idle(struct host *host, size_t n, size_t calls)
+{
+    struct rlimit files = {0};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+
+    check("eval", afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }",
+                                     NULL));
+    while (n--)
+        start_idle(host, NULL);
+    if (calls)
+        bench_stall(calls, call_idle, settle_idle, host);
+    else
+        puts("ready");
+    fflush(stdout);
+
+    struct afork_io *input;
+    check("io_new", host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host,
+                                            &input));
+    check("poll", afork_poll_run(host->poll));
+    host->loop->ops->io_free(input);
+}
+
+/* ---- */
+
+static void open_host(struct host *host)
+{
+    check("poll", afork_poll_new(&host->poll));
+    host->loop = afork_poll_loop(host->poll);
+    check("context", afork_context_new(host->loop, NULL, &host->context));
+    check("template", afork_process_new(host->context, &host->template));
+}
+
+static void close_host(struct host *host)
+{
+    afork_process_unref(host->template);
+    afork_context_close(host->context);
+    afork_poll_free(host->poll);
+}
+
+static void run_stall(struct host *host, size_t megabytes, size_t calls)
+{
+    bench_hold(megabytes);
+    bench_stall(calls, call_start, settle_start, host);
+}
+
+int main(int argc, char **argv)
+{
+    struct host host = {0};
+    const char *what = argc > 2 ? argv[1] : "";
+    size_t first = argc > 2 ? bench_number(argv[2]) : 0;
+    size_t second = argc > 3 ? bench_number(argv[3]) : 0;
+
+    open_host(&host);
+    host.start = strstr(what, "exec") ? start_exec : strstr(what, "fork") ? start_fork : start_new;
+    if (!strcmp(what, "spawn"))
+        run_rate(&host, first, second);
+    else if (!strcmp(what, "exec"))
+        run_rate(&host, first, 1);
+    else if (!strncmp(what, "stall-", 6))
+        run_stall(&host, first, second);
+    else if (!strcmp(what, "memory") || !strcmp(what, "live"))
+        run_idle(&host, first, second);
+    else
+        bench_fail("see the head of bench-afork.c for the arguments", 0);
+    close_host(&host);
+    return 0;
+}

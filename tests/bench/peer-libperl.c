@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A limit rather than a rival: the least that a fork server with a Perl interpreter can do. The
+ * server is C in a process whose interpreter idles; each octet it receives brings a socket, and it
+ * forks a child that calls one Perl sub, formed before the fork, and leaves with _exit(): no
+ * protocol, no reports, no end of Perl.
+ *
+ *     peer-libperl spawn COUNT IN-FLIGHT   processes a second, until the host saw the end of file
+ *     peer-libperl memory COUNT            keeps COUNT idle children until the end of its input
+ */
+#define PERL_NO_GET_CONTEXT
+#include <EXTERN.h>
+#include <perl.h>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+#include "fdpass.h"
+
+#define IN_FLIGHT_MAX 64
+#define WARM_UP 5
+
+/* ---- the server ---- */
+
+/* The child has its socket as standard input, which Perl has a handle for already. */
+static noreturn void child(pTHX_ CV *work, int channel)
+{
+    if (dup2(channel, STDIN_FILENO) < 0)
+        _exit(1);
+    close(channel);
+
+    dSP;
+    PUSHMARK(SP);
+    call_sv((SV *)work, G_VOID | G_DISCARD | G_NOARGS);
+    _exit(0);
+}
+
+static void serve(pTHX_ CV *work, int socket)
+{
+    struct afork__fd_queue channels = {0};
+    char octet;
+
+    while (afork__fd_receive(socket, &octet, sizeof octet, &channels, 0) == 1) {
+        int channel = afork__fd_queue_take(&channels);
+        pid_t pid = fork();
+        if (pid < 0)
+            bench_fail("fork", errno);
+        if (!pid) {
+            close(socket);
+            child(aTHX_ work, channel);
+        }
+        close(channel);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            continue;
+    }
+    afork__fd_queue_clear(&channels);
+}
+
+static noreturn void server(int argc, char **argv, char **env, const char *name, int socket)
+{
+    static char option[] = "-e";
+    static char code[] = "sub leave { } sub idle { sysread STDIN, my $octet, 1 }";
+    char *program[] = {argv[0], option, code, NULL};
+
+    PERL_SYS_INIT3(&argc, &argv, &env);
+    PerlInterpreter *my_perl = perl_alloc();
+    PERL_SET_CONTEXT(my_perl);
+    perl_construct(my_perl);
+    if (perl_parse(my_perl, NULL, 3, program, env) || perl_run(my_perl))
+        bench_fail("perl", 0);
+    serve(aTHX_ get_cv(name, 0), socket);
+    while (wait(NULL) > 0)
+        continue;
+    _exit(0);
+}
+
+/* ---- the host ---- */
+
+static int request(int server)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        bench_fail("socketpair", errno);
+    char octet = 0;
+    struct iovec iov = {.iov_base = &octet, .iov_len = 1};
+    ssize_t sent = afork__fd_send(server, &iov, 1, &pair[1], 1, 0);
+    if (sent < 0)
+        bench_fail("sendmsg", sent);
+    close(pair[1]);
+    return pair[0];
+}
+
+/* Closes the channel of a child that ended, and starts the next one in its place. */
+static bool turn(int server, struct pollfd *channel, size_t *to_start)
+{
+    char octet;
+
+    if (!channel->revents || read(channel->fd, &octet, 1) != 0)
+        return false;
+    close(channel->fd);
+    channel->fd = -1;
+    if (*to_start) {
+        channel->fd = request(server);
+        --*to_start;
+    }
+    return true;
+}
+
+static void spawn(int server, size_t n, size_t in_flight)
+{
+    struct pollfd channels[IN_FLIGHT_MAX];
+    size_t to_start = n - in_flight;
+
+    for (size_t i = 0; i < in_flight; i++)
+        channels[i] = (struct pollfd){.fd = request(server), .events = POLLIN};
+    while (n) {
+        if (poll(channels, in_flight, -1) < 0)
+            bench_fail("poll", errno);
+        for (size_t i = 0; i < in_flight; i++)
+            n -= turn(server, &channels[i], &to_start);
+    }
+}
+
+static void hold(int server, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        request(server);
+    puts("ready");
+    fflush(stdout);
+    while (getchar() != EOF)
+        continue;
+}
+
+int main(int argc, char **argv, char **env)
+{
+    bool spawns = argc == 4 && !strcmp(argv[1], "spawn");
+    if (!spawns && !(argc == 3 && !strcmp(argv[1], "memory")))
+        bench_fail("see the head of peer-libperl.c for the arguments", 0);
+    size_t count = bench_number(argv[2]);
+
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        bench_fail("socketpair", errno);
+    pid_t pid = fork();
+    if (pid < 0)
+        bench_fail("fork", errno);
+    if (!pid) {
+        close(pair[0]);
+        server(argc, argv, env, spawns ? "leave" : "idle", pair[1]);
+    }
+    close(pair[1]);
+
+    if (spawns) {
+        spawn(pair[0], WARM_UP, 1);
+        double start = bench_now();
+        size_t in_flight = bench_number(argv[3]);
+        if (!in_flight || in_flight > IN_FLIGHT_MAX || count < in_flight)
+            bench_fail("bad number in flight", 0);
+        spawn(pair[0], count, in_flight);
+        bench_print_rate(count, start);
+    } else {
+        hold(pair[0], count);
+    }
+    return 0;
+}
