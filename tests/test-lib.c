@@ -44,7 +44,7 @@ static GSList *pids_marked(const char *mark)
     return found;
 }
 
-static GSList *children(void)
+static GSList *pids_of_children(const char *mark)
 {
     GSList *found = NULL;
     g_autoptr(GDir) tasks = g_dir_open("/proc/self/task", 0, NULL);
@@ -100,6 +100,18 @@ static void report_processes(GSList *pids)
     }
 }
 
+/* Children that ended are reaped by the library when it is called next. */
+static void reap_by_library(void)
+{
+    struct afork_poll *poll;
+    struct afork_context *context;
+
+    test_ok(afork_poll_new(&poll));
+    test_ok(afork_context_new(afork_poll_loop(poll), NULL, &context));
+    afork_context_close(context);
+    afork_poll_free(poll);
+}
+
 static bool wait_for_none(GSList *(*list)(const char *), const char *mark)
 {
     gint64 deadline = g_get_monotonic_time() + DEADLINE / 4;
@@ -113,12 +125,8 @@ static bool wait_for_none(GSList *(*list)(const char *), const char *mark)
             return false;
         }
         g_usleep(1000); /* a process that ends elsewhere cannot be waited for by the loop */
+        reap_by_library();
     }
-}
-
-static GSList *list_children(const char *mark G_GNUC_UNUSED)
-{
-    return children();
 }
 
 static void run_case(gconstpointer data)
@@ -145,7 +153,7 @@ static void run_case(gconstpointer data)
     if (test_count_fds() != fds)
         print_fds();
     g_assert_cmpuint(test_count_fds(), ==, fds);
-    g_assert_true(wait_for_none(list_children, mark));
+    g_assert_true(wait_for_none(pids_of_children, mark));
     g_assert_true(wait_for_none(pids_marked, mark));
 }
 
@@ -167,7 +175,7 @@ void test_add(const char *path, test_func *func)
 struct afork_context *test_context(struct test *t)
 {
     if (!t->context)
-        g_assert_cmpint(afork_context_new(t->loop, &t->options, &t->context), ==, 0);
+        test_ok(afork_context_new(t->loop, &t->options, &t->context));
     return t->context;
 }
 
@@ -178,6 +186,30 @@ void test_fake_start(struct test *t, const char *behaviour)
     g_assert_null(t->context);
     g_snprintf(line, sizeof line, "AFORK_FAKE=%s", behaviour);
     t->environment[1] = line;
+}
+
+struct afork_process *test_new(struct test *t)
+{
+    struct afork_process *process;
+
+    test_ok(afork_process_new(test_context(t), &process));
+    return process;
+}
+
+struct afork_process *test_new_exec(struct test *t)
+{
+    struct afork_process *process;
+
+    test_ok(afork_process_new_exec(test_context(t), &process));
+    return process;
+}
+
+struct afork_process *test_fork(struct afork_process *process)
+{
+    struct afork_process *child;
+
+    test_ok(afork_process_fork(process, &child));
+    return child;
 }
 
 const char *test_built_file(const char *name)
@@ -205,7 +237,7 @@ static gint64 cpu_time(void)
     return used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;
 }
 
-struct test_load test_idle(struct test *t, gint64 usec)
+struct test_load test_turn_for(struct test *t, gint64 usec)
 {
     gint64 cpu = cpu_time(), end = g_get_monotonic_time() + usec, now;
     struct test_load load = {0};
@@ -220,7 +252,7 @@ struct test_load test_idle(struct test *t, gint64 usec)
 
 void test_assert_idle(struct test *t, gint64 usec)
 {
-    struct test_load load = test_idle(t, usec);
+    struct test_load load = test_turn_for(t, usec);
 
     g_assert_cmpuint(load.turns, <, 5 + 5 * usec / G_USEC_PER_SEC);
     g_assert_cmpint(load.cpu_usec, <, usec / 5);
@@ -241,7 +273,7 @@ void test_on_run(struct afork_process *process, int fd, const struct afork_exit 
     r->wait_status = failure->wait_status;
 }
 
-void test_on_exit(struct afork_process *process G_GNUC_UNUSED, const struct afork_exit *exit,
+void test_on_exit(struct afork_process *process, const struct afork_exit *exit,
                   void *result)
 {
     struct test_exit *e = result;
@@ -258,12 +290,20 @@ int test_run_function(struct test *t, struct afork_process *process, const char 
 {
     struct test_run run = {0};
 
-    g_assert_cmpint(afork_process_run(process, function, test_on_run, &run), ==, 0);
+    test_ok(afork_process_run(process, function, test_on_run, &run));
     test_wait(t, run.calls);
     if (run.fd < 0)
         g_test_message("%s: %s: %s", function, g_strerror(-run.fd), run.message);
     g_assert_cmpint(run.fd, >=, 0);
     return run.fd;
+}
+
+int test_run_and_unref(struct test *t, struct afork_process *process, const char *function)
+{
+    int fd = test_run_function(t, process, function);
+
+    afork_process_unref(process);
+    return fd;
 }
 
 /* A transfer under way: the loop calls back, `done` is what the caller waits for. */
@@ -276,7 +316,7 @@ struct transfer {
     bool done;
 };
 
-static void on_readable(unsigned events G_GNUC_UNUSED, void *data)
+static void on_readable(unsigned events, void *data)
 {
     struct transfer *x = data;
     guint8 buffer[65536];
@@ -293,7 +333,7 @@ static void on_readable(unsigned events G_GNUC_UNUSED, void *data)
     x->done = got <= 0 || (x->want && x->in->len == x->want);
 }
 
-static void on_writable(unsigned events G_GNUC_UNUSED, void *data)
+static void on_writable(unsigned events, void *data)
 {
     struct transfer *x = data;
 
@@ -310,7 +350,7 @@ static void transfer(struct test *t, struct transfer *x, unsigned events, afork_
 {
     struct afork_io *io;
 
-    g_assert_cmpint(t->loop->ops->io_new(t->loop, x->fd, events, cb, x, &io), ==, 0);
+    test_ok(t->loop->ops->io_new(t->loop, x->fd, events, cb, x, &io));
     test_wait(t, x->done);
     t->loop->ops->io_free(io);
 }
@@ -346,7 +386,7 @@ void test_read(struct test *t, int fd, void *data, gsize len)
 
 char *test_output(struct test *t, struct afork_process *process, const char *function)
 {
-    return test_slurp(t, test_run_function(t, process, function), NULL);
+    return test_slurp(t, test_run_and_unref(t, process, function), NULL);
 }
 
 char test_process_state(pid_t pid)

@@ -10,7 +10,7 @@
 #ifndef TEST_LIB_H
 #define TEST_LIB_H
 
-#include <afork.h>
+#include <afork/afork.h>
 #include <glib.h>
 
 /* A kind of event loop that the tests can drive. */
@@ -44,8 +44,16 @@ void test_add(const char *path, test_func *func);
 /* Adds a case for one kind of loop, or, with `type` NULL, for none. */
 void test_add_for(const struct test_loop_type *type, const char *path, test_func *func);
 
+/* A call that must succeed. */
+#define test_ok(call) g_assert_cmpint((call), ==, 0)
+
 /* The context of the test, made from its options at the first call. */
 struct afork_context *test_context(struct test *t);
+
+/* Processes of that context; the caller releases them. */
+struct afork_process *test_new(struct test *t);
+struct afork_process *test_new_exec(struct test *t);
+struct afork_process *test_fork(struct afork_process *process);
 
 /* Asks the fake server for `behaviour` (see fake-server.c) at its start. Before test_context(). */
 void test_fake_start(struct test *t, const char *behaviour);
@@ -70,7 +78,7 @@ struct test_load {
     gint64 cpu_usec;
 };
 
-struct test_load test_idle(struct test *t, gint64 usec);
+struct test_load test_turn_for(struct test *t, gint64 usec);
 
 /* Idle means: fewer than five turns a second and hardly any CPU time. */
 void test_assert_idle(struct test *t, gint64 usec);
@@ -101,6 +109,9 @@ void test_on_exit(struct afork_process *process, const struct afork_exit *exit, 
 /* Runs `function` and waits for its channel, which the caller closes. */
 int test_run_function(struct test *t, struct afork_process *process, const char *function);
 
+/* Tells `process` to run `function`, lets go of it, and returns the channel. */
+int test_run_and_unref(struct test *t, struct afork_process *process, const char *function);
+
 /* Reads `fd` to its end while the loop runs, and closes it. The caller frees the text. */
 char *test_slurp(struct test *t, int fd, gsize *len);
 
@@ -110,7 +121,8 @@ void test_write(struct test *t, int fd, const void *data, gsize len);
 /* Reads exactly `len` octets while the loop runs. */
 void test_read(struct test *t, int fd, void *data, gsize len);
 
-/* Runs `function` and returns all it wrote; for functions that end by themselves. */
+/* Runs `function`, lets go of the process, and returns all it wrote; for functions that end by
+ * themselves. */
 char *test_output(struct test *t, struct afork_process *process, const char *function);
 
 /* Whether a process exists that is not a zombie. */

@@ -9,7 +9,7 @@
 #include "util.h"
 
 #ifdef ENABLE_GLIB
-#include <afork-glib.h>
+#include <afork/afork-glib.h>
 #endif
 
 static void *poll_new(void)
@@ -65,10 +65,10 @@ struct glib_loop {
 
 static void *glib_new(void)
 {
-    struct glib_loop *self = g_new(struct glib_loop, 1);
+    struct glib_loop *self = g_new0(struct glib_loop, 1);
 
     self->context = g_main_context_new();
-    self->loop = afork_glib_loop_new(self->context, G_PRIORITY_DEFAULT);
+    g_assert_cmpint(afork_glib_loop_new(self->context, G_PRIORITY_DEFAULT, &self->loop), ==, 0);
     return self;
 }
 

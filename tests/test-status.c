@@ -20,7 +20,7 @@ static GByteArray *encode(const struct afork__status *status)
     return record;
 }
 
-static void numbers_and_text_come_back(struct test *t G_GNUC_UNUSED)
+static void numbers_and_text_come_back(struct test *t)
 {
     static const enum afork__record types[] = {AFORK__HELLO, AFORK__FORKED, AFORK__ENTERED,
                                                AFORK__ERROR, AFORK__WARNING};
@@ -48,7 +48,7 @@ static void numbers_and_text_come_back(struct test *t G_GNUC_UNUSED)
     }
 }
 
-static void usage_comes_back(struct test *t G_GNUC_UNUSED)
+static void usage_comes_back(struct test *t)
 {
     struct afork__status in = {
         .type = AFORK__EXITED,
@@ -74,7 +74,7 @@ static void usage_comes_back(struct test *t G_GNUC_UNUSED)
     g_assert_cmpuint(out.text_len, ==, 0);
 }
 
-static void without_usage_is_short(struct test *t G_GNUC_UNUSED)
+static void without_usage_is_short(struct test *t)
 {
     struct afork__status in = {.type = AFORK__FORKED, .identity = 1, .pid = 2};
     g_autoptr(GByteArray) record = encode(&in);
@@ -82,7 +82,7 @@ static void without_usage_is_short(struct test *t G_GNUC_UNUSED)
     g_assert_cmpuint(record->len, ==, 24);
 }
 
-static void malformed_is_refused(struct test *t G_GNUC_UNUSED)
+static void malformed_is_refused(struct test *t)
 {
     struct afork__status in = {.type = AFORK__EXITED, .identity = 1, .pid = 2};
     g_autoptr(GByteArray) exited = encode(&in);
@@ -111,7 +111,7 @@ static void malformed_is_refused(struct test *t G_GNUC_UNUSED)
     g_assert_cmpuint(out.identity, ==, 42); /* untouched by failures */
 }
 
-static void too_long_is_refused(struct test *t G_GNUC_UNUSED)
+static void too_long_is_refused(struct test *t)
 {
     g_autofree guint8 *record = g_malloc0(AFORK__RECORD_MAX + 1);
     struct afork__status out;

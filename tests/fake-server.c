@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A server that speaks the wire protocol without Perl, for tests of the core, and misbehaves on
+ * request. It takes perl's arguments, so that it can be the `perl` of a context.
+ *
+ * Evaluated "code" is kept, as what a fork copies, and its first word may be an order:
+ *
+ *   exit STATUS, kill SIGNAL, stop, hang    end or stop itself
+ *   ignore SIGNAL                           from now on
+ *   die TEXT                                as code that died
+ *   error PHASE TEXT                        a record of that phase; and goes on
+ *   warn TEXT                               a warning
+ *   hello VERSION, no-hello                 the introduction; at the start only
+ *   entered, garbage, orphan PID            records out of place
+ *   fork-fails                              from now on
+ *   chunk SIZE                              octets in one read of the command socket, from now on
+ *   close                                   the command socket
+ *
+ * The environment variable AFORK_FAKE is code that is evaluated before the introduction.
+ *
+ * Modules named Missing* cannot be loaded. The functions are listed in fake-functions.c.
+ */
+#include "fake-server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fdpass.h"
+#include "status.h"
+#include "wire.h"
+
+struct child {
+    pid_t pid;
+    uint64_t identity;
+};
+
+static struct {
+    struct fake_state state;
+    int status_fd; /* -1: of the original kind, which does not report */
+    uint64_t identity;
+    bool is_root, no_hello, fork_fails;
+    uint32_t hello_version;
+    size_t chunk;
+    struct afork__fd_queue fds;
+    GArray *children;
+    sigset_t waiting_mask; /* SIGCHLD is blocked but while waiting */
+} self = {.status_fd = -1, .hello_version = AFORK__PROTOCOL_VERSION, .chunk = 65536};
+
+static void send_octets(const void *data, size_t len)
+{
+    while (self.status_fd >= 0 &&
+           send(self.status_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        struct pollfd room = {.fd = self.status_fd, .events = POLLOUT};
+        if (errno != EAGAIN)
+            _exit(1); /* the host is gone */
+        poll(&room, 1, -1);
+    }
+}
+
+static void report(struct afork__status status)
+{
+    uint8_t record[AFORK__RECORD_MAX];
+
+    size_t size = afork__status_encode(&status, record);
+    size_t text_len = MIN(status.text_len, AFORK__RECORD_TEXT_MAX);
+    if (text_len)
+        memcpy(record + size, status.text, text_len);
+    send_octets(record, size + text_len);
+}
+
+static void report_self(enum afork__record type, enum afork__phase phase, const char *text)
+{
+    report((struct afork__status){.type = type, .phase = phase, .identity = self.identity,
+                                  .pid = (uint32_t)getpid(), .text = text,
+                                  .text_len = text ? strlen(text) : 0});
+}
+
+static G_GNUC_NORETURN void fail(enum afork__phase phase, const char *text)
+{
+    report_self(AFORK__ERROR, phase, text);
+    _exit(255);
+}
+
+static uint64_t take_child(pid_t pid)
+{
+    for (guint i = 0; i < self.children->len; i++) {
+        struct child child = g_array_index(self.children, struct child, i);
+        if (child.pid == pid) {
+            g_array_remove_index_fast(self.children, i);
+            return child.identity;
+        }
+    }
+    return 0;
+}
+
+/* Reports, then reaps, all children that ended. Returns whether any child is left. */
+static bool reap(void)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        struct rusage usage;
+        int status;
+
+        if (syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT, &usage) < 0)
+            return false;
+        if (!info.si_pid)
+            return true;
+        status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
+        report((struct afork__status){.type = AFORK__EXITED, .identity = take_child(info.si_pid),
+                                      .pid = (uint32_t)info.si_pid, .value = (uint32_t)status,
+                                      .usage = usage});
+        waitpid(info.si_pid, NULL, 0);
+    }
+}
+
+/* Waits for the command socket, or with -1 for the next child; reaps meanwhile. Returns false when
+ * no child is left to wait for. */
+static bool wait_for(int fd)
+{
+    for (;;) {
+        struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = self.status_fd}};
+        bool children = reap();
+
+        if (fd < 0 && !children)
+            return false;
+        int n = ppoll(fds, 2, NULL, &self.waiting_mask);
+        if (n > 0 && fds[1].revents & POLLHUP)
+            _exit(0); /* the host is gone */
+        if (n > 0)
+            return true;
+    }
+}
+
+static G_GNUC_NORETURN void end_of_file(void)
+{
+    close(self.state.channel);
+    if (self.is_root && self.status_fd >= 0)
+        while (wait_for(-1))
+            ;
+    _exit(0);
+}
+
+static void receive(void *data, size_t len)
+{
+    for (char *pos = data; len;) {
+        wait_for(self.state.channel);
+        ssize_t got = afork__fd_receive(self.state.channel, pos, MIN(len, self.chunk), &self.fds,
+                                        MSG_DONTWAIT);
+        if (got == -EAGAIN)
+            continue;
+        if (got == 0)
+            end_of_file();
+        if (got < 0)
+            fail(AFORK__PHASE_PROTOCOL, g_strerror((int)-got));
+        pos += got;
+        len -= (size_t)got;
+    }
+}
+
+/* Orders with a number; returns whether `word` is one. */
+static bool obey_number(const char *word, long number)
+{
+    if (g_str_equal(word, "exit"))
+        _exit((int)number);
+    else if (g_str_equal(word, "kill"))
+        kill(getpid(), (int)number);
+    else if (g_str_equal(word, "ignore"))
+        signal((int)number, SIG_IGN);
+    else if (g_str_equal(word, "hello"))
+        self.hello_version = (uint32_t)number;
+    else if (g_str_equal(word, "chunk"))
+        self.chunk = (size_t)number;
+    else if (g_str_equal(word, "orphan"))
+        report((struct afork__status){.type = AFORK__EXITED, .pid = (uint32_t)number});
+    else
+        return false;
+    return true;
+}
+
+static void obey(const char *code)
+{
+    g_auto(GStrv) words = g_strsplit(code, " ", 2);
+    const char *word = words[0] ? words[0] : "", *rest = words[0] && words[1] ? words[1] : "";
+    char *text;
+    long number = strtol(rest, &text, 10);
+
+    if (obey_number(word, number))
+        return;
+    if (g_str_equal(word, "stop"))
+        raise(SIGSTOP);
+    else if (g_str_equal(word, "hang"))
+        fake_hang();
+    else if (g_str_equal(word, "die"))
+        fail(AFORK__PHASE_EVAL, rest);
+    else if (g_str_equal(word, "error"))
+        report_self(AFORK__ERROR, (enum afork__phase)number, *text ? text + 1 : text);
+    else if (g_str_equal(word, "warn"))
+        report_self(AFORK__WARNING, AFORK__PHASE_NONE, rest);
+    else if (g_str_equal(word, "no-hello"))
+        self.no_hello = true;
+    else if (g_str_equal(word, "entered"))
+        report_self(AFORK__ENTERED, AFORK__PHASE_NONE, NULL);
+    else if (g_str_equal(word, "garbage"))
+        send_octets("garbage", 7);
+    else if (g_str_equal(word, "fork-fails"))
+        self.fork_fails = true;
+    else if (g_str_equal(word, "close"))
+        close(self.state.channel);
+}
+
+static void evaluate(struct afork__strings list)
+{
+    const void *data;
+    size_t len;
+    bool first = true, load = false;
+
+    for (; afork__strings_next(&list, &data, &len) == 1; first = false) {
+        g_autofree char *text = g_strndup(data, len);
+        if (first)
+            load = g_str_equal(text, AFORK__REQUIRE_CODE);
+        else if (load && g_str_has_prefix(text, "Missing"))
+            fail(AFORK__PHASE_REQUIRE, "Can't locate Missing.pm in @INC");
+        g_string_append_printf(self.state.code, "%s %s\n", first ? "code" : "with", text);
+        if (first)
+            obey(text);
+    }
+}
+
+static void append_item(bool is_handle, const void *data, size_t len, int fd)
+{
+    struct fake_item item = {.is_handle = is_handle, .fd = fd, .len = len};
+
+    item.data = g_malloc(len + 1);
+    if (len)
+        memcpy(item.data, data, len);
+    item.data[len] = '\0';
+    g_array_append_val(self.state.items, item);
+}
+
+static void append_strings(struct afork__strings list)
+{
+    const void *data;
+    size_t len;
+    int result;
+
+    while ((result = afork__strings_next(&list, &data, &len)) == 1)
+        append_item(false, data, len, -1);
+    if (result < 0)
+        fail(AFORK__PHASE_PROTOCOL, "malformed list");
+}
+
+static void append_handle(void)
+{
+    char octet;
+
+    receive(&octet, 1);
+    int fd = afork__fd_queue_take(&self.fds);
+    if (fd < 0)
+        fail(AFORK__PHASE_PROTOCOL, "a handle is missing");
+    append_item(true, NULL, 0, fd);
+}
+
+static int take_last_handle(void)
+{
+    guint n = self.state.items->len;
+
+    if (!n)
+        fail(AFORK__PHASE_PROTOCOL, "fork without a socket");
+    struct fake_item item = g_array_index(self.state.items, struct fake_item, n - 1);
+    g_array_set_size(self.state.items, n - 1);
+    g_free(item.data);
+    return item.fd;
+}
+
+static void fork_child(uint64_t identity)
+{
+    int fd = take_last_handle();
+    pid_t pid = self.fork_fails ? -1 : fork();
+
+    if (pid < 0) {
+        report((struct afork__status){.type = AFORK__ERROR, .phase = AFORK__PHASE_FORK,
+                                      .identity = identity, .text = "out of processes",
+                                      .text_len = 16});
+        close(fd);
+    } else if (pid > 0) {
+        struct child child = {pid, identity};
+        g_array_append_val(self.children, child);
+        close(fd);
+    } else {
+        close(self.state.channel);
+        self.state.channel = fd;
+        self.identity = identity;
+        self.is_root = false;
+        g_array_set_size(self.children, 0);
+        report_self(AFORK__FORKED, AFORK__PHASE_NONE, NULL);
+    }
+}
+
+static G_GNUC_NORETURN void run(const char *name)
+{
+    fake_function *function = fake_find_function(name);
+
+    if (!function) {
+        g_autofree char *text = g_strdup_printf("Undefined subroutine &main::%s called", name);
+        fail(AFORK__PHASE_FUNCTION, text);
+    }
+    report_self(AFORK__ENTERED, AFORK__PHASE_NONE, NULL);
+    if (self.status_fd >= 0)
+        close(self.status_fd);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &self.waiting_mask, NULL);
+    function(&self.state);
+    _exit(0);
+}
+
+static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
+{
+    struct afork__strings list = {payload, payload + len};
+    uint64_t identity = 0;
+
+    switch (letter) {
+    case AFORK__EVAL:
+        evaluate(list);
+        break;
+    case AFORK__ARGS:
+        append_strings(list);
+        break;
+    case AFORK__HANDLE:
+        append_handle();
+        break;
+    case AFORK__FORK_AS:
+        memcpy(&identity, payload, MIN(len, sizeof identity));
+        fork_child(identity);
+        break;
+    case AFORK__FORK:
+        fork_child(0);
+        break;
+    case AFORK__RUN:
+        run((const char *)payload);
+    default:
+        fail(AFORK__PHASE_PROTOCOL, "unknown command");
+    }
+}
+
+static G_GNUC_NORETURN void serve(void)
+{
+    for (;;) {
+        uint8_t header[AFORK__HEADER_SIZE], letter;
+        uint32_t len;
+
+        receive(header, sizeof header);
+        afork__wire_parse_header(header, &letter, &len);
+        g_autofree uint8_t *payload = g_malloc((gsize)len + 1);
+        receive(payload, len);
+        payload[len] = '\0';
+        command(letter, payload, len);
+    }
+}
+
+static void on_child(int number)
+{
+}
+
+/* What perl would find behind -e CODE: FD OWNER [STATUS-FD IDENTITY FLAGS]. */
+static void parse_arguments(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc && !g_str_equal(argv[i], "-e"))
+        i++;
+    if (i + 3 >= argc) {
+        g_printerr("usage: fake-server -e CODE FD OWNER [STATUS-FD IDENTITY FLAGS]\n");
+        _exit(2);
+    }
+    self.state.channel = atoi(argv[i + 2]);
+    if (i + 5 >= argc)
+        return;
+    self.status_fd = atoi(argv[i + 4]);
+    self.identity = strtoull(argv[i + 5], NULL, 10);
+}
+
+int main(int argc, char **argv)
+{
+    struct sigaction action = {.sa_handler = on_child};
+    sigset_t child;
+
+    parse_arguments(argc, argv);
+    self.state.items = g_array_new(FALSE, FALSE, sizeof(struct fake_item));
+    self.state.code = g_string_new(NULL);
+    self.children = g_array_new(FALSE, FALSE, sizeof(struct child));
+    self.is_root = true;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, &self.waiting_mask);
+    sigaction(SIGCHLD, &action, NULL);
+    if (self.status_fd >= 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+
+    if (g_getenv("AFORK_FAKE"))
+        obey(g_getenv("AFORK_FAKE"));
+    if (!self.no_hello)
+        report((struct afork__status){.type = AFORK__HELLO, .identity = self.identity,
+                                      .pid = (uint32_t)getpid(), .value = self.hello_version});
+    serve();
+}
