@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Code of the user: commands `e` and `r`.
+ */
+#include "server.h"
+#include "serve.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "wire.h"
+
+/* Evaluates its first argument and returns the exception's text, or the empty string. `our` makes @arg
+ * visible in the code even under `use strict`. An exception may be an object that dies when it is
+ * asked for its text. */
+static const char evaluator[] =
+    "package AnyEvent::Fork::Serve;"
+    "sub {"
+    " our @arg;"
+    " package main;"
+    " eval shift;"
+    " my $error = $@;"
+    " eval { $error ? qq($error) : '' } // qq(an exception that has no text\\n)"
+    "}";
+
+static CV *get_evaluator(pTHX)
+{
+    static SV *code;
+
+    if (!code) {
+        code = newSVsv(eval_pv(evaluator, TRUE));
+        CV *cv = (CV *)SvRV(code);
+        /* The code must not see variables of whoever called serve(). */
+        if (!CvWEAKOUTSIDE(cv))
+            SvREFCNT_dec(CvOUTSIDE(cv));
+        CvOUTSIDE(cv) = NULL;
+        PL_evalseq--; /* the user's first code is "(eval 1)", as in the original */
+    }
+    return (CV *)SvRV(code);
+}
+
+/* Pushes all strings of a list as mortal values. Returns false if the list is malformed. */
+static bool push_strings(pTHX_ struct afork__strings list)
+{
+    dSP;
+    const void *data;
+    size_t len;
+    int more;
+
+    while ((more = afork__strings_next(&list, &data, &len)) > 0)
+        mXPUSHp(data, len);
+    PUTBACK;
+    return more == 0;
+}
+
+/* Notes threads that a command started, under a name its user will recognise. */
+static void note_threads(struct afork__server *server, struct afork__strings list)
+{
+    const void *code;
+    size_t len;
+
+    if (afork__threads_count() <= server->threads.count)
+        return;
+    afork__strings_next(&list, &code, &len);
+    if (len != strlen(AFORK__REQUIRE_CODE) || memcmp(code, AFORK__REQUIRE_CODE, len)) {
+        afork__threads_note(&server->threads, code, len);
+        return;
+    }
+
+    char label[AFORK__THREADS_LABEL_MAX] = "require";
+    size_t used = strlen(label);
+    while (afork__strings_next(&list, &code, &len) > 0 && used + len + 2 < sizeof label) {
+        label[used++] = ' ';
+        memcpy(label + used, code, len);
+        used += len;
+    }
+    afork__threads_note(&server->threads, label, used);
+}
+
+static bool is_require(struct afork__strings list)
+{
+    const void *code;
+    size_t len;
+
+    return afork__strings_next(&list, &code, &len) > 0 && len == strlen(AFORK__REQUIRE_CODE) &&
+           !memcmp(code, AFORK__REQUIRE_CODE, len);
+}
+
+void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len)
+{
+    const uint8_t *start = (const uint8_t *)payload;
+    struct afork__strings list = {start, start + len};
+    pid_t pid = (pid_t)server->reporter.pid;
+
+    afork__server_announce(aTHX_ server);
+    afork__arguments_to_perl(aTHX_ &server->arguments);
+    CV *evaluate = get_evaluator(aTHX);
+
+    dSP;
+    PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called serve() are out of reach */
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    PUTBACK;
+    if (!push_strings(aTHX_ list))
+        afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
+                           STR_WITH_LEN("malformed list of strings - stream corrupted?"));
+
+    afork__children_unwatch(&server->children);
+    if (server->children.root)
+        afork__children_note_forks(&server->children);
+    errno = 0;
+    call_sv((SV *)evaluate, G_SCALAR);
+    SPAGAIN;
+    SV *error = POPs;
+    PUTBACK;
+    if (getpid() != pid) /* a copy that the code made and did not end: it is not the server */
+        my_exit(0);
+    afork__children_note_forks(NULL);
+    afork__children_resume(&server->children);
+    note_threads(server, list);
+
+    if (SvCUR(error))
+        afork__server_fail(aTHX_ server,
+                           is_require(list) ? AFORK__PHASE_REQUIRE : AFORK__PHASE_EVAL,
+                           SvPVX(error), SvCUR(error));
+    FREETMPS;
+    LEAVE;
+    POPSTACK;
+}
+
+/* The name as perl will look it up: from package main. */
+static SV *qualified(pTHX_ const char *function, size_t len)
+{
+    bool has_package = memchr(function, '\'', len) || memmem(function, len, "::", 2);
+
+    return newSVpvf("%s%.*s", has_package ? "" : "main::", (int)len, function);
+}
+
+static bool is_defined(pTHX_ SV *name)
+{
+    GV *gv = gv_fetchsv(name, GV_ADD, SVt_PVCV);
+    CV *cv = gv ? GvCV(gv) : NULL;
+
+    if (cv && (CvROOT(cv) || CvXSUB(cv)))
+        return true;
+    return gv && gv_autoload_pvn(GvSTASH(gv), GvNAME(gv), GvNAMELEN(gv), 0);
+}
+
+/* Says that the function does not exist, in Perl's own words, and lets perl fail to call it. */
+static void report_undefined(pTHX_ struct afork__server *server, SV *name)
+{
+    SV *text = mess("Undefined subroutine &%" SVf " called", SVfARG(name));
+
+    afork__report(&server->reporter, AFORK__ERROR, AFORK__PHASE_FUNCTION, SvPVX(text),
+                  SvCUR(text));
+}
+
+void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
+{
+    SV *name = qualified(aTHX_ function, len);
+
+    afork__server_need_handle(aTHX_ server);
+    if (is_defined(aTHX_ name)) {
+        server->unsaid = false;
+        afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
+    } else {
+        report_undefined(aTHX_ server, name);
+    }
+    afork__children_reap(&server->children, &server->reporter);
+    afork__report_drain(&server->reporter);
+    afork__server_title(aTHX_ function, len);
+
+    /* Handles must be closed when the function drops them, so @_ has to own them: values on the stack
+     * would live until it returns. */
+    ENTER;
+    AV *args = save_ary(PL_defgv);
+    av_push(args, server->handle);
+    server->handle = NULL;
+    int flags = fcntl(server->command, F_GETFL);
+    if (flags >= 0 && flags & O_NONBLOCK)
+        fcntl(server->command, F_SETFL, flags & ~O_NONBLOCK);
+    afork__arguments_move(aTHX_ &server->arguments, args);
+    afork__server_release(aTHX_ server);
+
+    dSP;
+    PUSHMARK(SP);
+    errno = 0;
+    call_sv(name, G_VOID | G_DISCARD | G_NOARGS);
+    my_exit(0);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Commands `f` and `F`: a copy of the server, on a command socket of its own.
+ */
+#include "server.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util.h"
+
+/* A fork that cannot be made. The host learns whose it was, and the server goes on; a host of the
+ * original kind can only be told by the server's end. */
+static void fork_failed(pTHX_ struct afork__server *server, uint64_t identity, const char *text)
+{
+    if (!server->extended)
+        afork__server_fail(aTHX_ server, AFORK__PHASE_FORK, text, strlen(text));
+    afork__report_status(&server->reporter, &(struct afork__status){
+        .type = AFORK__ERROR,
+        .phase = AFORK__PHASE_FORK,
+        .identity = identity,
+        .text = text,
+        .text_len = strlen(text),
+    });
+}
+
+/* Looks for other threads. Returns whether the fork may go on. */
+static bool check_threads(pTHX_ struct afork__server *server, uint64_t identity)
+{
+    struct afork__threads *threads = &server->threads;
+    char text[AFORK__THREADS_LABEL_MAX + 160];
+
+    if (!afork__threads_rose(threads) && !(server->refuse_threads && threads->count > 1))
+        return true;
+    snprintf(text, sizeof text,
+             "%u threads run here since '%s': a forked process has only one of them and may hang",
+             threads->count, threads->label);
+    if (server->refuse_threads) {
+        fork_failed(aTHX_ server, identity, text);
+        return false;
+    }
+    if (server->extended)
+        afork__report(&server->reporter, AFORK__WARNING, AFORK__PHASE_NONE, text, strlen(text));
+    else
+        warn("%s\n", text);
+    return true;
+}
+
+/* Everything buffered would come out once more from the child. */
+static void flush_all(pTHX)
+{
+    PerlIO_flush(NULL);
+    fflush(NULL);
+}
+
+/* The first thing a child does: it stops being the process it was copied from. */
+static void become_child(pTHX_ struct afork__server *server, int socket, uint64_t identity)
+{
+    PL_sig_pending = 0;
+    if (PL_psig_pend)
+        Zero(PL_psig_pend, SIG_SIZE, int);
+#ifdef PERL_USES_PL_PIDSTATUS
+    hv_clear(PL_pidstatus);
+#endif
+    if (PL_srand_called)
+        PL_srand_called = FALSE; /* the next rand() seeds anew */
+
+    if (server->borrowed) {
+        /* The caller's handle still stands for the parent's socket. */
+        do_close((GV *)SvRV(server->handle), FALSE);
+        SvREFCNT_dec(server->handle);
+        server->handle = NULL;
+        server->borrowed = false;
+        server->command = socket;
+    } else {
+        /* On the parent's number the parent's handle, if any, is ours. */
+        dup3(socket, server->command, O_CLOEXEC);
+        close(socket);
+    }
+    if (server->fds.count)
+        afork__fd_queue_clear(&server->fds);
+    server->title = AFORK__TITLE_FORKED;
+    server->unsaid = server->extended;
+    server->threads.count = 1;
+    afork__reporter_forked(&server->reporter, identity);
+    afork__children_forked(&server->children);
+}
+
+void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
+{
+    AFORK__AUTO_FD socket = afork__arguments_pop_fd(aTHX_ &server->arguments);
+
+    if (socket < 0)
+        afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
+                           STR_WITH_LEN("fork without a socket - stream corrupted?"));
+    if (!check_threads(aTHX_ server, identity))
+        return;
+    afork__server_need_handle(aTHX_ server);
+    if (afork__children_reserve(&server->children) < 0 ||
+        afork__children_watch(&server->children) < 0) {
+        fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
+        return;
+    }
+    flush_all(aTHX);
+
+    sigset_t all, serving;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &serving);
+    pid_t pid = PerlProc_fork();
+    if (pid == 0) {
+        become_child(aTHX_ server, afork__steal_fd(&socket), identity);
+        return;
+    }
+    int error = errno;
+    sigprocmask(SIG_SETMASK, &serving, NULL);
+    if (pid > 0) {
+        afork__children_add(&server->children, pid, identity);
+        return;
+    }
+    char text[128];
+    snprintf(text, sizeof text, "fork: %s", strerror(error));
+    fork_failed(aTHX_ server, identity, text);
+}

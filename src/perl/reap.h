@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The children of a server: noticing their ends, reporting them, reaping them.
+ */
+#ifndef AFORK_PERL_REAP_H
+#define AFORK_PERL_REAP_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct afork__reporter;
+
+struct afork__child {
+    pid_t pid;
+    uint64_t identity;
+};
+
+struct afork__children {
+    struct afork__child *own; /* forked by commands */
+    size_t n_own, own_room;
+    pid_t *foreign; /* forked by user code that a root evaluated: never ours to reap */
+    size_t n_foreign, foreign_room;
+    bool root;       /* reaps orphans */
+    bool watching;   /* SIGCHLD is blocked */
+    int signal_fd;   /* -1 until there are children */
+    sigset_t mask;   /* what user code expects, while watching */
+    bool ignored;    /* user code ignores SIGCHLD: `action` is to be restored */
+    struct sigaction action;
+};
+
+void afork__children_init(struct afork__children *children);
+
+/* Makes this process the reaper of orphans below it, or gives that up. */
+void afork__children_set_root(struct afork__children *children, bool root);
+
+/* Blocks SIGCHLD and lets it arrive at `signal_fd`, as long as no user code runs. Returns 0 or a
+ * negative errno. */
+int afork__children_watch(struct afork__children *children);
+
+/* Gives SIGCHLD back to user code. */
+void afork__children_unwatch(struct afork__children *children);
+
+/* Watches again after user code ran, if there is anything to watch. */
+void afork__children_resume(struct afork__children *children);
+
+/* Makes room for one more child, so that adding it cannot fail. Returns 0 or -ENOMEM. */
+int afork__children_reserve(struct afork__children *children);
+void afork__children_add(struct afork__children *children, pid_t pid, uint64_t identity);
+
+/* In a forked child: nothing of the parent's is ours, and SIGCHLD is user code's. */
+void afork__children_forked(struct afork__children *children);
+
+/* Reports and reaps what has ended. An exit that finds no room in the status socket stays a zombie:
+ * no status is lost, even if this process dies. Returns whether nothing stayed for that reason. */
+bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter);
+
+/* Empties `signal_fd`. */
+void afork__children_drain_signals(struct afork__children *children);
+
+/* Whether there are children left that a root has to wait for. */
+bool afork__children_left(const struct afork__children *children);
+
+/* Whether one has ended that user code is to reap. */
+bool afork__children_foreign_ended(const struct afork__children *children);
+
+/* While set, every fork of this process is noted as one of user code. NULL: no noting. */
+void afork__children_note_forks(struct afork__children *children);
+
+/* Releases everything and lets go of SIGCHLD. */
+void afork__children_close(struct afork__children *children);
+
+#endif

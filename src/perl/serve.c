@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The serve loop: commands in, one at a time. Never reads ahead, because what follows `r` belongs to
+ * the function. Knows the order of things; what commands do is in eval.c and fork.c.
+ */
+#include "serve.h"
+#include "server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util.h"
+#include "wire.h"
+
+enum { PAYLOAD_START = 64 * 1024, PAYLOAD_KEEP = 1024 * 1024, TAKE_STRING = 4096 };
+
+static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
+                                          .reporter.fd = -1};
+
+/* Names of the original. AFork::Serve:: is the same stash. */
+#define OWN_PACKAGE "AnyEvent::Fork::Serve"
+
+void afork__server_title(pTHX_ const char *what, size_t len)
+{
+    SV *title = get_sv("0", GV_ADD);
+
+    sv_setpvf_mg(title, "%" SVf " %.*s", SVfARG(get_sv(OWN_PACKAGE "::OWNER", GV_ADD)), (int)len,
+                 what);
+}
+
+void afork__server_announce(pTHX_ struct afork__server *server)
+{
+    if (server->unsaid) {
+        server->unsaid = false;
+        afork__report(&server->reporter, AFORK__FORKED, AFORK__PHASE_NONE, NULL, 0);
+    }
+    if (server->title == AFORK__TITLE_EXECUTED)
+        afork__server_title(aTHX_ STR_WITH_LEN("AnyEvent::Fork/exec"));
+    else if (server->title == AFORK__TITLE_FORKED)
+        afork__server_title(aTHX_ STR_WITH_LEN("AnyEvent::Fork"));
+    server->title = AFORK__TITLE_SET;
+}
+
+void afork__server_need_handle(pTHX_ struct afork__server *server)
+{
+    if (!server->handle)
+        server->handle = afork__handle_new(aTHX_ server->command);
+}
+
+XS_INTERNAL(xs_run_args);
+
+/* run_args exists only while a process serves. */
+static void show_run_args(pTHX_ bool show)
+{
+    GV *gv = gv_fetchpvs(OWN_PACKAGE "::run_args", GV_ADDMULTI, SVt_PVCV);
+    CV *cv = GvCV(gv);
+
+    if (show == (cv && CvISXSUB(cv) && CvXSUB(cv) == xs_run_args))
+        return;
+    if (show) {
+        newXS_flags(OWN_PACKAGE "::run_args", xs_run_args, __FILE__, "", 0);
+        return;
+    }
+    GvCV_set(gv, NULL);
+    SvREFCNT_dec(cv);
+    mro_method_changed_in(GvSTASH(gv));
+}
+
+void afork__server_release(pTHX_ struct afork__server *server)
+{
+    server->active = false;
+    afork__children_set_root(&server->children, false);
+    afork__children_close(&server->children);
+    afork__reporter_close(&server->reporter);
+    afork__fd_queue_clear(&server->fds);
+    Safefree(server->payload);
+    server->payload = NULL;
+    server->payload_room = 0;
+    show_run_args(aTHX_ false);
+}
+
+/* Waits until the status socket has room, the host is lost, or a child has ended. */
+static void wait_for_children(struct afork__server *server)
+{
+    bool all_told = afork__children_reap(&server->children, &server->reporter);
+    struct pollfd fds[] = {
+        {.fd = server->reporter.fd, .events = all_told ? 0 : POLLOUT},
+        {.fd = server->children.signal_fd, .events = POLLIN},
+    };
+
+    if (all_told && !afork__children_left(&server->children))
+        return;
+    if (poll(fds, 2, -1) < 0)
+        return;
+    if (fds[0].revents & (POLLHUP | POLLERR))
+        server->reporter.lost = true;
+    if (fds[1].revents)
+        afork__children_drain_signals(&server->children);
+}
+
+/* The end of a server that did not become a function. A root stays until the ends of its children are
+ * told; others leave that to it. */
+static void leave(pTHX_ struct afork__server *server, int status) __attribute__((noreturn));
+
+static void leave(pTHX_ struct afork__server *server, int status)
+{
+    shutdown(server->command, SHUT_WR);
+    if (server->children.root) {
+        afork__children_watch(&server->children);
+        while (!server->reporter.lost && afork__children_left(&server->children))
+            wait_for_children(server);
+    } else {
+        afork__children_reap(&server->children, &server->reporter);
+    }
+    afork__report_drain(&server->reporter);
+    afork__server_release(aTHX_ server);
+    my_exit((U32)status);
+}
+
+void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase phase,
+                        const char *text, size_t len)
+{
+    bool newline = len && text[len - 1] == '\n';
+
+    afork__server_announce(aTHX_ server);
+    afork__report(&server->reporter, AFORK__ERROR, phase, text, len);
+    afork__report_drain(&server->reporter);
+    warn("[%" SVf "] ERROR: %.*s%s", SVfARG(get_sv("0", GV_ADD)), (int)len, text,
+         newline ? "" : "\n");
+    leave(aTHX_ server, 255);
+}
+
+/* Handlers of user code run as if the server were not there. */
+static void run_signal_handlers(pTHX_ struct afork__server *server)
+{
+    afork__children_unwatch(&server->children);
+    PERL_ASYNC_CHECK();
+    afork__children_resume(&server->children);
+}
+
+static void on_child_signal(pTHX_ struct afork__server *server)
+{
+    afork__children_drain_signals(&server->children);
+    if (PL_psig_ptr && PL_psig_ptr[SIGCHLD] &&
+        afork__children_foreign_ended(&server->children)) {
+        afork__children_unwatch(&server->children);
+        raise(SIGCHLD);
+        run_signal_handlers(aTHX_ server);
+    }
+}
+
+/* Sleeps until there is a command, and looks after children and records meanwhile. */
+static void wait_for_command(pTHX_ struct afork__server *server)
+{
+    afork__server_announce(aTHX_ server);
+    for (;;) {
+        if (PL_sig_pending)
+            run_signal_handlers(aTHX_ server);
+        bool all_told = afork__children_reap(&server->children, &server->reporter) &&
+                        afork__report_flush(&server->reporter);
+        struct pollfd fds[] = {
+            {.fd = server->command, .events = POLLIN},
+            {.fd = server->reporter.fd, .events = all_told ? 0 : POLLOUT},
+            {.fd = server->children.watching ? server->children.signal_fd : -1, .events = POLLIN},
+        };
+        if (server->reporter.lost)
+            leave(aTHX_ server, 0);
+        if (poll(fds, 3, -1) < 0)
+            continue;
+        if (fds[1].revents & (POLLHUP | POLLERR))
+            leave(aTHX_ server, 0);
+        if (fds[2].revents)
+            on_child_signal(aTHX_ server);
+        if (fds[0].revents)
+            return;
+    }
+}
+
+/* Receives exactly `len` octets; at end of file the server leaves. */
+static void receive(pTHX_ struct afork__server *server, void *data, size_t len)
+{
+    for (size_t got = 0; got < len;) {
+        ssize_t n = afork__fd_receive(server->command, (char *)data + got, len - got, &server->fds,
+                                      MSG_DONTWAIT);
+        if (n > 0) {
+            got += (size_t)n;
+        } else if (n == -EAGAIN) {
+            wait_for_command(aTHX_ server);
+        } else if (n == 0) {
+            leave(aTHX_ server, 0);
+        } else {
+            SV *text = newSVpvf("cannot read commands: %s", Strerror((int)-n));
+            afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL, SvPVX(text), SvCUR(text));
+        }
+    }
+}
+
+/* Receives a payload. Memory grows as octets come, whatever length a broken peer may claim. */
+static void receive_payload(pTHX_ struct afork__server *server, size_t len)
+{
+    for (size_t got = 0; got < len;) {
+        if (server->payload_room <= got + 1 ||
+            (server->payload_room < len + 1 && got == 0 && server->payload_room < PAYLOAD_START)) {
+            size_t room = got ? 2 * got : PAYLOAD_START;
+            server->payload_room = room < len + 1 ? room : len + 1;
+            Renew(server->payload, server->payload_room, char);
+        }
+        size_t part = server->payload_room - 1 - got;
+        if (part > len - got)
+            part = len - got;
+        receive(aTHX_ server, server->payload + got, part);
+        got += part;
+    }
+}
+
+static void add_arguments(pTHX_ struct afork__server *server, size_t len)
+{
+    const uint8_t *start = (const uint8_t *)server->payload;
+    struct afork__strings list = {start, start + len};
+    const void *data;
+    size_t data_len;
+    int more;
+
+    while ((more = afork__strings_next(&list, &data, &data_len)) > 0) {
+        if (list.pos == list.end && data_len >= TAKE_STRING) {
+            afork__arguments_take_string(aTHX_ &server->arguments, server->payload,
+                                         (size_t)((const char *)data - server->payload), data_len);
+            server->payload = NULL;
+            server->payload_room = 0;
+            return;
+        }
+        afork__arguments_add_string(aTHX_ &server->arguments, data, data_len);
+    }
+    if (more < 0)
+        afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
+                           STR_WITH_LEN("malformed list of strings - stream corrupted?"));
+}
+
+static void add_handle(pTHX_ struct afork__server *server)
+{
+    char octet;
+
+    receive(aTHX_ server, &octet, 1);
+    int fd = afork__fd_queue_take(&server->fds);
+    if (fd < 0)
+        afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
+                           STR_WITH_LEN("a handle came without descriptor - stream corrupted?"));
+    afork__arguments_add_fd(aTHX_ &server->arguments, fd);
+}
+
+static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len)
+{
+    uint64_t identity = 0;
+
+    switch (command) {
+    case AFORK__EVAL:
+        afork__server_eval(aTHX_ server, server->payload, len);
+        return;
+    case AFORK__ARGS:
+        add_arguments(aTHX_ server, len);
+        return;
+    case AFORK__HANDLE:
+        add_handle(aTHX_ server);
+        return;
+    case AFORK__FORK_AS:
+        if (!server->extended || len != sizeof identity)
+            break;
+        memcpy(&identity, server->payload, sizeof identity);
+        /* fall through */
+    case AFORK__FORK:
+        afork__server_fork(aTHX_ server, identity);
+        return;
+    case AFORK__RUN:
+        afork__server_run(aTHX_ server, server->payload, len);
+    }
+    SV *text = newSVpvf("received unknown request 0x%02x - stream corrupted?", command);
+    afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL, SvPVX(text), SvCUR(text));
+}
+
+static bool is_command(uint8_t letter)
+{
+    return letter && strchr("eahfrF", letter);
+}
+
+static void serve(pTHX_ struct afork__server *server) __attribute__((noreturn));
+
+static void serve(pTHX_ struct afork__server *server)
+{
+    server->active = true;
+    server->threads.count = server->threads.warned = 1;
+    show_run_args(aTHX_ true);
+    SAVEI8(PL_dowarn); /* as the original's `local $^W = 0` */
+    PL_dowarn &= (U8)~G_WARN_ON;
+
+    for (;;) {
+        uint8_t header[AFORK__HEADER_SIZE], command;
+        uint32_t len;
+        receive(aTHX_ server, header, sizeof header);
+        afork__wire_parse_header(header, &command, &len);
+        if (is_command(command))
+            receive_payload(aTHX_ server, len);
+        obey(aTHX_ server, command, len);
+        if (server->payload_room > PAYLOAD_KEEP) {
+            Safefree(server->payload);
+            server->payload = NULL;
+            server->payload_room = 0;
+        }
+    }
+}
+
+/* Forgets the server that this process was copied from, or whose code called serve(). */
+static void start_anew(pTHX_ struct afork__server *server)
+{
+    bool copied = server->active && (pid_t)server->reporter.pid != getpid();
+
+    if (server->active) {
+        afork__children_forked(&server->children);
+        afork__server_release(aTHX_ server);
+    }
+    if (copied)
+        close(server->command);
+    afork__arguments_clear(aTHX_ &server->arguments);
+    *server = (struct afork__server){.command = -1};
+    afork__children_init(&server->children);
+    afork__reporter_init(&server->reporter, -1, 0);
+}
+
+XS_INTERNAL(xs_serve)
+{
+    dXSARGS;
+
+    if (items != 1)
+        croak_xs_usage(cv, "handle");
+    struct afork__server *server = &the_server;
+    start_anew(aTHX_ server);
+    server->command = afork__handle_fd(aTHX_ ST(0));
+    if (server->command < 0)
+        croak(OWN_PACKAGE "::serve needs an open handle");
+    server->handle = SvROK(ST(0)) ? newSVsv(ST(0)) : newRV_inc(ST(0));
+    server->borrowed = true;
+    serve(aTHX_ server);
+}
+
+/* Number `n` of @ARGV as an open descriptor that does not survive an exec. */
+static int descriptor_argument(pTHX_ AV *argv, SSize_t n, const char *what)
+{
+    SV **number = av_fetch(argv, n, 0);
+    int fd = number && looks_like_number(*number) ? (int)SvIV(*number) : -1;
+
+    if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        croak(OWN_PACKAGE "::me unable to open %s socket: %s\n", what, Strerror(EBADF));
+    return fd;
+}
+
+static void parse_flags(pTHX_ struct afork__server *server, SV *flags)
+{
+    const char *flag = SvPV_nolen(flags);
+
+    while (*flag) {
+        size_t len = strcspn(flag, ",");
+        if (len == strlen("refuse-threads") && !memcmp(flag, "refuse-threads", len))
+            server->refuse_threads = true;
+        else
+            croak(OWN_PACKAGE "::me does not know the flag '%.*s'\n", (int)len, flag);
+        flag += len + (flag[len] == ',');
+    }
+}
+
+/* What opens a file later must not get the number of a standard stream. */
+static void keep_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", O_RDWR); /* the lowest free number */
+}
+
+/* The entry point of an executed server: @ARGV is FD OWNER [STATUS-FD IDENTITY FLAGS]. */
+XS_INTERNAL(xs_me)
+{
+    dXSARGS;
+    PERL_UNUSED_VAR(items);
+    struct afork__server *server = &the_server;
+    AV *argv = GvAVn(PL_argvgv);
+
+    start_anew(aTHX_ server);
+    server->command = descriptor_argument(aTHX_ argv, 0, "communication");
+    SV **owner = av_fetch(argv, 1, 0);
+    sv_setsv(get_sv(OWN_PACKAGE "::OWNER", GV_ADD), owner ? *owner : &PL_sv_undef);
+    server->title = AFORK__TITLE_EXECUTED;
+    if (av_count(argv) == 5) {
+        int status = descriptor_argument(aTHX_ argv, 2, "status");
+        parse_flags(aTHX_ server, *av_fetch(argv, 4, 1));
+        keep_standard_streams();
+        server->extended = true;
+        afork__children_set_root(&server->children, true);
+        afork__reporter_init(&server->reporter, status,
+                             strtoull(SvPV_nolen(*av_fetch(argv, 3, 1)), NULL, 10));
+        afork__report(&server->reporter, AFORK__HELLO, AFORK__PHASE_NONE, NULL, 0);
+    }
+    av_clear(argv);
+    serve(aTHX_ server);
+}
+
+/* The pending arguments, once: the list is cleared. */
+XS_INTERNAL(xs_run_args)
+{
+    dXSARGS;
+    AV *values = (AV *)sv_2mortal((SV *)newAV());
+
+    PERL_UNUSED_VAR(items);
+    SP -= items;
+    afork__arguments_move(aTHX_ &the_server.arguments, values);
+    EXTEND(SP, (SSize_t)av_count(values));
+    while (av_count(values))
+        PUSHs(sv_2mortal(av_shift(values)));
+    PUTBACK;
+}
+
+void afork__serve_leave(void)
+{
+    struct afork__server *server = &the_server;
+
+    if (server->active && (pid_t)server->reporter.pid == getpid())
+        afork__report_drain(&server->reporter);
+}
+
+void afork__serve_boot(pTHX)
+{
+    static const char *const modules[] = {"AnyEvent/Fork/Serve.pm", "AFork/Serve.pm"};
+    HV *inc = get_hv("INC", GV_ADD);
+
+    newXS(OWN_PACKAGE "::me", xs_me, __FILE__);
+    newXS(OWN_PACKAGE "::serve", xs_serve, __FILE__);
+
+    /* One stash under both names: functions and variables are the same. */
+    GV *ours = gv_fetchpvs("AFork::Serve::", GV_ADD, SVt_PVHV);
+    SvREFCNT_dec(GvHV(ours));
+    GvHV(ours) = (HV *)SvREFCNT_inc(gv_stashpvs(OWN_PACKAGE, GV_ADD));
+
+    for (size_t i = 0; i < C_ARRAY_LENGTH(modules); i++)
+        (void)hv_store(inc, modules[i], (I32)strlen(modules[i]), newSVpv(PL_origargv[0], 0), 0);
+}

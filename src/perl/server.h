@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a process is while it serves: shared by the files that make up the server.
+ */
+#ifndef AFORK_PERL_SERVER_H
+#define AFORK_PERL_SERVER_H
+
+#include "args.h"
+#include "fdpass.h"
+#include "perl-api.h"
+#include "reap.h"
+#include "report.h"
+#include "threads.h"
+
+enum afork__title {
+    AFORK__TITLE_SET,
+    AFORK__TITLE_EXECUTED, /* "OWNER AnyEvent::Fork/exec" is due */
+    AFORK__TITLE_FORKED,   /* "OWNER AnyEvent::Fork" is due */
+};
+
+/* There is one in a process. What a forked child changes at once stands close together. */
+struct afork__server {
+    bool active;
+    bool extended; /* the host is ours */
+    bool refuse_threads;
+    bool unsaid;   /* the record `forked` is due */
+    bool borrowed; /* the caller of serve() has the handle, too */
+    enum afork__title title;
+    int command; /* the command socket */
+    SV *handle;  /* a reference to its Perl handle, or NULL as long as nobody needed one */
+    struct afork__fd_queue fds;
+    struct afork__arguments arguments;
+    struct afork__reporter reporter;
+    struct afork__children children;
+    struct afork__threads threads;
+    char *payload; /* of the current command */
+    size_t payload_room;
+};
+
+/* Says what is due before any code runs or the server sleeps: record and title. */
+void afork__server_announce(pTHX_ struct afork__server *server);
+
+/* Sets `$0` to "OWNER what". */
+void afork__server_title(pTHX_ const char *what, size_t len);
+
+/* Makes the Perl handle of the command socket, if there is none. */
+void afork__server_need_handle(pTHX_ struct afork__server *server);
+
+/* Reports and tells an error and ends the process. */
+void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase phase,
+                        const char *text, size_t len) __attribute__((noreturn));
+
+/* Releases what the server has, but for the command socket and the arguments. */
+void afork__server_release(pTHX_ struct afork__server *server);
+
+/* Commands. `payload` is that of the frame. */
+void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);
+void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity);
+void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
+    __attribute__((noreturn));
+
+#endif

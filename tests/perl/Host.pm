@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+#
+# A host for tests of the Perl servers: starts one, sends it commands, reads its status records. Every
+# wait has a deadline.
+package Host;
+
+use strict;
+use warnings;
+
+use Carp;
+use Fcntl;
+use IO::Select;
+use Socket;
+use Time::HiRes ();
+
+use constant SOCK_SEQPACKET => 5;
+
+our $DEADLINE = $ENV{AFORK_TEST_DEADLINE} || 20;
+our $PERL = $ENV{AFORK_PERL} || 'afork-perl';
+our @TYPES = qw(none hello forked entered error exited warning);
+our @PHASES = qw(none eval require function fork protocol);
+
+my $identity = 0;
+
+# A server of our own. Options: perl, flags, stderr (a handle), original (no status socket), open
+# (a function that runs in the child before the exec).
+sub start {
+    my ($class, %option) = @_;
+    socketpair my $host, my $server, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+    my $self = bless { fd => $host, identity => ++$identity }, $class;
+    my ($status, $end);
+    if (!$option{original}) {
+        socketpair $status, $end, AF_UNIX, SOCK_SEQPACKET, 0 or die "socketpair: $!";
+        $self->{status} = $status;
+    }
+    my $module = $option{module} || 'AFork::Serve';
+    my @command = ($option{perl} || $PERL, @{ $option{switches} || [] }, "-M$module", '-e',
+        $module . '::me', fileno $server, $$);
+    push @command, fileno $end, $identity, $option{flags} // '' if $end;
+
+    my $pid = CORE::fork // die "fork: $!";
+    if (!$pid) {
+        open STDERR, '>&', $option{stderr} or die $! if $option{stderr};
+        open STDOUT, '>&', $option{stdout} or die $! if $option{stdout};
+        fcntl $_, F_SETFD, 0 for grep $_, $server, $end;
+        $option{before_exec}->() if $option{before_exec};
+        exec { $command[0] } @command or die "exec: $!";
+    }
+    $self->{pid} = $pid;
+    $self->expect('hello') if $status;
+    return $self;
+}
+
+sub write_all {
+    my ($fd, $data) = @_;
+    for (my $done = 0; $done < length $data;) {
+        $done += syswrite($fd, $data, 1 << 20, $done) // croak "write: $!";
+    }
+}
+
+sub command {
+    my ($self, $letter, $payload) = @_;
+    write_all($self->{fd}, pack 'a L/a*', $letter, $payload);
+    return $self;
+}
+
+sub eval { my $self = shift; $self->command(e => pack '(w/a*)*', @_) }
+sub args { my $self = shift; $self->command(a => pack '(w/a*)*', @_) }
+
+sub load {
+    my ($self, @modules) = @_;
+    s{::}{/}g for @modules;
+    return $self->eval('require "$_.pm" for @_', @modules);
+}
+
+sub handle {
+    my ($self, $fd) = @_;
+    require IO::FDPass;
+    $self->command('h', '');
+    IO::FDPass::send(fileno $self->{fd}, fileno $fd) or croak "send: $!";
+    return $self;
+}
+
+sub fork {
+    my ($self) = @_;
+    socketpair my $host, my $server, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+    $self->handle($server);
+    my $child = bless { fd => $host, identity => ++$identity, status => $self->{status} }, ref $self;
+    if ($self->{status}) {
+        $self->command(F => pack 'Q', $identity);
+    } else {
+        $self->command('f', '');
+    }
+    return $child;
+}
+
+# Runs a function and returns the channel.
+sub run {
+    my ($self, $function) = @_;
+    $self->command(r => $function);
+    return delete $self->{fd};
+}
+
+# Code that defines a function which gets the channel, as the worker's whole life.
+sub run_code {
+    my ($self, $code) = @_;
+    $self->eval("sub main::test_function { my \$fd = shift; $code }");
+    return $self->run('test_function');
+}
+
+# What a worker writes until it ends.
+sub slurp {
+    my ($fd) = @_;
+    my $data = '';
+    my $end = Time::HiRes::time() + $DEADLINE;
+    my $select = IO::Select->new($fd);
+    for (;;) {
+        my $left = $end - Time::HiRes::time();
+        croak 'no end of file in time' if $left <= 0;
+        next if !$select->can_read($left);
+        my $n = sysread $fd, $data, 65536, length $data;
+        last if !$n;
+    }
+    return $data;
+}
+
+# One line of a worker.
+sub line {
+    my ($fd) = @_;
+    my $line = '';
+    my $select = IO::Select->new($fd);
+    while ($line !~ /\n/) {
+        $select->can_read($DEADLINE) or croak 'no line in time';
+        sysread $fd, $line, 1, length $line or last;
+    }
+    return $line;
+}
+
+# The next status record as a hash, or nothing when none comes in time.
+sub record {
+    my ($self, $seconds) = @_;
+    IO::Select->new($self->{status})->can_read($seconds // $DEADLINE) or return;
+    my $data;
+    defined recv($self->{status}, $data, 20000, 0) && length $data or return;
+    my %record;
+    (my $type, my $phase, @record{qw(pid identity value)}, my $rest) = unpack 'C C x2 L Q L x4 a*', $data;
+    @record{qw(type phase)} = ($TYPES[$type], $PHASES[$phase]);
+    $record{$type == 5 ? 'usage' : 'text'} = $type == 5 ? [unpack 'q*', $rest] : $rest;
+    return \%record;
+}
+
+# Waits for a record of this type (and identity); keeps the others for later.
+sub expect {
+    my ($self, $type, $identity) = @_;
+    my $kept = $self->kept;
+    my $fits = sub {
+        $_[0]{type} eq $type && (!defined $identity || $_[0]{identity} == $identity);
+    };
+    for my $i (0 .. $#$kept) {
+        return splice @$kept, $i, 1 if $fits->($kept->[$i]);
+    }
+    my $end = Time::HiRes::time() + $DEADLINE;
+    while ((my $left = $end - Time::HiRes::time()) > 0) {
+        my $record = $self->record($left) or last;
+        return $record if $fits->($record);
+        push @$kept, $record;
+    }
+    croak "no record '$type' in time";
+}
+
+my %kept;
+sub kept { $kept{ fileno $_[0]{status} } ||= [] }
+
+# Ends the server by end of file and returns its wait status.
+sub end {
+    my ($self) = @_;
+    delete $self->{fd};
+    delete $kept{ fileno $self->{status} } if $self->{status};
+    delete $self->{status};
+    return $self->wait;
+}
+
+sub wait {
+    my ($self) = @_;
+    local $SIG{ALRM} = sub { kill KILL => $self->{pid}; croak 'the server does not end' };
+    alarm $DEADLINE;
+    waitpid $self->{pid}, 0;
+    alarm 0;
+    return $?;
+}
+
+1;
