@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * afork-thumbnails: makes thumbnails for the desktop's cache, with Perl workers forked from one
+ * template. This file has the options, and hands each job on from the walk to the cache to the
+ * workers and back; the main loop stands behind it all.
+ */
+#include <glib-unix.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cache.h"
+#include "cpus.h"
+#include "progress.h"
+#include "walk.h"
+#include "workers.h"
+
+enum { EXIT_SOME_FAILED = 1, EXIT_CANNOT_START = 2, EXIT_SIGNAL = 128 };
+
+struct options {
+    gboolean recursive, force, null, json, quiet, verbose, version;
+    char *size, *list, **names;
+    int jobs, timeout, max_megapixels;
+};
+
+struct program {
+    struct options options;
+    GMainLoop *main_loop;
+    struct afork_glib_loop *loop;
+    struct cache *cache;
+    struct workers *workers;
+    struct walk *walk;
+    struct progress *progress;
+    unsigned n_pending; /* jobs at the workers */
+    bool walk_ended, failed, stopping;
+    int signal; /* that stopped us; 0: none */
+};
+
+static bool parse_options(int *argc, char ***argv, struct options *o, GError **error)
+{
+    const GOptionEntry entries[] = {
+        {"recursive", 'r', 0, G_OPTION_ARG_NONE, &o->recursive, "Enter directories at all levels",
+         NULL},
+        {"size", 's', 0, G_OPTION_ARG_STRING, &o->size,
+         "normal (128), large (256, the default), x-large (512) or xx-large (1024)", "SIZE"},
+        {"jobs", 'j', 0, G_OPTION_ARG_INT, &o->jobs,
+         "Workers at a time; default: the processors this process may use", "N"},
+        {"force", 'f', 0, G_OPTION_ARG_NONE, &o->force,
+         "Make thumbnails again that are valid, and try again what failed before", NULL},
+        {"files-from", 'T', 0, G_OPTION_ARG_FILENAME, &o->list,
+         "Also take what this file names, one a line; - is standard input", "FILE"},
+        {"null", '0', 0, G_OPTION_ARG_NONE, &o->null, "Names in the list end with NUL", NULL},
+        {"timeout", 't', 0, G_OPTION_ARG_INT, &o->timeout,
+         "Seconds that a picture may take; default: 60", "SECONDS"},
+        {"max-megapixels", 0, 0, G_OPTION_ARG_INT, &o->max_megapixels,
+         "Refuse larger pictures; default: 200", "N"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "Report in JSON, an object a line", NULL},
+        {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "Report failures only", NULL},
+        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &o->verbose, "Show what perl and libraries print",
+         NULL},
+        {"version", 0, 0, G_OPTION_ARG_NONE, &o->version, "Show the version", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->names, NULL, NULL},
+        {NULL},
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new("FILE|DIRECTORY|-…");
+
+    g_option_context_set_summary(context, "Makes thumbnails of pictures in the desktop's cache.");
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, argc, argv, error))
+        return false;
+
+    const char *wrong = NULL;
+    if (!o->version && !o->names && !o->list)
+        wrong = "no files were named";
+    else if (o->jobs < 0 || o->timeout <= 0 || o->max_megapixels <= 0)
+        wrong = "a number must be above 0";
+    if (wrong)
+        g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, wrong);
+    return !wrong;
+}
+
+/* Not called directly, but from the main loop: it releases the walk, in whose callbacks we may be. */
+static gboolean on_stop(gpointer data)
+{
+    struct program *p = data;
+
+    g_clear_pointer(&p->walk, walk_free);
+    workers_stop(p->workers);
+    return G_SOURCE_REMOVE;
+}
+
+/* Ends the run, whether the work is done or not. */
+static void stop(struct program *p)
+{
+    if (!p->stopping)
+        g_idle_add_full(G_PRIORITY_HIGH, on_stop, p, NULL);
+    p->stopping = true;
+}
+
+static void settled(struct program *p, struct job *job)
+{
+    g_autofree char *thumbnail = cache_thumbnail_path(p->cache, job);
+
+    progress_settled(p->progress, job, thumbnail);
+    job_free(job);
+    if (!progress_is_heard(p->progress))
+        stop(p);
+}
+
+static void on_done(struct job *job, void *data)
+{
+    struct program *p = data;
+
+    cache_finish(p->cache, job);
+    settled(p, job);
+    if (!--p->n_pending && p->walk_ended)
+        stop(p);
+}
+
+static void on_found(struct job *job, void *data)
+{
+    struct program *p = data;
+
+    progress_found(p->progress);
+    if (job->state == JOB_WAITING)
+        cache_examine(p->cache, job, p->options.force);
+    if (job->state != JOB_WAITING) {
+        settled(p, job);
+        return;
+    }
+    cache_begin(p->cache, job);
+    p->n_pending++;
+    workers_push(p->workers, job);
+}
+
+static void on_walk_ended(void *data)
+{
+    struct program *p = data;
+
+    p->walk_ended = true;
+    if (!p->n_pending)
+        stop(p);
+}
+
+static void on_failed(const char *message, void *data)
+{
+    struct program *p = data;
+
+    if (!p->failed)
+        g_printerr("afork-thumbnails: no worker can be started: %s\n", message);
+    p->failed = true;
+    stop(p);
+}
+
+static void on_stopped(void *data)
+{
+    struct program *p = data;
+
+    g_main_loop_quit(p->main_loop);
+}
+
+static gboolean on_signal(struct program *p, int number)
+{
+    p->signal = number;
+    stop(p);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_sigint(gpointer data)
+{
+    return on_signal(data, SIGINT);
+}
+
+static gboolean on_sigterm(gpointer data)
+{
+    return on_signal(data, SIGTERM);
+}
+
+static gboolean on_sighup(gpointer data)
+{
+    return on_signal(data, SIGHUP);
+}
+
+static bool make_walk(struct program *p, GError **error)
+{
+    const struct walk_callbacks callbacks = {on_found, on_walk_ended, p};
+    const char *list = p->options.list;
+
+    p->walk = walk_new(p->options.recursive, &callbacks);
+    for (char **name = p->options.names; name && *name; name++) {
+        if (strcmp(*name, "-") == 0)
+            list = "-";
+        else
+            walk_add(p->walk, *name);
+    }
+    return !list || walk_add_list(p->walk, list, p->options.null ? '\0' : '\n', error);
+}
+
+static bool make_workers(struct program *p, GError **error)
+{
+    const char *perl_dir = g_getenv("AFORK_THUMBNAILS_LIB");
+    const struct workers_options options = {
+        .max = p->options.jobs ? (unsigned)p->options.jobs : cpus_allowed(),
+        .timeout = (unsigned)p->options.timeout,
+        .perl_dir = perl_dir ? perl_dir : AFORK_PERL_LIBDIR,
+        .directory = p->cache->directory,
+        .box = p->cache->box,
+        .max_pixels = (guint64)p->options.max_megapixels * 1000 * 1000,
+        .verbose = p->options.verbose,
+    };
+    const struct workers_callbacks callbacks = {on_done, on_failed, on_stopped, p};
+
+    afork_glib_loop_new(NULL, G_PRIORITY_DEFAULT, &p->loop);
+    int result = workers_new(afork_glib_loop_get(p->loop), &options, &callbacks, &p->workers);
+    if (result < 0)
+        g_set_error_literal(error, G_FILE_ERROR, (gint)g_file_error_from_errno(-result),
+                            g_strerror(-result));
+    return result >= 0;
+}
+
+static bool set_up(struct program *p, GError **error)
+{
+    enum progress_mode mode = p->options.json    ? PROGRESS_JSON
+                              : p->options.quiet ? PROGRESS_QUIET
+                                                 : PROGRESS_PLAIN;
+
+    p->cache = cache_open(p->options.size ? p->options.size : "large", error);
+    if (!p->cache || !make_walk(p, error) || !make_workers(p, error))
+        return false;
+    p->progress = progress_new(mode);
+    p->main_loop = g_main_loop_new(NULL, FALSE);
+    g_unix_signal_add(SIGINT, on_sigint, p);
+    g_unix_signal_add(SIGTERM, on_sigterm, p);
+    g_unix_signal_add(SIGHUP, on_sighup, p);
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is found out by writing */
+    return true;
+}
+
+static void tear_down(struct program *p)
+{
+    g_clear_pointer(&p->workers, workers_free);
+    g_clear_pointer(&p->loop, afork_glib_loop_free);
+    g_clear_pointer(&p->walk, walk_free);
+    g_clear_pointer(&p->progress, progress_free);
+    g_clear_pointer(&p->cache, cache_free);
+    g_clear_pointer(&p->main_loop, g_main_loop_unref);
+    g_strfreev(p->options.names);
+    g_free(p->options.size);
+    g_free(p->options.list);
+}
+
+static int run(struct program *p)
+{
+    walk_start(p->walk);
+    g_main_loop_run(p->main_loop);
+    progress_end(p->progress, p->signal != 0);
+    if (p->signal)
+        return EXIT_SIGNAL + p->signal;
+    if (p->failed || !progress_is_heard(p->progress))
+        return EXIT_CANNOT_START;
+    return progress_failures(p->progress) ? EXIT_SOME_FAILED : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct program program = {.options = {.timeout = 60, .max_megapixels = 200}};
+    g_autoptr(GError) error = NULL;
+    int status = EXIT_CANNOT_START;
+
+    setlocale(LC_ALL, "");
+    umask(077); /* thumbnails show what pictures show: they are the user's alone */
+    bool good = parse_options(&argc, &argv, &program.options, &error);
+    if (good && program.options.version) {
+        puts("afork-thumbnails " AFORK_VERSION);
+        status = EXIT_SUCCESS;
+    } else if (good && set_up(&program, &error)) {
+        status = run(&program);
+    } else {
+        g_printerr("afork-thumbnails: %s\n", error->message);
+    }
+    tear_down(&program);
+    return status;
+}
