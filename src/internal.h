@@ -149,6 +149,8 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
                            const char *message, size_t len);
 void afork__process_ended(struct afork_process *process, int wait_status,
                           const struct rusage *usage);
+/* The executed process at the top of its tree; itself if it is one. */
+struct afork_process *afork__process_root(struct afork_process *process);
 /* Looks at all processes whose reporter may be gone. */
 void afork__context_recheck(struct afork_context *context);
 

@@ -386,6 +386,13 @@ void afork__process_ended(struct afork_process *process, int wait_status,
     afork__process_abandon(process);
 }
 
+struct afork_process *afork__process_root(struct afork_process *process)
+{
+    while (process->parent)
+        process = process->parent;
+    return process;
+}
+
 static bool reports(const struct afork_process *process)
 {
     return !process->ended && !process->entered;
@@ -394,8 +401,6 @@ static bool reports(const struct afork_process *process)
 /* Sees to it that somebody tells the end of a forked process. */
 static void find_reporter(struct afork_process *process)
 {
-    const struct afork_process *root = process->parent;
-
     if (reports(process->parent))
         return;
     if (!process->pid) {
@@ -404,9 +409,7 @@ static void find_reporter(struct afork_process *process)
         update_watch(process);
         return;
     }
-    while (root->parent)
-        root = root->parent;
-    if (reports(root)) {
+    if (reports(afork__process_root(process))) {
         /* The root has it now, unless the parent, running user code, reaped it. */
         process->vanished = process->parent->ended && kill(process->pid, 0) < 0 && errno == ESRCH;
         return;

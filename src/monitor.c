@@ -51,6 +51,16 @@ static void violated(struct afork_process *process, const char *what)
     afork__process_failed(process, AFORK_CAUSE_PROTOCOL, what, strlen(what));
 }
 
+/* Whatever was forked from a server speaks as it does. */
+static void drop_tree(struct afork_process *root, const char *why)
+{
+    struct afork_process *process;
+
+    TAILQ_FOREACH (process, &root->context->processes, link)
+        if (afork__process_root(process) == root)
+            violated(process, why);
+}
+
 static void hello(struct afork_process *process, const struct afork__status *status)
 {
     char message[128];
@@ -60,7 +70,7 @@ static void hello(struct afork_process *process, const struct afork__status *sta
     } else if (status->value != AFORK__PROTOCOL_VERSION) {
         snprintf(message, sizeof message, "the server speaks protocol version %u, not %d",
                  (unsigned)status->value, AFORK__PROTOCOL_VERSION);
-        violated(process, message);
+        drop_tree(process, message);
     }
     process->hello = true;
 }
