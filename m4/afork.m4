@@ -46,8 +46,8 @@ AC_DEFUN([AFORK_WARNINGS], [
 AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [make warnings errors])],
               [], [enable_werror=no])
 AFORK_TRY_CFLAGS([-Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wpointer-arith -Wwrite-strings
-                  -Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wlogical-op
-                  -Wno-unused-parameter])
+                  -Wstrict-prototypes -Wmissing-prototypes -Wlogical-op
+                  -Wno-unused-parameter -Wno-missing-field-initializers])
 AS_IF([test "$enable_werror" != no], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
 AC_SUBST([WARN_CFLAGS])
 AC_SUBST([WARN_CONVERSION_CFLAGS], [-Wconversion])
