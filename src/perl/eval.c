@@ -160,6 +160,7 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
 {
     SV *name = qualified(aTHX_ function, len);
 
+    LEAVE; /* `$^W` is the user's again */
     afork__server_need_handle(aTHX_ server);
     if (is_defined(aTHX_ name)) {
         server->unsaid = false;
@@ -181,6 +182,8 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     if (flags >= 0 && flags & O_NONBLOCK)
         fcntl(server->command, F_SETFL, flags & ~O_NONBLOCK);
     afork__arguments_move(aTHX_ &server->arguments, args);
+    if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
+        av_clear(args); /* its argument would be the status: the address of a handle */
     afork__server_release(aTHX_ server);
 
     dSP;

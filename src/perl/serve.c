@@ -15,7 +15,12 @@
 #include "util.h"
 #include "wire.h"
 
-enum { PAYLOAD_START = 64 * 1024, PAYLOAD_KEEP = 1024 * 1024, TAKE_STRING = 4096 };
+enum {
+    PAYLOAD_START = 64 * 1024,
+    PAYLOAD_KEEP = 1024 * 1024,
+    TAKE_STRING = 4096,
+    THREADS_POLL_MSEC = 500,
+};
 
 static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
                                           .reporter.fd = -1};
@@ -69,6 +74,13 @@ static void show_run_args(pTHX_ bool show)
     mro_method_changed_in(GvSTASH(gv));
 }
 
+static void free_payload(struct afork__server *server)
+{
+    Safefree(server->payload);
+    server->payload = NULL;
+    server->payload_room = 0;
+}
+
 void afork__server_release(pTHX_ struct afork__server *server)
 {
     server->active = false;
@@ -76,10 +88,23 @@ void afork__server_release(pTHX_ struct afork__server *server)
     afork__children_close(&server->children);
     afork__reporter_close(&server->reporter);
     afork__fd_queue_clear(&server->fds);
-    Safefree(server->payload);
-    server->payload = NULL;
-    server->payload_room = 0;
+    free_payload(server);
     show_run_args(aTHX_ false);
+}
+
+/* Handlers of user code run as if the server were not there. */
+static void run_signal_handlers(pTHX_ struct afork__server *server)
+{
+    afork__children_unwatch(&server->children);
+    PERL_ASYNC_CHECK();
+    afork__children_resume(&server->children);
+}
+
+/* Another thread may swallow SIGCHLD, which is blocked in this one only; then children have to be
+ * looked at from time to time. */
+static int poll_timeout(const struct afork__server *server)
+{
+    return server->children.watching && server->threads.count > 1 ? THREADS_POLL_MSEC : -1;
 }
 
 /* Waits until the status socket has room, the host is lost, or a child has ended. */
@@ -93,7 +118,7 @@ static void wait_for_children(struct afork__server *server)
 
     if (all_told && !afork__children_left(&server->children))
         return;
-    if (poll(fds, 2, -1) < 0)
+    if (poll(fds, 2, poll_timeout(server)) < 0)
         return;
     if (fds[0].revents & (POLLHUP | POLLERR))
         server->reporter.lost = true;
@@ -103,15 +128,17 @@ static void wait_for_children(struct afork__server *server)
 
 /* The end of a server that did not become a function. A root stays until the ends of its children are
  * told; others leave that to it. */
-static void leave(pTHX_ struct afork__server *server, int status) __attribute__((noreturn));
-
+__attribute__((noreturn))
 static void leave(pTHX_ struct afork__server *server, int status)
 {
     shutdown(server->command, SHUT_WR);
     if (server->children.root) {
         afork__children_watch(&server->children);
-        while (!server->reporter.lost && afork__children_left(&server->children))
+        while (!server->reporter.lost && afork__children_left(&server->children)) {
             wait_for_children(server);
+            if (PL_sig_pending)
+                run_signal_handlers(aTHX_ server);
+        }
     } else {
         afork__children_reap(&server->children, &server->reporter);
     }
@@ -131,14 +158,6 @@ void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase ph
     warn("[%" SVf "] ERROR: %.*s%s", SVfARG(get_sv("0", GV_ADD)), (int)len, text,
          newline ? "" : "\n");
     leave(aTHX_ server, 255);
-}
-
-/* Handlers of user code run as if the server were not there. */
-static void run_signal_handlers(pTHX_ struct afork__server *server)
-{
-    afork__children_unwatch(&server->children);
-    PERL_ASYNC_CHECK();
-    afork__children_resume(&server->children);
 }
 
 static void on_child_signal(pTHX_ struct afork__server *server)
@@ -168,7 +187,7 @@ static void wait_for_command(pTHX_ struct afork__server *server)
         };
         if (server->reporter.lost)
             leave(aTHX_ server, 0);
-        if (poll(fds, 3, -1) < 0)
+        if (poll(fds, 3, poll_timeout(server)) < 0)
             continue;
         if (fds[1].revents & (POLLHUP | POLLERR))
             leave(aTHX_ server, 0);
@@ -198,14 +217,14 @@ static void receive(pTHX_ struct afork__server *server, void *data, size_t len)
     }
 }
 
-/* Receives a payload. Memory grows as octets come, whatever length a broken peer may claim. */
+/* Receives a payload. Memory grows as octets come, whatever length a broken peer may claim, and always
+ * has room for one more. */
 static void receive_payload(pTHX_ struct afork__server *server, size_t len)
 {
     for (size_t got = 0; got < len;) {
-        if (server->payload_room <= got + 1 ||
-            (server->payload_room < len + 1 && got == 0 && server->payload_room < PAYLOAD_START)) {
-            size_t room = got ? 2 * got : PAYLOAD_START;
-            server->payload_room = room < len + 1 ? room : len + 1;
+        if (server->payload_room < got + 2) {
+            size_t room = 2 * got < PAYLOAD_START ? PAYLOAD_START : 2 * got < len ? 2 * got : len;
+            server->payload_room = room + 1;
             Renew(server->payload, server->payload_room, char);
         }
         size_t part = server->payload_room - 1 - got;
@@ -285,13 +304,13 @@ static bool is_command(uint8_t letter)
     return letter && strchr("eahfrF", letter);
 }
 
-static void serve(pTHX_ struct afork__server *server) __attribute__((noreturn));
-
+__attribute__((noreturn))
 static void serve(pTHX_ struct afork__server *server)
 {
     server->active = true;
     server->threads.count = server->threads.warned = 1;
     show_run_args(aTHX_ true);
+    ENTER;
     SAVEI8(PL_dowarn); /* as the original's `local $^W = 0` */
     PL_dowarn &= (U8)~G_WARN_ON;
 
@@ -303,11 +322,8 @@ static void serve(pTHX_ struct afork__server *server)
         if (is_command(command))
             receive_payload(aTHX_ server, len);
         obey(aTHX_ server, command, len);
-        if (server->payload_room > PAYLOAD_KEEP) {
-            Safefree(server->payload);
-            server->payload = NULL;
-            server->payload_room = 0;
-        }
+        if (server->payload_room > PAYLOAD_KEEP)
+            free_payload(server);
     }
 }
 

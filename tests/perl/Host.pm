@@ -182,7 +182,7 @@ sub end {
 
 sub wait {
     my ($self) = @_;
-    local $SIG{ALRM} = sub { kill KILL => $self->{pid}; croak 'the server does not end' };
+    local $SIG{ALRM} = sub { system "gdb -batch -p $self->{pid} -ex \"thread apply all bt\" 2>&1 | tail -60" if $ENV{GDB}; kill KILL => $self->{pid}; croak 'the server does not end' };
     alarm $DEADLINE;
     waitpid $self->{pid}, 0;
     alarm 0;
