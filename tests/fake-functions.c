@@ -198,10 +198,13 @@ static void grandchild(const struct fake_state *state)
 /* Leaves a program behind, which must not get the channel. */
 static void background(const struct fake_state *state)
 {
-    if (!fork()) {
-        execlp("sleep", "sleep", argument(state, 0), NULL);
+    pid_t pid = fork();
+
+    if (!pid) {
+        execlp("sleep", "sleep", "60", NULL);
         _exit(127);
     }
+    say(state->channel, "%d\n", pid);
 }
 
 void fake_hang(void)

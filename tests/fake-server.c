@@ -10,8 +10,9 @@
  *   die TEXT                                as code that died
  *   error PHASE TEXT                        a record of that phase; and goes on
  *   warn TEXT                               a warning
+ *   say TEXT                                a line on standard error
  *   hello VERSION, no-hello                 the introduction; at the start only
- *   entered, garbage, orphan PID            records out of place
+ *   entered, hello-again, garbage, orphan PID   records out of place
  *   fork-fails                              from now on
  *   chunk SIZE                              octets in one read of the command socket, from now on
  *   close                                   the command socket
@@ -24,6 +25,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +83,12 @@ static void report_self(enum afork__record type, enum afork__phase phase, const 
     report((struct afork__status){.type = type, .phase = phase, .identity = self.identity,
                                   .pid = (uint32_t)getpid(), .text = text,
                                   .text_len = text ? strlen(text) : 0});
+}
+
+static void say_hello(void)
+{
+    report((struct afork__status){.type = AFORK__HELLO, .identity = self.identity,
+                                  .pid = (uint32_t)getpid(), .value = self.hello_version});
 }
 
 static G_GNUC_NORETURN void fail(enum afork__phase phase, const char *text)
@@ -204,10 +212,14 @@ static void obey(const char *code)
         report_self(AFORK__ERROR, (enum afork__phase)number, *text ? text + 1 : text);
     else if (g_str_equal(word, "warn"))
         report_self(AFORK__WARNING, AFORK__PHASE_NONE, rest);
+    else if (g_str_equal(word, "say"))
+        dprintf(STDERR_FILENO, "%s\n", rest);
     else if (g_str_equal(word, "no-hello"))
         self.no_hello = true;
     else if (g_str_equal(word, "entered"))
         report_self(AFORK__ENTERED, AFORK__PHASE_NONE, NULL);
+    else if (g_str_equal(word, "hello-again"))
+        say_hello();
     else if (g_str_equal(word, "garbage"))
         send_octets("garbage", 7);
     else if (g_str_equal(word, "fork-fails"))
@@ -408,7 +420,6 @@ int main(int argc, char **argv)
     if (g_getenv("AFORK_FAKE"))
         obey(g_getenv("AFORK_FAKE"));
     if (!self.no_hello)
-        report((struct afork__status){.type = AFORK__HELLO, .identity = self.identity,
-                                      .pid = (uint32_t)getpid(), .value = self.hello_version});
+        say_hello();
     serve();
 }

@@ -298,6 +298,18 @@ int test_run_function(struct test *t, struct afork_process *process, const char 
     return run.fd;
 }
 
+int test_read_number(struct test *t, int fd)
+{
+    char digits[16] = "";
+
+    for (gsize i = 0; i < sizeof digits - 1; i++) {
+        test_read(t, fd, &digits[i], 1);
+        if (digits[i] == '\n')
+            break;
+    }
+    return atoi(digits);
+}
+
 int test_run_and_unref(struct test *t, struct afork_process *process, const char *function)
 {
     int fd = test_run_function(t, process, function);

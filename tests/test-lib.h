@@ -118,6 +118,9 @@ char *test_slurp(struct test *t, int fd, gsize *len);
 /* Writes all of `data` while the loop runs. */
 void test_write(struct test *t, int fd, const void *data, gsize len);
 
+/* Waits for a line that is a number. */
+int test_read_number(struct test *t, int fd);
+
 /* Reads exactly `len` octets while the loop runs. */
 void test_read(struct test *t, int fd, void *data, gsize len);
 
