@@ -41,6 +41,9 @@ static GSource *attach(struct afork_glib_loop *loop, GSource *source, const char
 {
     g_source_set_name(source, name);
     g_source_set_priority(source, loop->priority);
+    /* A user's callback may run a main loop of its own and wait for another process there; its news
+     * come through the very source that is being dispatched. */
+    g_source_set_can_recurse(source, TRUE);
     g_source_attach(source, loop->context);
     return source;
 }

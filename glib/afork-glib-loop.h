@@ -21,8 +21,7 @@ struct afork_glib_loop;
  * held until afork_glib_loop_free(). `priority` is that of every source, G_PRIORITY_DEFAULT for
  * most programs; a program that draws may want less, so that results do not starve redrawing.
  *
- * As with any GSource, a callback is not called again while it runs: a main loop that is run inside
- * a callback serves all watchers but that one.
+ * A main loop that is run inside a callback serves all watchers, the running one included.
  *
  * Returned; release with afork_glib_loop_free(). Cannot fail: GLib ends the program when it is out
  * of memory. */

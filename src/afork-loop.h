@@ -12,7 +12,7 @@
  *               its own definition); the core holds each from `_new` to `_free`. Descriptors stay
  *               the core's. The user owns the loop and releases it after every context on it.
  *   Reentrancy  Every operation may be called from every callback, on any watcher, the running one
- *               included.
+ *               included. A callback may turn the loop; its own watcher is served then, too.
  *   Keep-alive  A watcher whose mask holds AFORK_BACKGROUND must not keep the loop from ending where
  *               the loop ends by itself when nothing is left to wait for. An armed timer keeps it
  *               alive.

@@ -289,12 +289,13 @@ static void test_timer_in_callback(struct fixture *f, G_GNUC_UNUSED gconstpointe
     g_assert_cmpuint(probe.calls, ==, 3);
 }
 
-/* Runs the context from within: other watchers are served, the running one is not entered again. */
+/* Runs the context from within: all watchers are served, the running one included. */
 static void nest(struct probe *probe)
 {
-    turn_until(probe->f, &probe->other->calls, 1);
-    settle(probe->f);
-    g_assert_cmpuint(probe->calls, ==, 1);
+    if (probe->calls == 1) {
+        turn_until(probe->f, &probe->other->calls, 1);
+        turn_until(probe->f, &probe->calls, 2);
+    }
     probe->f->ops->io_set(probe->io, 0);
 }
 
@@ -307,7 +308,7 @@ static void test_nested(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
     f->ops->timer_set(timer.timer, 1000);
     send_octet(f);
     turn_until(f, &timer.calls, 1);
-    g_assert_cmpuint(probe.calls, ==, 1);
+    g_assert_cmpuint(probe.calls, ==, 2);
     free_io(&probe);
     f->ops->timer_free(timer.timer);
 }
