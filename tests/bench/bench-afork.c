@@ -97,20 +97,15 @@ static void on_entered(struct afork_process *process, int fd, const struct afork
     check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_end, channel, &channel->io));
 }
 
-static void leave(struct host *host, struct afork_process *process)
-{
-    host->running++;
-    check("run", afork_process_run(process, "CORE::exit", on_entered, host));
-    afork_process_unref(process);
-}
-
 static void start_next(struct host *host)
 {
     struct afork_process *process;
 
     host->to_start--;
+    host->running++;
     check("start", host->start(host, &process));
-    leave(host, process);
+    check("run", afork_process_run(process, "CORE::exit", on_entered, host));
+    afork_process_unref(process);
 }
 
 static void start_all(struct host *host, size_t n, size_t in_flight)
@@ -139,10 +134,19 @@ static void call_start(void *data)
     check("poll", afork_poll_turn(host->poll, 0));
 }
 
+static void on_exit_notice(struct afork_process *process, const struct afork_exit *exit, void *data)
+{
+    struct host *host = data;
+    afork_poll_quit(host->poll);
+}
+
+/* The next call must not share the processors with what this one has started. */
 static void settle_start(void *data)
 {
     struct host *host = data;
-    leave(host, host->called);
+    check("on_exit", afork_process_on_exit(host->called, on_exit_notice, host));
+    check("run", afork_process_run(host->called, "CORE::exit", NULL, NULL));
+    afork_process_unref(host->called);
     check("poll", afork_poll_run(host->poll));
 }
 
@@ -155,12 +159,6 @@ static void on_idle(struct afork_process *process, int fd, const struct afork_ex
     if (failure)
         bench_fail(*failure->message ? failure->message : "run", fd);
     host->channel = fd;
-    afork_poll_quit(host->poll);
-}
-
-static void on_exit_notice(struct afork_process *process, const struct afork_exit *exit, void *data)
-{
-    struct host *host = data;
     afork_poll_quit(host->poll);
 }
 

@@ -7,7 +7,7 @@
  *     peer-spawn stall-vfork MB CALLS COMMAND... the same with vfork()
  *     peer-spawn thumbnails DIRECTORY PROGRAM OPTION SIZE
  *                                                PROGRAM for each file of a directory, two at a time;
- *                                                writes to $XDG_CACHE_HOME/thumbnails/normal
+ *                                                writes to $XDG_CACHE_HOME/thumbnails/large
  */
 #include <dirent.h>
 #include <errno.h>
@@ -101,7 +101,7 @@ static void run_thumbnails(const char *inputs, char *program, char *option, char
             continue;
         char input[PATH_MAX], output[PATH_MAX];
         snprintf(input, sizeof input, "%s/%s", inputs, entry->d_name);
-        snprintf(output, sizeof output, "%s/thumbnails/normal/%s.png", cache, entry->d_name);
+        snprintf(output, sizeof output, "%s/thumbnails/large/%s.png", cache, entry->d_name);
         if (running == IN_FLIGHT)
             collect(-1);
         else
