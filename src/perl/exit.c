@@ -1,20 +1,175 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of an afork-perl process.
+ * The end of an afork-perl process. A worker's end costs as much as its start: perl unties all data, and
+ * in a forked process every write to it copies a page. Mostly nobody could notice whether it did. So END
+ * blocks run and output is flushed as perl does it, and then the data is only read: if nothing in it
+ * waits for its destruction, the process exits. Else perl goes its whole way.
  */
+#define PERL_CORE 1
 #include "exit.h"
 #include "serve.h"
 
+#include <perliol.h>
+
+/* Signals get their default action before END blocks run, as in perl's own main program. That one asks
+ * the kernel about every signal; a handler of perl's is where %SIG has one. */
+static void reset_signals(pTHX)
+{
+    for (int i = 1; PL_sig_name[i]; i++) {
+        int number = PL_sig_num[i];
+        if (PL_psig_ptr && PL_psig_ptr[number] &&
+            rsignal_state(number) == (Sighandler_t)PL_csighandlerp)
+            rsignal(number, (Sighandler_t)SIG_DFL);
+    }
+}
+
+static void run_end_blocks(pTHX)
+{
+    dJMPENV;
+    int jumped;
+
+    JMPENV_PUSH(jumped); /* an exit in a block comes back here, to the next block */
+    PERL_UNUSED_VAR(jumped);
+    if (PL_endav && !PL_minus_c) {
+        PERL_SET_PHASE(PERL_PHASE_END);
+        call_list(PL_scopestack_ix, PL_endav);
+    }
+    JMPENV_POP;
+}
+
+/* A layer may have something to write when it is closed. These have not. */
+static bool is_plain_layer(const PerlIO_funcs *layer)
+{
+    static const char *const plain[] = {"unix", "perlio", "stdio", "crlf", "utf8", "pending",
+                                        "scalar"};
+
+    for (size_t i = 0; i < C_ARRAY_LENGTH(plain); i++)
+        if (strEQ(layer->name, plain[i]))
+            return true;
+    return false;
+}
+
+static bool has_plain_layers(PerlIO *file)
+{
+    for (const PerlIOl *layer = file ? *file : NULL; layer; layer = layer->next)
+        if (layer->tab && !is_plain_layer(layer->tab))
+            return false;
+    return true;
+}
+
+/* Whether closing the handle would only close its descriptor. That of a pipe waits for a process. */
+static bool is_plain_handle(const IO *io)
+{
+    return IoTYPE(io) != IoTYPE_PIPE && has_plain_layers(IoIFP(io)) && has_plain_layers(IoOFP(io));
+}
+
+static const CV *find_method(pTHX_ HV *stash, const char *name)
+{
+    const GV *gv = gv_fetchmeth_pvn(stash, name, strlen(name), -1, 0);
+
+    return gv ? GvCV(gv) : NULL;
+}
+
+/* Whether objects of the class have a destructor that does anything. */
+static bool has_destructor(pTHX_ HV *stash)
+{
+    const CV *cv = find_method(aTHX_ stash, "DESTROY");
+
+    if (!cv)
+        return find_method(aTHX_ stash, "AUTOLOAD") != NULL;
+    if (CvISXSUB(cv))
+        return !CvCONST(cv);
+    return CvSTART(cv) && CvSTART(cv)->op_next->op_type != OP_LEAVESUB;
+}
+
+static bool has_free_hook(const SV *sv)
+{
+    if (SvTYPE(sv) < SVt_PVMG)
+        return false;
+    for (const MAGIC *magic = SvMAGIC(sv); magic; magic = magic->mg_moremagic)
+        if (magic->mg_type == PERL_MAGIC_ext && magic->mg_virtual && magic->mg_virtual->svt_free)
+            return true;
+    return false;
+}
+
+/* Calls `is_special` for each value there is; returns whether it was true for one. */
+static bool any_value(pTHX_ bool (*is_special)(pTHX_ SV *sv, void *data), void *data)
+{
+    for (SV *arena = PL_sv_arenaroot; arena; arena = (SV *)SvANY(arena)) {
+        const SV *end = arena + SvREFCNT(arena);
+        for (SV *sv = arena + 1; sv < end; sv++)
+            if (!SvIS_FREED(sv) && is_special(aTHX_ sv, data))
+                return true;
+    }
+    return false;
+}
+
+struct objects {
+    HV *harmless; /* the class seen last: most objects are handles */
+    bool containers; /* there are objects whose end would free others */
+};
+
+static bool waits_for_destruction(pTHX_ SV *sv, void *data)
+{
+    struct objects *objects = data;
+
+    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP)
+        return false;
+    if (SvTYPE(sv) != SVt_PVIO)
+        objects->containers = true;
+    else if (!is_plain_handle((const IO *)sv))
+        return true;
+    if (SvSTASH(sv) != objects->harmless) {
+        if (has_destructor(aTHX_ SvSTASH(sv)))
+            return true;
+        objects->harmless = SvSTASH(sv);
+    }
+    return has_free_hook(sv);
+}
+
+static bool is_hooked(pTHX_ SV *sv, void *data)
+{
+    return has_free_hook(sv);
+}
+
+/* Whether the end of the data could be noticed by anyone. */
+static bool needs_destruction(pTHX)
+{
+    struct objects objects = {NULL, false};
+
+    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || getenv("PERL_DESTRUCT_LEVEL") ||
+        PL_threadhook != Perl_nothreadhook)
+        return true;
+    return any_value(aTHX_ waits_for_destruction, &objects) ||
+           (objects.containers && any_value(aTHX_ is_hooked, NULL));
+}
+
+static void flush_all(pTHX)
+{
+    PerlIO *output = PerlIO_stdout();
+
+    if (*output && PerlIO_flush(output)) {
+        PerlIO_restore_errno(output);
+        if (errno)
+            PerlIO_printf(PerlIO_stderr(), "Unable to flush stdout: %s\n", Strerror(errno));
+        if (!STATUS_UNIX)
+            STATUS_ALL_FAILURE;
+    }
+    PerlIO_flush(NULL);
+}
+
 void afork__exit(pTHX)
 {
-    PerlInterpreter *my_perl_copy = aTHX;
-
     afork__serve_leave();
-    for (int i = 1; PL_sig_name[i]; i++)
-        if (rsignal_state(PL_sig_num[i]) == (Sighandler_t)PL_csighandlerp)
-            rsignal(PL_sig_num[i], (Sighandler_t)SIG_DFL);
-    int status = perl_destruct(my_perl_copy);
-    perl_free(my_perl_copy);
+    reset_signals(aTHX);
+    run_end_blocks(aTHX);
+    if (!needs_destruction(aTHX)) {
+        flush_all(aTHX);
+        exit(STATUS_EXIT);
+    }
+
+    int status = perl_destruct(aTHX);
+    perl_free(aTHX);
     PERL_SYS_TERM();
     exit(status);
 }
