@@ -88,7 +88,7 @@ static void test_open(void)
     cache_free(cache);
 
     g_assert_null(cache_open("129", &error));
-    g_assert_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE);
+    g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL);
 }
 
 static enum job_state examine(struct cache *cache, const char *path, bool force)

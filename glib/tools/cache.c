@@ -45,7 +45,7 @@ struct cache *cache_open(const char *size, GError **error)
            strtoul(size, NULL, 10) != sizes[i].box)
         i++;
     if (i == G_N_ELEMENTS(sizes)) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "there is no size “%s”", size);
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "there is no size “%s”", size);
         return NULL;
     }
 

@@ -16,8 +16,8 @@ struct cache {
 };
 
 /* Opens the user's cache for a size, by name (normal, large, x-large, xx-large) or pixels (128, 256,
- * 512, 1024), and makes its directories. Returned; release with cache_free(). NULL and `error`: no
- * such size (G_OPTION_ERROR), or a directory that cannot be made (G_FILE_ERROR). */
+ * 512, 1024), and makes its directories. Returned; release with cache_free(). NULL and `error`
+ * (G_FILE_ERROR): there is no such size, or a directory cannot be made. */
 struct cache *cache_open(const char *size, GError **error);
 void cache_free(struct cache *cache);
 

@@ -14,17 +14,12 @@
 
 #include "cache.h"
 #include "cpus.h"
+#include "options.h"
 #include "progress.h"
 #include "walk.h"
 #include "workers.h"
 
 enum { EXIT_SOME_FAILED = 1, EXIT_CANNOT_START = 2, EXIT_SIGNAL = 128 };
-
-struct options {
-    gboolean recursive, force, null, json, quiet, verbose, version;
-    char *size, *list, **names;
-    int jobs, timeout, max_megapixels;
-};
 
 struct program {
     struct options options;
@@ -38,49 +33,6 @@ struct program {
     bool walk_ended, failed, stopping;
     int signal; /* that stopped us; 0: none */
 };
-
-static bool parse_options(int *argc, char ***argv, struct options *o, GError **error)
-{
-    const GOptionEntry entries[] = {
-        {"recursive", 'r', 0, G_OPTION_ARG_NONE, &o->recursive, "Enter directories at all levels",
-         NULL},
-        {"size", 's', 0, G_OPTION_ARG_STRING, &o->size,
-         "normal (128), large (256, the default), x-large (512) or xx-large (1024)", "SIZE"},
-        {"jobs", 'j', 0, G_OPTION_ARG_INT, &o->jobs,
-         "Workers at a time; default: the processors this process may use", "N"},
-        {"force", 'f', 0, G_OPTION_ARG_NONE, &o->force,
-         "Make thumbnails again that are valid, and try again what failed before", NULL},
-        {"files-from", 'T', 0, G_OPTION_ARG_FILENAME, &o->list,
-         "Also take what this file names, one a line; - is standard input", "FILE"},
-        {"null", '0', 0, G_OPTION_ARG_NONE, &o->null, "Names in the list end with NUL", NULL},
-        {"timeout", 't', 0, G_OPTION_ARG_INT, &o->timeout,
-         "Seconds that a picture may take; default: 60", "SECONDS"},
-        {"max-megapixels", 0, 0, G_OPTION_ARG_INT, &o->max_megapixels,
-         "Refuse larger pictures; default: 200", "N"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &o->json, "Report in JSON, an object a line", NULL},
-        {"quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "Report failures only", NULL},
-        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &o->verbose, "Show what perl and libraries print",
-         NULL},
-        {"version", 0, 0, G_OPTION_ARG_NONE, &o->version, "Show the version", NULL},
-        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->names, NULL, NULL},
-        {NULL},
-    };
-    g_autoptr(GOptionContext) context = g_option_context_new("FILE|DIRECTORY|-…");
-
-    g_option_context_set_summary(context, "Makes thumbnails of pictures in the desktop's cache.");
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, argc, argv, error))
-        return false;
-
-    const char *wrong = NULL;
-    if (!o->version && !o->names && !o->list)
-        wrong = "no files were named";
-    else if (o->jobs < 0 || o->timeout <= 0 || o->max_megapixels <= 0)
-        wrong = "a number must be above 0";
-    if (wrong)
-        g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, wrong);
-    return !wrong;
-}
 
 /* Not called directly, but from the main loop: it releases the walk, in whose callbacks we may be. */
 static gboolean on_stop(gpointer data)
@@ -190,7 +142,7 @@ static bool make_walk(struct program *p, GError **error)
     const char *list = p->options.list;
 
     p->walk = walk_new(p->options.recursive, &callbacks);
-    for (char **name = p->options.names; name && *name; name++) {
+    for (char **name = p->options.names; *name; name++) {
         if (strcmp(*name, "-") == 0)
             list = "-";
         else
@@ -203,8 +155,8 @@ static bool make_workers(struct program *p, GError **error)
 {
     const char *perl_dir = g_getenv("AFORK_THUMBNAILS_LIB");
     const struct workers_options options = {
-        .max = p->options.jobs ? (unsigned)p->options.jobs : cpus_allowed(),
-        .timeout = (unsigned)p->options.timeout,
+        .max = p->options.jobs ? p->options.jobs : cpus_allowed(),
+        .timeout = p->options.timeout,
         .perl_dir = perl_dir ? perl_dir : AFORK_PERL_LIBDIR,
         .directory = p->cache->directory,
         .box = p->cache->box,
@@ -227,7 +179,7 @@ static bool set_up(struct program *p, GError **error)
                               : p->options.quiet ? PROGRESS_QUIET
                                                  : PROGRESS_PLAIN;
 
-    p->cache = cache_open(p->options.size ? p->options.size : "large", error);
+    p->cache = cache_open(p->options.size, error);
     if (!p->cache || !make_walk(p, error) || !make_workers(p, error))
         return false;
     p->progress = progress_new(mode);
@@ -247,16 +199,14 @@ static void tear_down(struct program *p)
     g_clear_pointer(&p->progress, progress_free);
     g_clear_pointer(&p->cache, cache_free);
     g_clear_pointer(&p->main_loop, g_main_loop_unref);
-    g_strfreev(p->options.names);
-    g_free(p->options.size);
-    g_free(p->options.list);
 }
 
 static int run(struct program *p)
 {
     walk_start(p->walk);
     g_main_loop_run(p->main_loop);
-    progress_end(p->progress, p->signal != 0);
+    if (!p->failed)
+        progress_end(p->progress, p->signal != 0);
     if (p->signal)
         return EXIT_SIGNAL + p->signal;
     if (p->failed || !progress_is_heard(p->progress))
@@ -266,21 +216,22 @@ static int run(struct program *p)
 
 int main(int argc, char **argv)
 {
-    struct program program = {.options = {.timeout = 60, .max_megapixels = 200}};
+    struct program program = {0};
     g_autoptr(GError) error = NULL;
     int status = EXIT_CANNOT_START;
 
     setlocale(LC_ALL, "");
-    umask(077); /* thumbnails show what pictures show: they are the user's alone */
-    bool good = parse_options(&argc, &argv, &program.options, &error);
-    if (good && program.options.version) {
-        puts("afork-thumbnails " AFORK_VERSION);
-        status = EXIT_SUCCESS;
-    } else if (good && set_up(&program, &error)) {
-        status = run(&program);
-    } else {
-        g_printerr("afork-thumbnails: %s\n", error->message);
+    if (!options_parse(argc, argv, &program.options))
+        return EXIT_CANNOT_START;
+    if (program.options.help || program.options.version) {
+        fputs(program.options.help ? options_help : "afork-thumbnails " AFORK_VERSION "\n", stdout);
+        return EXIT_SUCCESS;
     }
+    umask(077); /* thumbnails show what pictures show: they are the user's alone */
+    if (set_up(&program, &error))
+        status = run(&program);
+    else
+        g_printerr("%s: %s\n", argv[0], error->message);
     tear_down(&program);
     return status;
 }

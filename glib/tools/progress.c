@@ -50,10 +50,11 @@ static void clear_bar(void)
 static gboolean draw_bar(gpointer data)
 {
     const struct progress *progress = data;
-    struct winsize size = {.ws_col = 80};
+    struct winsize size;
     g_autoptr(GString) text = g_string_new(NULL);
 
-    ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col)
+        size.ws_col = 80;
     g_string_printf(text, " %u/%u  %.0f/s", progress->settled, progress->found, rate(progress));
     if (progress_failures(progress))
         g_string_append_printf(text, "  %u failed", progress_failures(progress));
