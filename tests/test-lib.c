@@ -214,7 +214,11 @@ struct afork_process *test_fork(struct afork_process *process)
 
 const char *test_built_file(const char *name)
 {
-    return g_test_get_filename(G_TEST_BUILT, name, NULL);
+    /* Absolute, since a server may be started in another directory. */
+    char *path = g_canonicalize_filename(g_test_get_filename(G_TEST_BUILT, name, NULL), NULL);
+
+    g_test_queue_free(path);
+    return path;
 }
 
 gint64 test_deadline_new(void)

@@ -58,7 +58,7 @@ struct afork_process *test_fork(struct afork_process *process);
 /* Asks the fake server for `behaviour` (see fake-server.c) at its start. Before test_context(). */
 void test_fake_start(struct test *t, const char *behaviour);
 
-/* A file of the build tree below tests/; valid for the life of the program. */
+/* A file of the build tree below tests/; valid for the life of the test. */
 const char *test_built_file(const char *name);
 
 /* Turns the loop until `condition` holds. */

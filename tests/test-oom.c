@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Out of memory: each allocation of each call fails in turn. The call says so, changes nothing, and
+ * works the next time. Linked with --wrap for the functions that allocate; they fail for the core
+ * alone. Against the fake server.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test-lib.h"
+
+static int countdown; /* the allocation to fail, 1 being the next; 0: none */
+
+static bool fails(void)
+{
+    if (!countdown || --countdown)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+/* The linker's names. */
+#define WRAP(type, name, parameters, arguments)                                                    \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return fails() ? NULL : __real_##name arguments;                                           \
+    }
+
+WRAP(void *, malloc, (size_t size), (size))
+WRAP(void *, calloc, (size_t n, size_t size), (n, size))
+WRAP(void *, realloc, (void *memory, size_t size), (memory, size))
+WRAP(void *, reallocarray, (void *memory, size_t n, size_t size), (memory, n, size))
+WRAP(char *, strdup, (const char *string), (string))
+WRAP(char *, strndup, (const char *string, size_t len), (string, len))
+
+struct attempt {
+    struct test *t;
+    struct afork_process *process, *made;
+    struct test_run run;
+};
+
+typedef int operation(struct attempt *a);
+
+/* Repeats `call` with its first, second, ... allocation failing until it needs no more. Returns how
+ * often it failed. */
+static int fail_each_allocation(struct attempt *a, operation *call)
+{
+    for (int n = 1;; n++) {
+        unsigned fds = test_count_fds();
+        a->made = NULL;
+        countdown = n;
+        int result = call(a);
+        bool reached = !countdown;
+        countdown = 0;
+        if (!reached) {
+            test_ok(result);
+            return n - 1;
+        }
+        if (result == 0 && a->made) { /* it found another way */
+            g_free(test_output(a->t, a->made, "return"));
+            continue;
+        }
+        g_assert_cmpint(result, ==, -ENOMEM);
+        g_assert_cmpuint(test_count_fds(), ==, fds);
+    }
+}
+
+static int make_context(struct attempt *a)
+{
+    return afork_context_new(a->t->loop, &a->t->options, &a->t->context);
+}
+
+static int set_perl(struct attempt *a)
+{
+    return afork_context_set_perl(a->t->context, a->t->options.perl, AFORK_PEER_OWN, NULL);
+}
+
+static int new_exec(struct attempt *a)
+{
+    return afork_process_new_exec(a->t->context, &a->made);
+}
+
+static int new_process(struct attempt *a)
+{
+    return afork_process_new(a->t->context, &a->made);
+}
+
+static int fork_process(struct attempt *a)
+{
+    return afork_process_fork(a->process, &a->made);
+}
+
+static int eval_code(struct attempt *a)
+{
+    return afork_process_eval(a->process, "code", "x", NULL);
+}
+
+static int require_modules(struct attempt *a)
+{
+    return afork_process_require(a->process, "A::B", "C", NULL);
+}
+
+static int require_list(struct attempt *a)
+{
+    const char *const modules[] = {"D", NULL};
+    return afork_process_require_list(a->process, modules);
+}
+
+static int send_arg(struct attempt *a)
+{
+    return afork_process_send_arg(a->process, "argument", 8);
+}
+
+static unsigned n_released;
+
+static void release(void *data)
+{
+    n_released++;
+    g_free(data);
+}
+
+static int send_arg_take(struct attempt *a)
+{
+    char *text = g_strdup("taken");
+
+    n_released = 0;
+    int result = afork_process_send_arg_take(a->process, text, 5, release);
+    g_assert_cmpuint(n_released, ==, result == 0); /* sent at once, or still the caller's */
+    if (result < 0)
+        g_free(text);
+    return result;
+}
+
+static int send_fd(struct attempt *a)
+{
+    return afork_process_send_fd(a->process, 0);
+}
+
+static int run(struct attempt *a)
+{
+    return afork_process_run(a->process, "dump", test_on_run, &a->run);
+}
+
+static void contexts(struct test *t)
+{
+    static const char *const list[] = {"A=1", "B=2", NULL};
+    struct attempt a = {.t = t};
+
+    t->options.include_dirs = list;
+    t->options.environment = list;
+    t->options.environment_changes = list;
+    t->options.working_directory = "/";
+    g_assert_cmpint(fail_each_allocation(&a, make_context), >, 10);
+    g_assert_cmpint(fail_each_allocation(&a, set_perl), >, 0);
+}
+
+static void processes(struct test *t)
+{
+    struct attempt a = {.t = t};
+
+    test_context(t);
+    g_assert_cmpint(fail_each_allocation(&a, new_exec), >, 2);
+    a.process = a.made;
+    g_assert_cmpint(fail_each_allocation(&a, fork_process), >, 2);
+    g_free(test_output(t, a.made, "return"));
+    g_free(test_output(t, a.process, "return"));
+
+    /* Also that of the default template. */
+    g_assert_cmpint(fail_each_allocation(&a, new_process), >, 4);
+    g_free(test_output(t, a.made, "return"));
+}
+
+static void commands(struct test *t)
+{
+    static operation *const operations[] = {eval_code, require_modules, require_list, send_arg,
+                                            send_arg_take, send_fd};
+    struct attempt a = {.t = t, .process = test_new(t)};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(operations); i++)
+        g_assert_cmpint(fail_each_allocation(&a, operations[i]), >, 0);
+    g_assert_cmpint(fail_each_allocation(&a, run), >, 0);
+    test_wait(t, a.run.calls);
+    g_autofree char *text = test_slurp(t, a.run.fd, NULL);
+    *strstr(text, "fd ") = '\0';
+    g_assert_cmpstr(text, ==, "code code\nwith x\n"
+                              "code require \"$_.pm\" for @_\nwith A/B\nwith C\n"
+                              "code require \"$_.pm\" for @_\nwith D\narg argument\narg taken\n");
+    afork_process_unref(a.process);
+}
+
+static void count_warning(struct afork_context *context, struct afork_process *process,
+                          const char *message, void *data)
+{
+    ++*(unsigned *)data;
+}
+
+/* What comes in while memory is short: texts may be lost, callbacks not. */
+static void answers(struct test *t)
+{
+    static const char *const codes[] = {"die no good", "kill 9", "error 4 no fork", "exit 3"};
+    static unsigned warnings;
+
+    warnings = 0;
+    t->options.on_warning = count_warning;
+    t->options.warning_data = &warnings;
+    for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
+        for (int n = 1; n <= 4; n++) {
+            struct afork_process *process = test_new(t);
+            struct test_run run = {0};
+            struct test_exit end = {0};
+
+            test_ok(afork_process_on_exit(process, test_on_exit, &end));
+            test_ok(afork_process_eval(process, "warn once", NULL));
+            test_ok(afork_process_eval(process, codes[i], NULL));
+            test_ok(afork_process_run(process, "hold", test_on_run, &run));
+            countdown = n;
+            test_wait(t, end.calls);
+            countdown = 0;
+            g_assert_cmpuint(run.calls, ==, 1);
+            g_assert_cmpint(run.fd, <, 0);
+            g_assert_cmpuint(end.calls, ==, 1);
+            afork_process_unref(process);
+        }
+    }
+    g_assert_cmpuint(warnings, >=, G_N_ELEMENTS(codes));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    test_add_for(&test_loop_poll, "/oom/contexts", contexts);
+    test_add_for(&test_loop_poll, "/oom/processes", processes);
+    test_add_for(&test_loop_poll, "/oom/commands", commands);
+    test_add_for(&test_loop_poll, "/oom/answers", answers);
+    return g_test_run();
+}
