@@ -24,6 +24,7 @@
 struct test_case {
     test_func *func;
     const struct test_loop_type *type;
+    void *data;
 };
 
 static GSList *pids_marked(const char *mark)
@@ -133,7 +134,7 @@ static void run_case(gconstpointer data)
 {
     static unsigned serial;
     const struct test_case *c = data;
-    struct test test = {.type = c->type, .options = AFORK_CONTEXT_OPTIONS_INIT};
+    struct test test = {.type = c->type, .options = AFORK_CONTEXT_OPTIONS_INIT, .data = c->data};
     g_autofree char *mark = g_strdup_printf("%d-%u", getpid(), serial++);
     g_autofree char *line = g_strdup_printf(MARK "=%s", mark);
     unsigned fds = test_count_fds();
@@ -157,13 +158,24 @@ static void run_case(gconstpointer data)
     g_assert_true(wait_for_none(pids_marked, mark));
 }
 
-void test_add_for(const struct test_loop_type *type, const char *path, test_func *func)
+static void free_case(gpointer data)
+{
+    g_free(((struct test_case *)data)->data);
+    g_free(data);
+}
+
+void test_add_data(const struct test_loop_type *type, const char *path, test_func *func, void *data)
 {
     struct test_case *c = g_new(struct test_case, 1);
     g_autofree char *full = type ? g_strdup_printf("%s/%s", path, type->name) : g_strdup(path);
 
-    *c = (struct test_case){.func = func, .type = type};
-    g_test_add_data_func_full(full, c, run_case, g_free);
+    *c = (struct test_case){.func = func, .type = type, .data = data};
+    g_test_add_data_func_full(full, c, run_case, free_case);
+}
+
+void test_add_for(const struct test_loop_type *type, const char *path, test_func *func)
+{
+    test_add_data(type, path, func, NULL);
 }
 
 void test_add(const char *path, test_func *func)

@@ -34,6 +34,7 @@ struct test {
     struct afork_context_options options; /* the fake server's; a test may change them */
     const char *environment[4];           /* changes to the server's environment, NULL at the end */
     struct afork_context *context;        /* made by test_context(), closed with the test */
+    void *data;                           /* of test_add_data() */
 };
 
 typedef void test_func(struct test *t);
@@ -43,6 +44,9 @@ void test_add(const char *path, test_func *func);
 
 /* Adds a case for one kind of loop, or, with `type` NULL, for none. */
 void test_add_for(const struct test_loop_type *type, const char *path, test_func *func);
+
+/* The same with data, taken, that is released by g_free(). */
+void test_add_data(const struct test_loop_type *type, const char *path, test_func *func, void *data);
 
 /* A call that must succeed. */
 #define test_ok(call) g_assert_cmpint((call), ==, 0)
