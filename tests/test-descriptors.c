@@ -290,13 +290,15 @@ static void host_keeps_its_own(struct test *t)
     for (int fd = 0; fd < 256; fd++)
         before[fd] = fcntl(fd, F_GETFD) >= 0;
     struct afork_process *process = test_new(t), *direct = test_new_exec(t);
-    int channel = test_run_function(t, test_fork(process), "echo");
+    struct afork_process *worker = test_fork(process);
+    int channel = test_run_function(t, worker, "echo");
     for (int fd = 0; fd < 256; fd++) {
         int flags = fcntl(fd, F_GETFD);
         if (!before[fd] && flags >= 0)
             g_assert_cmpint(flags, ==, FD_CLOEXEC);
     }
     close(channel);
+    afork_process_unref(worker);
     afork_process_unref(process);
     afork_process_unref(direct);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Part of a build with sanitizers only. The sanitizer's library looks for this function.
+ * Part of servers in a build with sanitizers only. The sanitizer's library looks for this function.
  *
- * Perl does not release what ends with the process anyway; and a worker that a signal kills must be
+ * Perl does not release what ends with the process anyway; and a server that a signal kills must be
  * seen to have been killed by it, also when the sanitizer would have more to say.
  */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
