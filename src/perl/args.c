@@ -9,9 +9,17 @@
 
 static struct afork__argument *append(struct afork__arguments *arguments)
 {
-    if (arguments->count == arguments->room) {
-        arguments->room = arguments->room ? 2 * arguments->room : 8;
-        Renew(arguments->list, arguments->room, struct afork__argument);
+    if (!arguments->list) {
+        arguments->list = arguments->few;
+        arguments->room = AFORK__FEW_ARGUMENTS;
+    } else if (arguments->count == arguments->room) {
+        struct afork__argument *list;
+        Newx(list, 2 * arguments->room, struct afork__argument);
+        Copy(arguments->list, list, arguments->count, struct afork__argument);
+        if (arguments->list != arguments->few)
+            Safefree(arguments->list);
+        arguments->list = list;
+        arguments->room *= 2;
     }
     return &arguments->list[arguments->count++];
 }
@@ -39,9 +47,9 @@ void afork__arguments_add_string(pTHX_ struct afork__arguments *arguments, const
 
 SV *afork__handle_new(pTHX_ int fd)
 {
+    ENTER; /* opening leaves something to free behind */
     GV *gv = (GV *)newSV(0);
     SV *number = sv_2mortal(newSViv(fd));
-
     gv_init_pvn(gv, CopSTASH(PL_curcop), "fh", 2, 0);
     if (!do_openn(gv, "+<&=", 4, FALSE, 0, 0, NULL, &number, 1))
         croak("AnyEvent::Fork::Serve: open (fd_recv) failed: %s\n", Strerror(errno));
@@ -52,6 +60,7 @@ SV *afork__handle_new(pTHX_ int fd)
     if (IoOFP(io) && IoOFP(io) != IoIFP(io))
         PerlIO_binmode(aTHX_ IoOFP(io), '>', O_BINARY, NULL);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
+    LEAVE;
     return newRV_noinc((SV *)gv);
 }
 
@@ -125,7 +134,8 @@ void afork__arguments_clear(pTHX_ struct afork__arguments *arguments)
         else
             Safefree(arguments->list[i].buffer);
     }
-    Safefree(arguments->list);
+    if (arguments->list != arguments->few)
+        Safefree(arguments->list);
     if (arguments->values)
         av_clear(arguments->values);
     *arguments = (struct afork__arguments){0};

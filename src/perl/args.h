@@ -7,6 +7,8 @@
 
 #include "perl-api.h"
 
+enum { AFORK__FEW_ARGUMENTS = 6 };
+
 struct afork__argument {
     int fd;       /* a descriptor, or -1 for a string */
     char *buffer; /* the string's memory; it starts at buffer + skip */
@@ -16,8 +18,9 @@ struct afork__argument {
 /* Between forks arguments are plain C: a child copies few pages then, and one that is never run copies
  * none. They become Perl values when code could look at them, in @AnyEvent::Fork::Serve::arg. */
 struct afork__arguments {
-    struct afork__argument *list;
+    struct afork__argument *list; /* `few`, or memory when there are more */
     size_t count, room;
+    struct afork__argument few[AFORK__FEW_ARGUMENTS];
     AV *values; /* what is in Perl already: it comes before `list` */
 };
 

@@ -2,8 +2,8 @@
  *
  * Code of the user: commands `e` and `r`.
  */
+#include "exit.h"
 #include "server.h"
-#include "serve.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -28,7 +28,11 @@ static CV *get_evaluator(pTHX)
     static SV *code;
 
     if (!code) {
+        ENTER;
+        SAVETMPS;
         code = newSVsv(eval_pv(evaluator, TRUE));
+        FREETMPS;
+        LEAVE;
         CV *cv = (CV *)SvRV(code);
         /* The code must not see variables of whoever called serve(). */
         if (!CvWEAKOUTSIDE(cv))
@@ -129,66 +133,90 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
     POPSTACK;
 }
 
-/* The name as perl will look it up: from package main. */
-static SV *qualified(pTHX_ const char *function, size_t len)
+/* The function of that name, as perl would find it from package main; NULL if it is not defined. The
+ * lookup changes nothing in symbol tables, which a forked process would pay for. */
+static CV *find_function(pTHX_ const char *name, size_t len)
 {
-    bool has_package = memchr(function, '\'', len) || memmem(function, len, "::", 2);
+    CV *cv = get_cvn_flags(name, len, GV_NOEXPAND);
 
-    return newSVpvf("%s%.*s", has_package ? "" : "main::", (int)len, function);
+    return cv && (CvROOT(cv) || CvXSUB(cv)) ? cv : NULL;
 }
 
-static bool is_defined(pTHX_ SV *name)
+/* What to call for a name: a function, or a name that perl has to resolve. Where that would fail, the
+ * server does, in perl's own words. */
+static SV *resolve(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
+    char qualified[256] = "main::";
+    size_t prefix = memchr(function, '\'', len) || memmem(function, len, "::", 2)
+                        ? 0 : strlen(qualified);
+
+    if (prefix + len < sizeof qualified) {
+        memcpy(qualified + prefix, function, len);
+        CV *cv = find_function(aTHX_ qualified, prefix + len);
+        if (cv)
+            return (SV *)cv;
+    }
+
+    SV *name = newSVpvf("%s%.*s", prefix ? "main::" : "", (int)len, function);
     GV *gv = gv_fetchsv(name, GV_ADD, SVt_PVCV);
     CV *cv = gv ? GvCV(gv) : NULL;
-
-    if (cv && (CvROOT(cv) || CvXSUB(cv)))
-        return true;
-    return gv && gv_autoload_pvn(GvSTASH(gv), GvNAME(gv), GvNAMELEN(gv), 0);
+    if ((!cv || !(CvROOT(cv) || CvXSUB(cv))) &&
+        (!gv || !gv_autoload_pvn(GvSTASH(gv), GvNAME(gv), GvNAMELEN(gv), 0))) {
+        SV *text = mess("Undefined subroutine &%" SVf " called", SVfARG(name));
+        afork__server_fail(aTHX_ server, AFORK__PHASE_FUNCTION, SvPVX(text), SvCUR(text));
+    }
+    return name;
 }
 
-/* Says that the function does not exist, in Perl's own words, and lets perl fail to call it. */
-static void report_undefined(pTHX_ struct afork__server *server, SV *name)
+/* The channel is the function's from now on. It expects it to block. */
+static void make_blocking(int fd)
 {
-    SV *text = mess("Undefined subroutine &%" SVf " called", SVfARG(name));
+    int flags = fcntl(fd, F_GETFL);
 
-    afork__report(&server->reporter, AFORK__ERROR, AFORK__PHASE_FUNCTION, SvPVX(text),
-                  SvCUR(text));
+    if (flags >= 0 && flags & O_NONBLOCK)
+        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+/* Says that the function is entered, and waits until all is said. */
+static void report_entered(struct afork__server *server)
+{
+    afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
+    afork__children_reap(&server->children, &server->reporter);
+    afork__report_drain(&server->reporter);
+}
+
+/* Many processes are run for CORE::exit, so it needs no lookup. (As any function it would be given the
+ * handle, and take that for the status.) */
+__attribute__((noreturn))
+static void run_exit(pTHX_ struct afork__server *server, const char *function, size_t len)
+{
+    report_entered(server);
+    afork__exit_if_unnoticed(aTHX);
+    afork__server_title(aTHX_ function, len);
+    afork__server_release(aTHX_ server);
+    my_exit(0);
 }
 
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
-    SV *name = qualified(aTHX_ function, len);
-
-    LEAVE; /* `$^W` is the user's again */
-    afork__server_need_handle(aTHX_ server);
-    if (is_defined(aTHX_ name)) {
-        server->unsaid = false;
-        afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
-    } else {
-        report_undefined(aTHX_ server, name);
-    }
-    afork__children_reap(&server->children, &server->reporter);
-    afork__report_drain(&server->reporter);
+    PL_dowarn = server->warn;
+    if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
+        run_exit(aTHX_ server, function, len);
+    SV *called = resolve(aTHX_ server, function, len);
+    report_entered(server);
     afork__server_title(aTHX_ function, len);
 
-    /* Handles must be closed when the function drops them, so @_ has to own them: values on the stack
-     * would live until it returns. */
-    ENTER;
-    AV *args = save_ary(PL_defgv);
-    av_push(args, server->handle);
-    server->handle = NULL;
-    int flags = fcntl(server->command, F_GETFL);
-    if (flags >= 0 && flags & O_NONBLOCK)
-        fcntl(server->command, F_SETFL, flags & ~O_NONBLOCK);
-    afork__arguments_move(aTHX_ &server->arguments, args);
-    if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
-        av_clear(args); /* its argument would be the status: the address of a handle */
+    /* Handles are closed when the function drops them, because nothing but @_ owns them: values on the
+     * stack would live until it returns. */
+    afork__server_need_handle(aTHX_ server);
+    afork__arguments_move(aTHX_ &server->arguments, server->args);
+    make_blocking(server->command);
     afork__server_release(aTHX_ server);
 
     dSP;
     PUSHMARK(SP);
     errno = 0;
-    call_sv(name, G_VOID | G_DISCARD | G_NOARGS);
+    call_sv(called, G_VOID | G_DISCARD | G_NOARGS);
+    afork__exit_if_unnoticed(aTHX);
     my_exit(0);
 }

@@ -9,6 +9,7 @@
 #include "exit.h"
 #include "serve.h"
 
+#include <link.h>
 #include <perliol.h>
 
 /* Signals get their default action before END blocks run, as in perl's own main program. That one asks
@@ -158,15 +159,58 @@ static void flush_all(pTHX)
     PerlIO_flush(NULL);
 }
 
+void afork__exit_prepare(pTHX)
+{
+    needs_destruction(aTHX);
+}
+
+static int count_loads(struct dl_phdr_info *info, size_t size, void *data)
+{
+    *(unsigned long long *)data = info->dlpi_adds;
+    return 1;
+}
+
+/* How many shared objects were ever loaded. */
+static unsigned long long loads(void)
+{
+    unsigned long long count = 0;
+
+    dl_iterate_phdr(count_loads, &count);
+    return count;
+}
+
+static unsigned long long loads_at_start;
+
+void afork__exit_init(void)
+{
+    loads_at_start = loads();
+}
+
+/* Nobody can have registered anything with atexit() but what was loaded later. */
+__attribute__((noreturn))
+static void exit_fast(pTHX)
+{
+    flush_all(aTHX);
+    if (loads() == loads_at_start)
+        _exit(STATUS_EXIT);
+    exit(STATUS_EXIT);
+}
+
+void afork__exit_if_unnoticed(pTHX)
+{
+    if (PL_endav && av_count(PL_endav))
+        return;
+    if (!needs_destruction(aTHX))
+        exit_fast(aTHX);
+}
+
 void afork__exit(pTHX)
 {
     afork__serve_leave();
     reset_signals(aTHX);
     run_end_blocks(aTHX);
-    if (!needs_destruction(aTHX)) {
-        flush_all(aTHX);
-        exit(STATUS_EXIT);
-    }
+    if (!needs_destruction(aTHX))
+        exit_fast(aTHX);
 
     int status = perl_destruct(aTHX);
     perl_free(aTHX);

@@ -7,6 +7,16 @@
 
 #include "perl-api.h"
 
+/* To be called before anything is loaded. */
+void afork__exit_init(void);
+
+/* Looks at what afork__exit() will look at, so that perl's caches know the answers in forked processes. */
+void afork__exit_prepare(pTHX);
+
+/* Ends a process whose function has returned, without leaving its scopes, if no code would run for that.
+ * Returns if some would. */
+void afork__exit_if_unnoticed(pTHX);
+
 /* Ends the interpreter and the process, with the status perl_run() left. */
 void afork__exit(pTHX) __attribute__((noreturn));
 

@@ -2,6 +2,7 @@
  *
  * Commands `f` and `F`: a copy of the server, on a command socket of its own.
  */
+#include "exit.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -58,20 +59,21 @@ static void flush_all(pTHX)
 /* The first thing a child does: it stops being the process it was copied from. */
 static void become_child(pTHX_ struct afork__server *server, int socket, uint64_t identity)
 {
-    PL_sig_pending = 0;
-    if (PL_psig_pend)
+    if (PL_sig_pending) {
+        PL_sig_pending = 0;
         Zero(PL_psig_pend, SIG_SIZE, int);
+    }
 #ifdef PERL_USES_PL_PIDSTATUS
-    hv_clear(PL_pidstatus);
+    if (HvUSEDKEYS(PL_pidstatus))
+        hv_clear(PL_pidstatus);
 #endif
     if (PL_srand_called)
         PL_srand_called = FALSE; /* the next rand() seeds anew */
 
     if (server->borrowed) {
         /* The caller's handle still stands for the parent's socket. */
-        do_close((GV *)SvRV(server->handle), FALSE);
-        SvREFCNT_dec(server->handle);
-        server->handle = NULL;
+        do_close((GV *)SvRV(*av_fetch(server->args, 0, 0)), FALSE);
+        av_clear(server->args);
         server->borrowed = false;
         server->command = socket;
     } else {
@@ -97,6 +99,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
                            STR_WITH_LEN("fork without a socket - stream corrupted?"));
     if (!check_threads(aTHX_ server, identity))
         return;
+    if (!server->children.own)
+        afork__exit_prepare(aTHX);
     afork__server_need_handle(aTHX_ server);
     if (afork__children_reserve(&server->children) < 0 ||
         afork__children_watch(&server->children) < 0) {

@@ -30,6 +30,7 @@ int main(int argc, char **argv, char **env)
 #ifndef PERL_USE_SAFE_PUTENV
     PL_use_safe_putenv = FALSE;
 #endif
+    afork__exit_init();
     PERL_SYS_INIT3(&argc, &argv, &env);
 #ifdef USE_ITHREADS
     PTHREAD_ATFORK(Perl_atfork_lock, Perl_atfork_unlock, Perl_atfork_unlock);

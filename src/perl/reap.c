@@ -24,11 +24,6 @@
 #include "report.h"
 #include "util.h"
 
-void afork__children_init(struct afork__children *children)
-{
-    *children = (struct afork__children){.signal_fd = -1};
-}
-
 void afork__children_set_root(struct afork__children *children, bool root)
 {
     if (children->root == root)
@@ -316,7 +311,5 @@ void afork__children_close(struct afork__children *children)
 {
     afork__children_unwatch(children);
     afork__close(&children->signal_fd);
-    free(children->own);
-    free(children->foreign);
-    afork__children_init(children);
+    children->n_own = children->n_foreign = 0;
 }

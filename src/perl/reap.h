@@ -25,13 +25,11 @@ struct afork__children {
     size_t n_foreign, foreign_room;
     bool root;       /* reaps orphans */
     bool watching;   /* SIGCHLD is blocked */
-    int signal_fd;   /* -1 until there are children */
+    int signal_fd;   /* -1 until there are children; so set at the start */
     sigset_t mask;   /* what user code expects, while watching */
     bool ignored;    /* user code ignores SIGCHLD: `action` is to be restored */
     struct sigaction action;
 };
-
-void afork__children_init(struct afork__children *children);
 
 /* Makes this process the reaper of orphans below it, or gives that up. */
 void afork__children_set_root(struct afork__children *children, bool root);
@@ -69,7 +67,8 @@ bool afork__children_foreign_ended(const struct afork__children *children);
 /* While set, every fork of this process is noted as one of user code. NULL: no noting. */
 void afork__children_note_forks(struct afork__children *children);
 
-/* Releases everything and lets go of SIGCHLD. */
+/* Lets go of children, descriptor and SIGCHLD. Memory stays for a later server of this process: in a
+ * forked one, freeing it would copy pages. */
 void afork__children_close(struct afork__children *children);
 
 #endif

@@ -22,7 +22,7 @@ enum {
     THREADS_POLL_MSEC = 500,
 };
 
-static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
+_Alignas(2048) static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
                                           .reporter.fd = -1};
 
 /* Names of the original. AFork::Serve:: is the same stash. */
@@ -31,9 +31,13 @@ static struct afork__server the_server = {.command = -1, .children.signal_fd = -
 void afork__server_title(pTHX_ const char *what, size_t len)
 {
     SV *title = get_sv("0", GV_ADD);
+    STRLEN owner_len;
+    const char *owner = SvPV(get_sv(OWN_PACKAGE "::OWNER", GV_ADD), owner_len);
 
-    sv_setpvf_mg(title, "%" SVf " %.*s", SVfARG(get_sv(OWN_PACKAGE "::OWNER", GV_ADD)), (int)len,
-                 what);
+    sv_setpvn(title, owner, owner_len);
+    sv_catpvs(title, " ");
+    sv_catpvn(title, what, len);
+    SvSETMAGIC(title);
 }
 
 void afork__server_announce(pTHX_ struct afork__server *server)
@@ -51,34 +55,33 @@ void afork__server_announce(pTHX_ struct afork__server *server)
 
 void afork__server_need_handle(pTHX_ struct afork__server *server)
 {
-    if (!server->handle)
-        server->handle = afork__handle_new(aTHX_ server->command);
+    if (!av_count(server->args))
+        av_push(server->args, afork__handle_new(aTHX_ server->command));
 }
 
 XS_INTERNAL(xs_run_args);
 
-/* run_args exists only while a process serves. */
+/* run_args exists only while a process serves. Taking its body away makes it undefined, and writes to
+ * one page only. */
 static void show_run_args(pTHX_ bool show)
 {
-    GV *gv = gv_fetchpvs(OWN_PACKAGE "::run_args", GV_ADDMULTI, SVt_PVCV);
-    CV *cv = GvCV(gv);
+    CV *cv = get_cvs(OWN_PACKAGE "::run_args", GV_ADD);
 
-    if (show == (cv && CvISXSUB(cv) && CvXSUB(cv) == xs_run_args))
+    if (show == (CvISXSUB(cv) && CvXSUB(cv) == xs_run_args))
         return;
     if (show) {
         newXS_flags(OWN_PACKAGE "::run_args", xs_run_args, __FILE__, "", 0);
-        return;
+    } else {
+        CvISXSUB_off(cv);
+        CvXSUB(cv) = NULL;
     }
-    GvCV_set(gv, NULL);
-    SvREFCNT_dec(cv);
-    mro_method_changed_in(GvSTASH(gv));
 }
 
 static void free_payload(struct afork__server *server)
 {
-    Safefree(server->payload);
-    server->payload = NULL;
-    server->payload_room = 0;
+    Safefree(server->large);
+    server->large = NULL;
+    server->large_room = 0;
 }
 
 void afork__server_release(pTHX_ struct afork__server *server)
@@ -87,8 +90,8 @@ void afork__server_release(pTHX_ struct afork__server *server)
     afork__children_set_root(&server->children, false);
     afork__children_close(&server->children);
     afork__reporter_close(&server->reporter);
-    afork__fd_queue_clear(&server->fds);
-    free_payload(server);
+    if (server->fds.count)
+        afork__fd_queue_clear(&server->fds);
     show_run_args(aTHX_ false);
 }
 
@@ -221,18 +224,24 @@ static void receive(pTHX_ struct afork__server *server, void *data, size_t len)
  * has room for one more. */
 static void receive_payload(pTHX_ struct afork__server *server, size_t len)
 {
+    server->payload = server->small;
+    if (len < sizeof server->small) {
+        receive(aTHX_ server, server->small, len);
+        return;
+    }
     for (size_t got = 0; got < len;) {
-        if (server->payload_room < got + 2) {
+        if (server->large_room < got + 2) {
             size_t room = 2 * got < PAYLOAD_START ? PAYLOAD_START : 2 * got < len ? 2 * got : len;
-            server->payload_room = room + 1;
-            Renew(server->payload, server->payload_room, char);
+            server->large_room = room + 1;
+            Renew(server->large, server->large_room, char);
         }
-        size_t part = server->payload_room - 1 - got;
+        size_t part = server->large_room - 1 - got;
         if (part > len - got)
             part = len - got;
-        receive(aTHX_ server, server->payload + got, part);
+        receive(aTHX_ server, server->large + got, part);
         got += part;
     }
+    server->payload = server->large;
 }
 
 static void add_arguments(pTHX_ struct afork__server *server, size_t len)
@@ -245,10 +254,10 @@ static void add_arguments(pTHX_ struct afork__server *server, size_t len)
 
     while ((more = afork__strings_next(&list, &data, &data_len)) > 0) {
         if (list.pos == list.end && data_len >= TAKE_STRING) {
-            afork__arguments_take_string(aTHX_ &server->arguments, server->payload,
-                                         (size_t)((const char *)data - server->payload), data_len);
-            server->payload = NULL;
-            server->payload_room = 0;
+            afork__arguments_take_string(aTHX_ &server->arguments, server->large,
+                                         (size_t)((const char *)data - server->large), data_len);
+            server->large = NULL;
+            server->large_room = 0;
             return;
         }
         afork__arguments_add_string(aTHX_ &server->arguments, data, data_len);
@@ -310,9 +319,13 @@ static void serve(pTHX_ struct afork__server *server)
     server->active = true;
     server->threads.count = server->threads.warned = 1;
     show_run_args(aTHX_ true);
-    ENTER;
-    SAVEI8(PL_dowarn); /* as the original's `local $^W = 0` */
+
+    /* As the original's `local $^W = 0`, and its @_. An exit restores both. */
+    SAVEI8(PL_dowarn);
+    server->warn = PL_dowarn;
     PL_dowarn &= (U8)~G_WARN_ON;
+    SAVEGENERICSV(GvAV(PL_defgv));
+    GvAV(PL_defgv) = server->args;
 
     for (;;) {
         uint8_t header[AFORK__HEADER_SIZE], command;
@@ -322,7 +335,7 @@ static void serve(pTHX_ struct afork__server *server)
         if (is_command(command))
             receive_payload(aTHX_ server, len);
         obey(aTHX_ server, command, len);
-        if (server->payload_room > PAYLOAD_KEEP)
+        if (server->large_room > PAYLOAD_KEEP)
             free_payload(server);
     }
 }
@@ -339,8 +352,14 @@ static void start_anew(pTHX_ struct afork__server *server)
     if (copied)
         close(server->command);
     afork__arguments_clear(aTHX_ &server->arguments);
-    *server = (struct afork__server){.command = -1};
-    afork__children_init(&server->children);
+    afork__fd_queue_clear(&server->fds);
+    free_payload(server);
+    *server = (struct afork__server){
+        .command = -1,
+        .args = newAV(),
+        .children = server->children, /* none any more, but the memory for them */
+    };
+    av_extend(server->args, 7); /* room for what most functions are given */
     afork__reporter_init(&server->reporter, -1, 0);
 }
 
@@ -355,7 +374,7 @@ XS_INTERNAL(xs_serve)
     server->command = afork__handle_fd(aTHX_ ST(0));
     if (server->command < 0)
         croak(OWN_PACKAGE "::serve needs an open handle");
-    server->handle = SvROK(ST(0)) ? newSVsv(ST(0)) : newRV_inc(ST(0));
+    av_push(server->args, SvROK(ST(0)) ? newSVsv(ST(0)) : newRV_inc(ST(0)));
     server->borrowed = true;
     serve(aTHX_ server);
 }

@@ -12,13 +12,16 @@
 #include "report.h"
 #include "threads.h"
 
+enum { AFORK__SMALL_PAYLOAD = 1024 };
+
 enum afork__title {
     AFORK__TITLE_SET,
     AFORK__TITLE_EXECUTED, /* "OWNER AnyEvent::Fork/exec" is due */
     AFORK__TITLE_FORKED,   /* "OWNER AnyEvent::Fork" is due */
 };
 
-/* There is one in a process. What a forked child changes at once stands close together. */
+/* There is one in a process. A forked child writes to it before it writes anywhere else, and each page it
+ * writes to is copied: so all of it, and small payloads, share one. */
 struct afork__server {
     bool active;
     bool extended; /* the host is ours */
@@ -26,15 +29,18 @@ struct afork__server {
     bool unsaid;   /* the record `forked` is due */
     bool borrowed; /* the caller of serve() has the handle, too */
     enum afork__title title;
+    U8 warn;     /* PL_dowarn of who called serve() */
     int command; /* the command socket */
-    SV *handle;  /* a reference to its Perl handle, or NULL as long as nobody needed one */
+    AV *args;    /* @_ of the function: the handle of the command socket, once somebody needed it */
     struct afork__fd_queue fds;
     struct afork__arguments arguments;
     struct afork__reporter reporter;
     struct afork__children children;
     struct afork__threads threads;
-    char *payload; /* of the current command */
-    size_t payload_room;
+    char *payload; /* of the current command: `small` or `large` */
+    char *large;
+    size_t large_room;
+    char small[AFORK__SMALL_PAYLOAD];
 };
 
 /* Says what is due before any code runs or the server sleeps: record and title. */
@@ -43,7 +49,7 @@ void afork__server_announce(pTHX_ struct afork__server *server);
 /* Sets `$0` to "OWNER what". */
 void afork__server_title(pTHX_ const char *what, size_t len);
 
-/* Makes the Perl handle of the command socket, if there is none. */
+/* Makes the Perl handle of the command socket, as the first of `args`, if there is none. */
 void afork__server_need_handle(pTHX_ struct afork__server *server);
 
 /* Reports and tells an error and ends the process. */
