@@ -71,13 +71,28 @@ static const CV *find_method(pTHX_ HV *stash, const char *name)
     return gv ? GvCV(gv) : NULL;
 }
 
+/* Perl's cache of the class's destructor. Filled before a fork, it saves each child the lookup. */
+static const CV *find_destructor(pTHX_ HV *stash)
+{
+    struct mro_meta *meta = HvMROMETA(stash);
+
+    if (!meta->destroy_gen || meta->destroy_gen != PL_sub_generation) {
+        const CV *cv = find_method(aTHX_ stash, "DESTROY");
+        if (!cv && (cv = find_method(aTHX_ stash, "AUTOLOAD")))
+            return cv; /* perl does not cache these either */
+        meta->destroy = (CV *)cv;
+        meta->destroy_gen = PL_sub_generation;
+    }
+    return meta->destroy;
+}
+
 /* Whether objects of the class have a destructor that does anything. */
 static bool has_destructor(pTHX_ HV *stash)
 {
-    const CV *cv = find_method(aTHX_ stash, "DESTROY");
+    const CV *cv = find_destructor(aTHX_ stash);
 
     if (!cv)
-        return find_method(aTHX_ stash, "AUTOLOAD") != NULL;
+        return false;
     if (CvISXSUB(cv))
         return !CvCONST(cv);
     return CvSTART(cv) && CvSTART(cv)->op_next->op_type != OP_LEAVESUB;
@@ -104,6 +119,8 @@ static bool any_value(pTHX_ bool (*is_special)(pTHX_ SV *sv, void *data), void *
     }
     return false;
 }
+
+static bool destruct_level_given; /* in the environment */
 
 struct objects {
     HV *harmless; /* the class seen last: most objects are handles */
@@ -138,7 +155,7 @@ static bool needs_destruction(pTHX)
 {
     struct objects objects = {NULL, false};
 
-    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || getenv("PERL_DESTRUCT_LEVEL") ||
+    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || destruct_level_given ||
         PL_threadhook != Perl_nothreadhook)
         return true;
     return any_value(aTHX_ waits_for_destruction, &objects) ||
@@ -184,6 +201,7 @@ static unsigned long long loads_at_start;
 void afork__exit_init(void)
 {
     loads_at_start = loads();
+    destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
 /* Nobody can have registered anything with atexit() but what was loaded later. */

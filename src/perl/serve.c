@@ -310,7 +310,16 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
 
 static bool is_command(uint8_t letter)
 {
-    return letter && strchr("eahfrF", letter);
+    switch (letter) {
+    case AFORK__EVAL:
+    case AFORK__ARGS:
+    case AFORK__HANDLE:
+    case AFORK__FORK:
+    case AFORK__RUN:
+    case AFORK__FORK_AS:
+        return true;
+    }
+    return false;
 }
 
 __attribute__((noreturn))
