@@ -113,6 +113,7 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
     afork__children_unwatch(&server->children);
     if (server->children.root)
         afork__children_note_forks(&server->children);
+    server->code_ran = true;
     errno = 0;
     call_sv((SV *)evaluate, G_SCALAR);
     SPAGAIN;
@@ -133,31 +134,34 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
     POPSTACK;
 }
 
-/* The function of that name, as perl would find it from package main; NULL if it is not defined. The
- * lookup changes nothing in symbol tables, which a forked process would pay for. */
-static CV *find_function(pTHX_ const char *name, size_t len)
+/* A function of package main, or one with the name of its package; NULL if there is none. Nothing is
+ * changed in symbol tables, which a forked process would pay for. */
+static CV *find_function(pTHX_ const char *name, size_t len, bool qualified)
 {
-    CV *cv = get_cvn_flags(name, len, GV_NOEXPAND);
+    CV *cv = NULL;
 
-    return cv && (CvROOT(cv) || CvXSUB(cv)) ? cv : NULL;
+    if (qualified) {
+        cv = get_cvn_flags(name, len, GV_NOEXPAND);
+    } else {
+        SV **entry = hv_fetch(PL_defstash, name, (I32)len, 0);
+        if (entry && SvROK(*entry))
+            cv = (CV *)SvRV(*entry);
+        else if (entry && isGV_with_GP(*entry))
+            cv = GvCV((GV *)*entry);
+    }
+    return cv && SvTYPE(cv) == SVt_PVCV && (CvROOT(cv) || CvXSUB(cv)) ? cv : NULL;
 }
 
 /* What to call for a name: a function, or a name that perl has to resolve. Where that would fail, the
  * server does, in perl's own words. */
 static SV *resolve(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
-    char qualified[256] = "main::";
-    size_t prefix = memchr(function, '\'', len) || memmem(function, len, "::", 2)
-                        ? 0 : strlen(qualified);
+    bool qualified = memchr(function, '\'', len) || memmem(function, len, "::", 2);
+    CV *found = find_function(aTHX_ function, len, qualified);
 
-    if (prefix + len < sizeof qualified) {
-        memcpy(qualified + prefix, function, len);
-        CV *cv = find_function(aTHX_ qualified, prefix + len);
-        if (cv)
-            return (SV *)cv;
-    }
-
-    SV *name = newSVpvf("%s%.*s", prefix ? "main::" : "", (int)len, function);
+    if (found)
+        return (SV *)found;
+    SV *name = newSVpvf("%s%.*s", qualified ? "" : "main::", (int)len, function);
     GV *gv = gv_fetchsv(name, GV_ADD, SVt_PVCV);
     CV *cv = gv ? GvCV(gv) : NULL;
     if ((!cv || !(CvROOT(cv) || CvXSUB(cv))) &&
@@ -191,8 +195,8 @@ __attribute__((noreturn))
 static void run_exit(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
     report_entered(server);
-    afork__exit_if_unnoticed(aTHX);
-    afork__server_title(aTHX_ function, len);
+    afork__exit_if_unnoticed(aTHX_ server->code_ran);
+    afork__server_title(aTHX_ server, function, len);
     afork__server_release(aTHX_ server);
     my_exit(0);
 }
@@ -204,7 +208,7 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
         run_exit(aTHX_ server, function, len);
     SV *called = resolve(aTHX_ server, function, len);
     report_entered(server);
-    afork__server_title(aTHX_ function, len);
+    afork__server_title(aTHX_ server, function, len);
 
     /* Handles are closed when the function drops them, because nothing but @_ owns them: values on the
      * stack would live until it returns. */
@@ -217,6 +221,6 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     PUSHMARK(SP);
     errno = 0;
     call_sv(called, G_VOID | G_DISCARD | G_NOARGS);
-    afork__exit_if_unnoticed(aTHX);
+    afork__exit_if_unnoticed(aTHX_ true);
     my_exit(0);
 }

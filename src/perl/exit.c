@@ -206,20 +206,21 @@ void afork__exit_init(void)
 
 /* Nobody can have registered anything with atexit() but what was loaded later. */
 __attribute__((noreturn))
-static void exit_fast(pTHX)
+static void exit_fast(pTHX_ bool flush)
 {
-    flush_all(aTHX);
+    if (flush)
+        flush_all(aTHX);
     if (loads() == loads_at_start)
         _exit(STATUS_EXIT);
     exit(STATUS_EXIT);
 }
 
-void afork__exit_if_unnoticed(pTHX)
+void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
     if (PL_endav && av_count(PL_endav))
         return;
     if (!needs_destruction(aTHX))
-        exit_fast(aTHX);
+        exit_fast(aTHX_ flush);
 }
 
 void afork__exit(pTHX)
@@ -228,7 +229,7 @@ void afork__exit(pTHX)
     reset_signals(aTHX);
     run_end_blocks(aTHX);
     if (!needs_destruction(aTHX))
-        exit_fast(aTHX);
+        exit_fast(aTHX_ true);
 
     int status = perl_destruct(aTHX);
     perl_free(aTHX);

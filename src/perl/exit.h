@@ -14,8 +14,8 @@ void afork__exit_init(void);
 void afork__exit_prepare(pTHX);
 
 /* Ends a process whose function has returned, without leaving its scopes, if no code would run for that.
- * Returns if some would. */
-void afork__exit_if_unnoticed(pTHX);
+ * Returns if some would. Without `flush`, there is no output to be flushed. */
+void afork__exit_if_unnoticed(pTHX_ bool flush);
 
 /* Ends the interpreter and the process, with the status perl_run() left. */
 void afork__exit(pTHX) __attribute__((noreturn));

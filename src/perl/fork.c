@@ -49,11 +49,14 @@ static bool check_threads(pTHX_ struct afork__server *server, uint64_t identity)
     return true;
 }
 
-/* Everything buffered would come out once more from the child. */
-static void flush_all(pTHX)
+/* What is buffered would come out once more from the child. Only code can have put it there. */
+static void flush_output(pTHX_ struct afork__server *server)
 {
+    if (!server->code_ran)
+        return;
     PerlIO_flush(NULL);
     fflush(NULL);
+    server->code_ran = false;
 }
 
 /* The first thing a child does: it stops being the process it was copied from. */
@@ -107,7 +110,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
-    flush_all(aTHX);
+    flush_output(aTHX_ server);
 
     sigset_t all, serving;
     sigfillset(&all);

@@ -88,14 +88,21 @@ void afork__children_resume(struct afork__children *children)
 
 int afork__children_reserve(struct afork__children *children)
 {
+    if (!children->own) {
+        children->own = children->few;
+        children->own_room = AFORK__FEW_CHILDREN;
+    }
     if (children->n_own < children->own_room)
         return 0;
-    size_t room = children->own_room ? 2 * children->own_room : 16;
-    struct afork__child *own = reallocarray(children->own, room, sizeof *own);
+
+    struct afork__child *own = reallocarray(NULL, children->own_room, 2 * sizeof *own);
     if (!own)
         return -ENOMEM;
+    memcpy(own, children->own, children->n_own * sizeof *own);
+    if (children->own != children->few)
+        free(children->own);
     children->own = own;
-    children->own_room = room;
+    children->own_room *= 2;
     return 0;
 }
 
@@ -302,7 +309,7 @@ __attribute__((visibility("default"))) pid_t fork(void)
     pid_t pid = libc_fork();
     if (pid > 0 && noting)
         note(pid);
-    if (pid == 0)
+    if (pid == 0 && noting)
         noting = NULL;
     return pid;
 }

@@ -18,8 +18,10 @@ struct afork__child {
     uint64_t identity;
 };
 
+enum { AFORK__FEW_CHILDREN = 32 };
+
 struct afork__children {
-    struct afork__child *own; /* forked by commands */
+    struct afork__child *own; /* forked by commands: `few`, or memory when there are more */
     size_t n_own, own_room;
     pid_t *foreign; /* forked by user code that a root evaluated: never ours to reap */
     size_t n_foreign, foreign_room;
@@ -29,6 +31,7 @@ struct afork__children {
     sigset_t mask;   /* what user code expects, while watching */
     bool ignored;    /* user code ignores SIGCHLD: `action` is to be restored */
     struct sigaction action;
+    struct afork__child few[AFORK__FEW_CHILDREN];
 };
 
 /* Makes this process the reaper of orphans below it, or gives that up. */

@@ -22,21 +22,22 @@ enum {
     THREADS_POLL_MSEC = 500,
 };
 
-_Alignas(2048) static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
+_Alignas(4096) static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
                                           .reporter.fd = -1};
+_Static_assert(sizeof the_server <= 4096, "one page");
 
 /* Names of the original. AFork::Serve:: is the same stash. */
 #define OWN_PACKAGE "AnyEvent::Fork::Serve"
 
-void afork__server_title(pTHX_ const char *what, size_t len)
+void afork__server_title(pTHX_ struct afork__server *server, const char *what, size_t len)
 {
-    SV *title = get_sv("0", GV_ADD);
+    SV *title = GvSVn(server->title_gv);
     STRLEN owner_len;
-    const char *owner = SvPV(get_sv(OWN_PACKAGE "::OWNER", GV_ADD), owner_len);
+    const char *owner = SvPV(GvSVn(server->owner_gv), owner_len);
 
     sv_setpvn(title, owner, owner_len);
-    sv_catpvs(title, " ");
-    sv_catpvn(title, what, len);
+    sv_catpvn_nomg(title, " ", 1);
+    sv_catpvn_nomg(title, what, len);
     SvSETMAGIC(title);
 }
 
@@ -47,9 +48,9 @@ void afork__server_announce(pTHX_ struct afork__server *server)
         afork__report(&server->reporter, AFORK__FORKED, AFORK__PHASE_NONE, NULL, 0);
     }
     if (server->title == AFORK__TITLE_EXECUTED)
-        afork__server_title(aTHX_ STR_WITH_LEN("AnyEvent::Fork/exec"));
+        afork__server_title(aTHX_ server, STR_WITH_LEN("AnyEvent::Fork/exec"));
     else if (server->title == AFORK__TITLE_FORKED)
-        afork__server_title(aTHX_ STR_WITH_LEN("AnyEvent::Fork"));
+        afork__server_title(aTHX_ server, STR_WITH_LEN("AnyEvent::Fork"));
     server->title = AFORK__TITLE_SET;
 }
 
@@ -100,6 +101,7 @@ static void run_signal_handlers(pTHX_ struct afork__server *server)
 {
     afork__children_unwatch(&server->children);
     PERL_ASYNC_CHECK();
+    server->code_ran = true;
     afork__children_resume(&server->children);
 }
 
@@ -158,7 +160,7 @@ void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase ph
     afork__server_announce(aTHX_ server);
     afork__report(&server->reporter, AFORK__ERROR, phase, text, len);
     afork__report_drain(&server->reporter);
-    warn("[%" SVf "] ERROR: %.*s%s", SVfARG(get_sv("0", GV_ADD)), (int)len, text,
+    warn("[%" SVf "] ERROR: %.*s%s", SVfARG(GvSVn(server->title_gv)), (int)len, text,
          newline ? "" : "\n");
     leave(aTHX_ server, 255);
 }
@@ -326,6 +328,7 @@ __attribute__((noreturn))
 static void serve(pTHX_ struct afork__server *server)
 {
     server->active = true;
+    server->code_ran = true;
     server->threads.count = server->threads.warned = 1;
     show_run_args(aTHX_ true);
 
@@ -365,6 +368,8 @@ static void start_anew(pTHX_ struct afork__server *server)
     free_payload(server);
     *server = (struct afork__server){
         .command = -1,
+        .title_gv = gv_fetchpvs("0", GV_ADD, SVt_PV),
+        .owner_gv = gv_fetchpvs(OWN_PACKAGE "::OWNER", GV_ADDMULTI, SVt_PV),
         .args = newAV(),
         .children = server->children, /* none any more, but the memory for them */
     };
@@ -432,7 +437,7 @@ XS_INTERNAL(xs_me)
     start_anew(aTHX_ server);
     server->command = descriptor_argument(aTHX_ argv, 0, "communication");
     SV **owner = av_fetch(argv, 1, 0);
-    sv_setsv(get_sv(OWN_PACKAGE "::OWNER", GV_ADD), owner ? *owner : &PL_sv_undef);
+    sv_setsv(GvSVn(server->owner_gv), owner ? *owner : &PL_sv_undef);
     server->title = AFORK__TITLE_EXECUTED;
     if (av_count(argv) == 5) {
         int status = descriptor_argument(aTHX_ argv, 2, "status");

@@ -12,7 +12,7 @@
 #include "report.h"
 #include "threads.h"
 
-enum { AFORK__SMALL_PAYLOAD = 1024 };
+enum { AFORK__SMALL_PAYLOAD = 512 };
 
 enum afork__title {
     AFORK__TITLE_SET,
@@ -27,10 +27,12 @@ struct afork__server {
     bool extended; /* the host is ours */
     bool refuse_threads;
     bool unsaid;   /* the record `forked` is due */
+    bool code_ran; /* since output was flushed */
     bool borrowed; /* the caller of serve() has the handle, too */
     enum afork__title title;
     U8 warn;     /* PL_dowarn of who called serve() */
     int command; /* the command socket */
+    GV *title_gv, *owner_gv; /* of $0 and $OWNER */
     AV *args;    /* @_ of the function: the handle of the command socket, once somebody needed it */
     struct afork__fd_queue fds;
     struct afork__arguments arguments;
@@ -47,7 +49,7 @@ struct afork__server {
 void afork__server_announce(pTHX_ struct afork__server *server);
 
 /* Sets `$0` to "OWNER what". */
-void afork__server_title(pTHX_ const char *what, size_t len);
+void afork__server_title(pTHX_ struct afork__server *server, const char *what, size_t len);
 
 /* Makes the Perl handle of the command socket, as the first of `args`, if there is none. */
 void afork__server_need_handle(pTHX_ struct afork__server *server);
