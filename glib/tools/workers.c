@@ -21,6 +21,7 @@ struct workers {
     struct worker *list;
     unsigned n_workers;
     unsigned max; /* shrinks with each worker that was of no use */
+    char *reason; /* why the last of those ended; NULL if there was none */
     bool any_ran, stopping, template_ended;
     guint stop_timer;
 };
@@ -66,6 +67,7 @@ void workers_free(struct workers *pool)
 {
     afork_context_close(pool->context);
     afork_process_unref(pool->template);
+    g_free(pool->reason);
     g_free(pool);
 }
 
@@ -139,8 +141,12 @@ static void on_ended(struct worker *worker, const char *reason)
         cancel(pool, worker_take(worker));
     remove_worker(pool, worker);
 
-    if (!useful && !pool->stopping && !--pool->max)
-        pool->callbacks.failed(reason, pool->callbacks.data);
+    if (!useful && !pool->stopping) {
+        g_free(pool->reason);
+        pool->reason = g_strdup(reason);
+        if (!--pool->max)
+            pool->callbacks.failed(reason, pool->callbacks.data);
+    }
     feed(pool);
     check_stopped(pool);
 }
@@ -184,7 +190,7 @@ static bool start_worker(struct workers *pool)
     if (result < 0) {
         g_autofree char *message = g_strdup_printf("the Perl server: %s", g_strerror(-result));
         if (!pool->n_workers) /* else those that there are do it all */
-            pool->callbacks.failed(message, pool->callbacks.data);
+            pool->callbacks.failed(pool->reason ? pool->reason : message, pool->callbacks.data);
         return false;
     }
     worker->next = pool->list;

@@ -9,7 +9,7 @@ package AFork::Thumbnail;
 use strict;
 use warnings;
 
-use Fcntl qw(O_CREAT O_EXCL O_NOFOLLOW O_NONBLOCK O_RDONLY O_WRONLY);
+use Fcntl qw(O_CREAT O_NOFOLLOW O_NONBLOCK O_RDONLY O_TRUNC O_WRONLY);
 
 BEGIN {
     # Its INIT block serves Perl subclasses, of which there are none here; a template that is told
@@ -71,7 +71,8 @@ sub make {
         'tEXt::Thumb::Image::Width'  => $width,
         'tEXt::Thumb::Image::Height' => $height,
     );
-    sysopen my $out, $target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600
+    # It exists if a worker was killed over the picture before this one, having begun with both.
+    sysopen my $out, $target, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600
         or return "error cannot write the thumbnail: $!";
     eval { $pixbuf->savev(fd_name($out), 'png', [keys %options], [values %options]); 1 }
         or return 'error cannot write the thumbnail: ' . reason($@, fd_name($out), $target);
