@@ -11,6 +11,9 @@ struct crypt_data;
 
 typedef char *crypt_function(const char *key, const char *salt, struct crypt_data *data);
 
+/* As <crypt.h> has it, which need not be there. Modules must find ours. */
+__attribute__((visibility("default"))) crypt_function crypt_r;
+
 static crypt_function *find(void)
 {
     static const char *const libraries[] = {"libcrypt.so.1", "libcrypt.so.2"};
@@ -24,8 +27,7 @@ static crypt_function *find(void)
     return (crypt_function *)found;
 }
 
-__attribute__((visibility("default"))) char *crypt_r(const char *key, const char *salt,
-                                                     struct crypt_data *data)
+char *crypt_r(const char *key, const char *salt, struct crypt_data *data)
 {
     static crypt_function *libcrypt_crypt_r;
 
