@@ -7,6 +7,7 @@
  */
 #define PERL_CORE 1
 #include "exit.h"
+#include "handles.h"
 #include "serve.h"
 
 #include <link.h>
@@ -108,18 +109,6 @@ static bool has_free_hook(const SV *sv)
     return false;
 }
 
-/* Calls `is_special` for each value there is; returns whether it was true for one. */
-static bool any_value(pTHX_ bool (*is_special)(pTHX_ SV *sv, void *data), void *data)
-{
-    for (SV *arena = PL_sv_arenaroot; arena; arena = (SV *)SvANY(arena)) {
-        const SV *end = arena + SvREFCNT(arena);
-        for (SV *sv = arena + 1; sv < end; sv++)
-            if (!SvIS_FREED(sv) && is_special(aTHX_ sv, data))
-                return true;
-    }
-    return false;
-}
-
 static bool destruct_level_given; /* in the environment */
 
 struct objects {
@@ -158,14 +147,15 @@ static bool needs_destruction(pTHX)
     if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || destruct_level_given ||
         PL_threadhook != Perl_nothreadhook)
         return true;
-    return any_value(aTHX_ waits_for_destruction, &objects) ||
-           (objects.containers && any_value(aTHX_ is_hooked, NULL));
+    return afork__any_value(aTHX_ waits_for_destruction, &objects) ||
+           (objects.containers && afork__any_value(aTHX_ is_hooked, NULL));
 }
 
 static void flush_all(pTHX)
 {
     PerlIO *output = PerlIO_stdout();
 
+    afork__settle_input(aTHX);
     if (*output && PerlIO_flush(output)) {
         PerlIO_restore_errno(output);
         if (errno)
@@ -231,6 +221,7 @@ void afork__exit(pTHX)
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ true);
 
+    afork__settle_input(aTHX);
     int status = perl_destruct(aTHX);
     perl_free(aTHX);
     PERL_SYS_TERM();

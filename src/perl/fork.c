@@ -3,6 +3,7 @@
  * Commands `f` and `F`: a copy of the server, on a command socket of its own.
  */
 #include "exit.h"
+#include "handles.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -49,11 +50,12 @@ static bool check_threads(pTHX_ struct afork__server *server, uint64_t identity)
     return true;
 }
 
-/* What is buffered would come out once more from the child. Only code can have put it there. */
-static void flush_output(pTHX_ struct afork__server *server)
+/* What is buffered would come out, or be read, once more in the child. Only code can have put it there. */
+static void flush_handles(pTHX_ struct afork__server *server)
 {
     if (!server->code_ran)
         return;
+    afork__settle_input(aTHX);
     PerlIO_flush(NULL);
     fflush(NULL);
     server->code_ran = false;
@@ -110,7 +112,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
-    flush_output(aTHX_ server);
+    flush_handles(aTHX_ server);
 
     sigset_t all, serving;
     sigfillset(&all);

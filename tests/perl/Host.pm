@@ -8,7 +8,9 @@ use strict;
 use warnings;
 
 use Carp;
+use Errno;
 use Fcntl;
+use FindBin;
 use IO::Select;
 use Socket;
 use Time::HiRes ();
@@ -17,13 +19,29 @@ use constant SOCK_SEQPACKET => 5;
 
 our $DEADLINE = $ENV{AFORK_TEST_DEADLINE} || 20;
 our $PERL = $ENV{AFORK_PERL} || 'afork-perl';
+our $FOREIGN_PERL = $ENV{PERL} || $^X;
+our $LIB = $ENV{AFORK_TEST_PERL_LIB} || "$FindBin::Bin/../../src/perl";
 our @TYPES = qw(none hello forked entered error exited warning);
 our @PHASES = qw(none eval require function fork protocol);
 
 my $identity = 0;
 
-# A server of our own. Options: perl, flags, stderr (a handle), original (no status socket), open
-# (a function that runs in the child before the exec).
+$SIG{PIPE} = 'IGNORE';
+
+# Whether handles can be sent: without this module they cannot.
+sub can_send_handles { return eval { require IO::FDPass } }
+
+# The three kinds of servers, as options of `start`.
+sub kinds {
+    return (
+        'own'      => {},
+        'original' => { original => 1, module => 'AnyEvent::Fork::Serve' },
+        'foreign'  => { original => 1, perl => $FOREIGN_PERL, switches => ["-I$LIB"] },
+    );
+}
+
+# A server. Options: perl, switches, module, flags; original (no status socket); stdout and stderr
+# (handles); before_exec (code that runs in the child).
 sub start {
     my ($class, %option) = @_;
     socketpair my $host, my $server, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
@@ -42,6 +60,10 @@ sub start {
     if (!$pid) {
         open STDERR, '>&', $option{stderr} or die $! if $option{stderr};
         open STDOUT, '>&', $option{stdout} or die $! if $option{stdout};
+        for my $fd (grep -e "/proc/self/fd/$_", 3 .. 1023) {    # what this test's parent left open
+            open my $handle, "<&=$fd" or next;
+            fcntl $handle, F_SETFD, FD_CLOEXEC;
+        }
         fcntl $_, F_SETFD, 0 for grep $_, $server, $end;
         $option{before_exec}->() if $option{before_exec};
         exec { $command[0] } @command or die "exec: $!";
@@ -54,7 +76,9 @@ sub start {
 sub write_all {
     my ($fd, $data) = @_;
     for (my $done = 0; $done < length $data;) {
-        $done += syswrite($fd, $data, 1 << 20, $done) // croak "write: $!";
+        my $n = syswrite $fd, $data, 1 << 20, $done;
+        return if !defined $n && $!{EPIPE};    # the server has ended: what it said is what matters
+        $done += $n // croak "write: $!";
     }
 }
 
@@ -124,6 +148,17 @@ sub slurp {
     return $data;
 }
 
+# Looks until the code returns true. For what no descriptor tells.
+sub eventually {
+    my ($code) = @_;
+    my $end = Time::HiRes::time() + $DEADLINE;
+    until ($code->()) {
+        return 0 if Time::HiRes::time() > $end;
+        Time::HiRes::sleep(0.01);
+    }
+    return 1;
+}
+
 # One line of a worker.
 sub line {
     my ($fd) = @_;
@@ -182,7 +217,7 @@ sub end {
 
 sub wait {
     my ($self) = @_;
-    local $SIG{ALRM} = sub { system "gdb -batch -p $self->{pid} -ex \"thread apply all bt\" 2>&1 | tail -60" if $ENV{GDB}; kill KILL => $self->{pid}; croak 'the server does not end' };
+    local $SIG{ALRM} = sub { kill KILL => $self->{pid}; croak 'the server does not end' };
     alarm $DEADLINE;
     waitpid $self->{pid}, 0;
     alarm 0;

@@ -4,11 +4,14 @@
 # extensions and has the original's names, too, so that worker modules run unchanged.
 package AnyEvent::Fork::Serve;
 
-# Stands before everything else, so that evaluated code sees @arg and nothing of ours.
+# Evaluates its first argument and returns the exception's text. Stands before everything else, so that
+# the code sees @arg and nothing of ours. The block keeps a stray `last` from our loop.
 sub evaluate {
     our @arg;
     package main;
-    eval shift;
+    { eval shift }
+    my $error = $@;
+    return eval { $error ? "$error" : '' } // "an exception that has no text\n";
 }
 
 use strict;
@@ -106,8 +109,8 @@ sub serve {
         my $payload = receive($socket, $len) // last;
         if ($command eq 'e') {
             $! = 0;
-            evaluate(unpack '(w/a*)*', $payload);
-            fail("$@") if $@;
+            my $error = evaluate(unpack '(w/a*)*', $payload);
+            fail($error) if $error ne '';
         } elsif ($command eq 'a') {
             push @arg, unpack '(w/a*)*', $payload;
         } elsif ($command eq 'h') {
