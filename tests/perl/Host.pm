@@ -203,6 +203,20 @@ sub expect {
     croak "no record '$type' in time";
 }
 
+# The next record about one process.
+sub next_about {
+    my ($self, $identity) = @_;
+    my $kept = $self->kept;
+    for my $i (0 .. $#$kept) {
+        return splice @$kept, $i, 1 if $kept->[$i]{identity} == $identity;
+    }
+    while (my $record = $self->record) {
+        return $record if $record->{identity} == $identity;
+        push @$kept, $record;
+    }
+    croak "no record about $identity in time";
+}
+
 my %kept;
 sub kept { $kept{ fileno $_[0]{status} } ||= [] }
 
