@@ -63,7 +63,7 @@ static void exit_before_serving(struct test *t)
 
 static void crash_before_serving(struct test *t)
 {
-    assert_start_fails(t, "kill 11", "signal 11");
+    assert_start_fails(t, "kill 9", "signal 9");
 }
 
 static void other_protocol_version(struct test *t)

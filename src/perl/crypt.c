@@ -17,7 +17,7 @@ __attribute__((visibility("default"))) crypt_function crypt_r;
 static crypt_function *find(void)
 {
     static const char *const libraries[] = {"libcrypt.so.1", "libcrypt.so.2"};
-    void *found = dlsym(RTLD_NEXT, "crypt_r"); /* a module may have loaded it */
+    void *found = NULL;
 
     for (size_t i = 0; !found && i < sizeof libraries / sizeof *libraries; i++) {
         void *library = dlopen(libraries[i], RTLD_NOW);
