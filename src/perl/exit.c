@@ -207,6 +207,7 @@ static void exit_fast(pTHX_ bool flush)
 
 void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
+    STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
     if (PL_endav && av_count(PL_endav))
         return;
     if (!needs_destruction(aTHX))

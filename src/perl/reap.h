@@ -25,11 +25,11 @@ struct afork__children {
     size_t n_own, own_room;
     pid_t *foreign; /* forked by user code that a root evaluated: never ours to reap */
     size_t n_foreign, foreign_room;
-    bool root;       /* reaps orphans */
-    bool watching;   /* SIGCHLD is blocked */
-    int signal_fd;   /* -1 until there are children; so set at the start */
-    sigset_t mask;   /* what user code expects, while watching */
-    bool ignored;    /* user code ignores SIGCHLD: `action` is to be restored */
+    bool root;     /* reaps orphans */
+    bool watching; /* SIGCHLD is blocked */
+    int signal_fd; /* -1 until there are children; so set at the start */
+    sigset_t mask; /* what user code expects, while watching */
+    bool ignored;  /* user code ignores SIGCHLD: `action` is to be restored */
     struct sigaction action;
     struct afork__child few[AFORK__FEW_CHILDREN];
 };

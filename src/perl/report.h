@@ -14,7 +14,7 @@
 struct afork__queued;
 
 struct afork__reporter {
-    int fd; /* -1: there is no status socket, or no more */
+    int fd;    /* -1: there is no status socket, or no more */
     bool lost; /* the host closed its end */
     uint32_t pid;
     uint64_t identity;

@@ -22,8 +22,8 @@ enum {
     THREADS_POLL_MSEC = 500,
 };
 
-_Alignas(4096) static struct afork__server the_server = {.command = -1, .children.signal_fd = -1,
-                                          .reporter.fd = -1};
+_Alignas(4096) static struct afork__server the_server = {
+    .command = -1, .children.signal_fd = -1, .reporter.fd = -1};
 _Static_assert(sizeof the_server <= 4096, "one page");
 
 /* Names of the original. AFork::Serve:: is the same stash. */
@@ -255,7 +255,7 @@ static void add_arguments(pTHX_ struct afork__server *server, size_t len)
     int more;
 
     while ((more = afork__strings_next(&list, &data, &data_len)) > 0) {
-        if (list.pos == list.end && data_len >= TAKE_STRING) {
+        if (list.pos == list.end && data_len >= TAKE_STRING && data_len >= len / 2) {
             afork__arguments_take_string(aTHX_ &server->arguments, server->large,
                                          (size_t)((const char *)data - server->large), data_len);
             server->large = NULL;

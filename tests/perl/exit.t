@@ -49,7 +49,7 @@ use File::Temp; our $t = File::Temp->new(DIR => "."); print -e "$t"
 use Encode; use Storable; print length encode("UTF-8", chr 0x263a)
 print crypt("secret", "ab")
 print "$0 @ARGV"; $0 = "a much longer title than the command line was " x 5; print $0
-print join ",", sort grep /Config|strict/, keys %INC; print "@INC"
+print join ",", sort(grep /Config|strict/, keys %INC), grep !/perl-base/, @INC
 print <STDIN> . ""
 END
 push @programs, ['-c', '-e', 'END { print 2 }'], ['-ne', 'print if 2 .. 3'], ['-v'], ['-le', 'print for 1, 2'];

@@ -137,7 +137,7 @@ END
 };
 
 in_each_kind 'exit status' => sub {
-    my %status = ('' => 0, 'exit 3' => 3, 'die "x\n"' => 255, '$! = 5; die "x\n"' => 5);
+    my %status = ('' => 0, '$? = 9' => 0, 'system q(kill $$; :)' => 0, 'exit 3' => 3, 'die "x\n"' => 255, '$! = 5; die "x\n"' => 5);
     for my $code (sort keys %status) {
         open my $null, '>', '/dev/null' or die $!;
         my $server = Host->start(%{ $_[0] }, stderr => $null);
