@@ -264,6 +264,8 @@ static void end_blocks_and_destructors_run(struct test *t)
     struct test_exit end = {0};
     struct stat st;
 
+    /* Without it two that write at once may do so at the same place: a memfd's is not locked. */
+    test_ok(fcntl(file, F_SETFL, O_APPEND));
     test_ok(afork_process_send_fd(template, file));
     test_ok(afork_process_eval(template,
                                "our $mark = pop @arg; our $object = bless [];"
