@@ -109,7 +109,12 @@ sub fork {
     my ($self) = @_;
     socketpair my $host, my $server, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
     $self->handle($server);
-    my $child = bless { fd => $host, identity => ++$identity, status => $self->{status} }, ref $self;
+    my $child = bless {
+        fd       => $host,
+        identity => ++$identity,
+        status   => $self->{status},
+        kept     => $self->kept,
+    }, ref $self;
     if ($self->{status}) {
         $self->command(F => pack 'Q', $identity);
     } else {
@@ -217,14 +222,13 @@ sub next_about {
     croak "no record about $identity in time";
 }
 
-my %kept;
-sub kept { $kept{ fileno $_[0]{status} } ||= [] }
+# Records that nobody has asked for yet. A server and its forks have them in common.
+sub kept { $_[0]{kept} ||= [] }
 
 # Ends the server by end of file and returns its wait status.
 sub end {
     my ($self) = @_;
     delete $self->{fd};
-    delete $kept{ fileno $self->{status} } if $self->{status};
     delete $self->{status};
     return $self->wait;
 }

@@ -244,4 +244,33 @@ subtest 'warnings of threads' => sub {
     is Host::slurp($root->run_code('print $fd "on"')), 'on', 'the template goes on';
 };
 
+# Both start threads when they first work on a picture, and hang in a process forked after that.
+my %decoders = (
+    'Graphics::Magick' => 'my $picture = Graphics::Magick->new(size => "800x800");'
+        . ' $picture->Read("gradient:"); $picture->Resize(geometry => "64x64")',
+    'Glib::Object::Introspection' => 'Glib::Object::Introspection->setup(basename => "Vips",'
+        . ' version => "8.0", package => "Vips"); Vips::init("test");'
+        . ' my $noise = Vips::Operation->new("gaussnoise"); $noise->set(width => 800, height => 800);'
+        . ' my $built = Vips::cache_operation_build($noise); $noise = $built if ref $built;'
+        . ' my $save = Vips::Operation->new("pngsave");'
+        . ' $save->set(in => $noise->get("out"), filename => "/dev/null");'
+        . ' Vips::cache_operation_build($save)',
+);
+for my $module (sort keys %decoders) {
+    subtest "threads of pictures: $module" => sub {
+        my $code = $decoders{$module};
+        system($^X, "-M$module", '-e', "open STDERR, '>', '/dev/null'; $code") == 0
+            or plan skip_all => "$module or its library is not installed";
+        my $root = Host->start(switches => ["-M$module"]);
+        Host::slurp($root->fork->run('CORE::exit'));
+        $root->eval($code);
+        my $child = $root->fork;
+        $root->expect('forked', $child->{identity});
+        is_deeply [map $_->{type}, grep $_->{type} eq 'warning', @{ $root->kept }], ['warning'],
+            'told once, and before the fork';
+        like $root->expect('warning')->{text}, qr/\Q@{[ substr $code, 0, 50 ]}\E/, 'with the command';
+        kill KILL => $root->{pid}, children_of($root->{pid});
+    };
+}
+
 done_testing;
