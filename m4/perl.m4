@@ -57,6 +57,21 @@ do
 done
 ])
 
+# AFORK_CHECK_PACKED_RELOCATIONS
+# Adds to PERL_LDFLAGS what makes the thousands of relocations of a static libperl cheap, if linker
+# and libc know it.
+AC_DEFUN([AFORK_CHECK_PACKED_RELOCATIONS], [
+afork_saved_LDFLAGS=$LDFLAGS
+LDFLAGS="$LDFLAGS -Wl,-z,pack-relative-relocs -Wl,--fatal-warnings"
+AC_MSG_CHECKING([whether relocations can be packed])
+AC_RUN_IFELSE([AC_LANG_PROGRAM()],
+    [AC_MSG_RESULT([yes])
+     PERL_LDFLAGS="$PERL_LDFLAGS -Wl,-z,pack-relative-relocs"],
+    [AC_MSG_RESULT([no])],
+    [AC_MSG_RESULT([unknown])])
+LDFLAGS=$afork_saved_LDFLAGS
+])
+
 # AFORK_CHECK_PERL
 # Sets PERL_CFLAGS, PERL_LDFLAGS and PERL_LIBS for a program with an interpreter, perl_link (static
 # or shared), and have_perl. PERL_SHARED_LIBS is what other programs that embed perl use.
@@ -74,6 +89,7 @@ PERL_CFLAGS=`$PERL -MExtUtils::Embed -e ccopts 2>/dev/null |
     $SED "s|-I *$perl_archlib/CORE|-isystem $perl_archlib/CORE|"`
 # Symbols are resolved at once: a process pays for a lazy one after every fork.
 PERL_LDFLAGS="-Wl,-E -Wl,-z,now"
+AFORK_CHECK_PACKED_RELOCATIONS
 perl_shared_libs=`$PERL -MExtUtils::Embed -e ldopts 2>/dev/null`
 
 AFORK_PERL_STATIC_LIBS

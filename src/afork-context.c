@@ -319,7 +319,7 @@ int afork_context_set_perl(struct afork_context *context, const char *perl, enum
     return 0;
 }
 
-/* Arguments of a server. The strings that had to be made are in `text`. */
+/* Arguments of a server, with room for the strings that had to be made. */
 struct arguments {
     char **argv;
     char module[256], entry[256], command_fd[16], owner[16], status_fd[16], identity[24];
@@ -361,7 +361,8 @@ static int make_arguments(struct afork_context *context, const char *perl, uint6
         argv[n++] = (char *)"-I";
         argv[n++] = (char *)AFORK_PERL_LIBDIR;
     }
-    argv[n++] = arguments->module;
+    if (!own) /* ours has the module inside: asking for it would only cost time */
+        argv[n++] = arguments->module;
     argv[n++] = (char *)"-e";
     argv[n++] = arguments->entry;
     argv[n++] = arguments->command_fd;

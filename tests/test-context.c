@@ -171,7 +171,6 @@ static void command_line_of_our_own(struct test *t)
     g_autofree char *owner = g_strdup_printf("argv %d", getpid());
     g_assert_true(has_line(text, "argv /one"));
     g_assert_true(has_line(text, "argv /two words"));
-    g_assert_true(has_line(text, "argv -MAFork::Serve"));
     g_assert_true(has_line(text, "argv AFork::Serve::me"));
     g_assert_true(has_line(text, owner));
     g_assert_true(has_line(text, "argv refuse-threads"));

@@ -185,6 +185,7 @@ static void make_blocking(int fd)
 static void report_entered(struct afork__server *server)
 {
     afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
+    afork__children_suspect(&server->children);
     afork__children_reap(&server->children, &server->reporter);
     afork__report_drain(&server->reporter);
 }

@@ -47,6 +47,7 @@ int afork__children_watch(struct afork__children *children)
     }
     sigprocmask(SIG_BLOCK, &chld, &children->mask);
     children->watching = true;
+    children->due = true; /* signals of before were not seen */
 
     /* Ignored, it would make the kernel drop the exit status. */
     sigaction(SIGCHLD, NULL, &children->action);
@@ -228,13 +229,11 @@ static bool reap_one_by_one(struct afork__children *children, struct afork__repo
     return true;
 }
 
-bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter)
+static bool reap_all(struct afork__children *children, struct afork__reporter *reporter)
 {
     siginfo_t info;
     struct rusage usage;
 
-    if (!children->n_own && !children->root)
-        return true;
     for (;;) {
         pid_t pid = peek(P_ALL, 0, &info, &usage);
         if (pid == -ECHILD)
@@ -248,12 +247,26 @@ bool afork__children_reap(struct afork__children *children, struct afork__report
     }
 }
 
+void afork__children_suspect(struct afork__children *children)
+{
+    children->due = true;
+}
+
+bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter)
+{
+    if (!children->due || (!children->n_own && !children->root))
+        return true;
+    children->due = !reap_all(children, reporter);
+    return !children->due;
+}
+
 void afork__children_drain_signals(struct afork__children *children)
 {
     struct signalfd_siginfo info;
 
     while (read(children->signal_fd, &info, sizeof info) > 0)
         ;
+    children->due = true;
 }
 
 static bool is_not_ours(pid_t pid, void *data)

@@ -28,6 +28,7 @@ struct afork__children {
     bool root;     /* reaps orphans */
     bool watching; /* SIGCHLD is blocked */
     int signal_fd; /* -1 until there are children; so set at the start */
+    bool due;      /* a child may have ended since the last look */
     sigset_t mask; /* what user code expects, while watching */
     bool ignored;  /* user code ignores SIGCHLD: `action` is to be restored */
     struct sigaction action;
@@ -54,7 +55,11 @@ void afork__children_add(struct afork__children *children, pid_t pid, uint64_t i
 /* In a forked child: nothing of the parent's is ours, and SIGCHLD is user code's. */
 void afork__children_forked(struct afork__children *children);
 
-/* Reports and reaps what has ended. An exit that finds no room in the status socket stays a zombie:
+/* Makes the next afork__children_reap() look at the children: asking the kernel takes time for each of
+ * them. A signal that was drained does the same. */
+void afork__children_suspect(struct afork__children *children);
+
+/* Reports and reaps what has ended, if that is due. An exit that finds no room in the status socket stays a zombie:
  * no status is lost, even if this process dies. Returns whether nothing stayed for that reason. */
 bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter);
 

@@ -123,7 +123,10 @@ static void wait_for_children(struct afork__server *server)
 
     if (all_told && !afork__children_left(&server->children))
         return;
-    if (poll(fds, 2, poll_timeout(server)) < 0)
+    int ready = poll(fds, 2, poll_timeout(server));
+    if (ready == 0)
+        afork__children_suspect(&server->children);
+    if (ready <= 0)
         return;
     if (fds[0].revents & (POLLHUP | POLLERR))
         server->reporter.lost = true;
@@ -137,6 +140,7 @@ __attribute__((noreturn))
 static void leave(pTHX_ struct afork__server *server, int status)
 {
     shutdown(server->command, SHUT_WR);
+    afork__children_suspect(&server->children);
     if (server->children.root) {
         afork__children_watch(&server->children);
         while (!server->reporter.lost && afork__children_left(&server->children)) {
@@ -192,7 +196,10 @@ static void wait_for_command(pTHX_ struct afork__server *server)
         };
         if (server->reporter.lost)
             leave(aTHX_ server, 0);
-        if (poll(fds, 3, poll_timeout(server)) < 0)
+        int ready = poll(fds, 3, poll_timeout(server));
+        if (ready == 0)
+            afork__children_suspect(&server->children);
+        if (ready <= 0)
             continue;
         if (fds[1].revents & (POLLHUP | POLLERR))
             leave(aTHX_ server, 0);
