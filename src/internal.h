@@ -35,6 +35,7 @@ struct afork_context {
     struct afork_loop *loop;
     struct afork_timer *timer;
     bool poll; /* something must be tried again, or looked at without a descriptor */
+    bool poll_orphans; /* the same for processes that nobody reports on */
 
     /* Options, copied. */
     char *perl, *serve_module, *directory, *found_perl;
@@ -130,6 +131,8 @@ void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
 /* Tells an executed process its pid, and watches it. */
 void afork__process_started(struct afork_process *process, pid_t pid);
+/* Makes a descriptor for the end of a process part of the loop. 0 or a negative errno. */
+int afork__process_watch_pid(struct afork_process *process);
 /* Takes a process that could not be made or started out of the world again. */
 void afork__process_abandon(struct afork_process *process);
 /* Sends what is queued as far as the socket takes it, and does what waits for an empty queue. */

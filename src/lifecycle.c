@@ -170,8 +170,7 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
     return 0;
 }
 
-/* Makes the descriptor for the end of a process part of the loop. */
-static int watch_pid(struct afork_process *process)
+int afork__process_watch_pid(struct afork_process *process)
 {
     struct afork_loop *loop = process->context->loop;
     int pidfd = afork__pidfd_open(process->pid);
@@ -190,7 +189,7 @@ static int watch_pid(struct afork_process *process)
 void afork__process_started(struct afork_process *process, pid_t pid)
 {
     process->pid = pid;
-    int result = watch_pid(process);
+    int result = afork__process_watch_pid(process);
     if (result == -ESRCH) /* it ended, and somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
     else if (result < 0)
@@ -398,6 +397,20 @@ static bool reports(const struct afork_process *process)
     return !process->ended && !process->entered;
 }
 
+/* Watches a pid that nobody reports on; without a descriptor, by looking at it from time to time. */
+static void watch_orphan(struct afork_process *process)
+{
+    int result = afork__process_watch_pid(process);
+
+    if (result == -ENOSYS && kill(process->pid, 0) < 0)
+        result = -errno;
+    process->vanished = result == -ESRCH;
+    if (result < 0 && !process->vanished) {
+        process->context->poll_orphans = true;
+        afork__notice_poll(process->context);
+    }
+}
+
 /* Sees to it that somebody tells the end of a forked process. */
 static void find_reporter(struct afork_process *process)
 {
@@ -415,7 +428,7 @@ static void find_reporter(struct afork_process *process)
         return;
     }
     if (process->pidfd < 0)
-        process->vanished = watch_pid(process) < 0;
+        watch_orphan(process);
 }
 
 static void send_pending_signals(struct afork_process *process)

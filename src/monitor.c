@@ -176,7 +176,7 @@ void afork__monitor_reap(struct afork_process *process)
         afork__process_ended(process, wait_status, &usage);
     else if (result < 0) /* somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
-    else if (process->pidfd < 0)
+    else if (process->pidfd < 0 && afork__process_watch_pid(process) < 0)
         afork__notice_poll(process->context);
 }
 

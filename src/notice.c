@@ -162,7 +162,8 @@ static void poll_processes(struct afork_context *context)
 {
     struct afork_process *process;
 
-    context->poll = false;
+    context->recheck |= context->poll_orphans;
+    context->poll = context->poll_orphans = false;
     TAILQ_FOREACH (process, &context->processes, link)
         process->poll = process->retry || (!process->parent && process->pid && process->pidfd < 0);
 again:
