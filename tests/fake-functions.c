@@ -82,8 +82,8 @@ static void digest(const struct fake_state *state)
 {
     for (guint i = 0; i < state->items->len; i++) {
         struct fake_item item = g_array_index(state->items, struct fake_item, i);
-        g_autofree char *sum =
-            g_compute_checksum_for_data(G_CHECKSUM_MD5, (const guchar *)item.data, item.len);
+        g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_MD5,
+                                                           (const guchar *)item.data, item.len);
         say(state->channel, "%zu %s\n", item.len, sum);
     }
 }
@@ -220,14 +220,22 @@ fake_function *fake_find_function(const char *name)
         const char *name;
         fake_function *function;
     } functions[] = {
-        {"background", background}, {"descriptors", descriptors},
-        {"digest", digest},         {"dump", dump},
-        {"echo", echo},             {"echo-small", echo_small},
-        {"exit", do_exit},          {"flags", flags},
-        {"flood", flood},           {"grandchild", grandchild},
-        {"hang", hang},             {"hold", hold},
-        {"kill", do_kill},          {"return", do_return},
-        {"silent", silent},         {"status", status},
+        {"background", background},
+        {"descriptors", descriptors},
+        {"digest", digest},
+        {"dump", dump},
+        {"echo", echo},
+        {"echo-small", echo_small},
+        {"exit", do_exit},
+        {"flags", flags},
+        {"flood", flood},
+        {"grandchild", grandchild},
+        {"hang", hang},
+        {"hold", hold},
+        {"kill", do_kill},
+        {"return", do_return},
+        {"silent", silent},
+        {"status", status},
         {"surroundings", surroundings},
     };
 

@@ -25,8 +25,8 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -80,15 +80,20 @@ static void report(struct afork__status status)
 
 static void report_self(enum afork__record type, enum afork__phase phase, const char *text)
 {
-    report((struct afork__status){.type = type, .phase = phase, .identity = self.identity,
-                                  .pid = (uint32_t)getpid(), .text = text,
+    report((struct afork__status){.type = type,
+                                  .phase = phase,
+                                  .identity = self.identity,
+                                  .pid = (uint32_t)getpid(),
+                                  .text = text,
                                   .text_len = text ? strlen(text) : 0});
 }
 
 static void say_hello(void)
 {
-    report((struct afork__status){.type = AFORK__HELLO, .identity = self.identity,
-                                  .pid = (uint32_t)getpid(), .value = self.hello_version});
+    report((struct afork__status){.type = AFORK__HELLO,
+                                  .identity = self.identity,
+                                  .pid = (uint32_t)getpid(),
+                                  .value = self.hello_version});
 }
 
 static G_GNUC_NORETURN void fail(enum afork__phase phase, const char *text)
@@ -122,8 +127,10 @@ static bool reap(void)
         if (!info.si_pid)
             return true;
         status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;
-        report((struct afork__status){.type = AFORK__EXITED, .identity = take_child(info.si_pid),
-                                      .pid = (uint32_t)info.si_pid, .value = (uint32_t)status,
+        report((struct afork__status){.type = AFORK__EXITED,
+                                      .identity = take_child(info.si_pid),
+                                      .pid = (uint32_t)info.si_pid,
+                                      .value = (uint32_t)status,
                                       .usage = usage});
         waitpid(info.si_pid, NULL, 0);
     }
@@ -298,8 +305,10 @@ static void fork_child(uint64_t identity)
     pid_t pid = self.fork_fails ? -1 : fork();
 
     if (pid < 0) {
-        report((struct afork__status){.type = AFORK__ERROR, .phase = AFORK__PHASE_FORK,
-                                      .identity = identity, .text = "out of processes",
+        report((struct afork__status){.type = AFORK__ERROR,
+                                      .phase = AFORK__PHASE_FORK,
+                                      .identity = identity,
+                                      .text = "out of processes",
                                       .text_len = 16});
         close(fd);
     } else if (pid > 0) {

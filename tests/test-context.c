@@ -43,7 +43,7 @@ static void short_table_is_refused(struct test *t)
 static void contradictions_are_refused(struct test *t)
 {
     static const char *const no_value[] = {"A=1", "B", NULL}, *const no_name[] = {"=1", NULL},
-                      *const empty[] = {"", NULL};
+                             *const empty[] = {"", NULL};
     const struct afork_context_options good = AFORK_CONTEXT_OPTIONS_INIT;
     struct afork_context_options bad;
 
@@ -84,7 +84,8 @@ static char *surroundings(struct test *t)
 
 static bool has_line(const char *text, const char *line)
 {
-    g_autofree char *first = g_strdup_printf("%s\n", line), *other = g_strdup_printf("\n%s\n", line);
+    g_autofree char *first = g_strdup_printf("%s\n", line),
+                    *other = g_strdup_printf("\n%s\n", line);
 
     return g_str_has_prefix(text, first) || strstr(text, other);
 }
@@ -104,8 +105,12 @@ static void environment_is_changed(struct test *t)
     g_setenv("AFORK_TEST_A", "a", TRUE);
     g_setenv("AFORK_TEST_B", "b", TRUE);
     g_setenv("AFORK_TEST_AB", "ab", TRUE);
-    const char *const changes[] = {t->environment[0], "AFORK_TEST_A", "AFORK_TEST_B=first",
-                                   "AFORK_TEST_B=second", "AFORK_TEST_NEW=x=y", "AFORK_TEST_NONE",
+    const char *const changes[] = {t->environment[0],
+                                   "AFORK_TEST_A",
+                                   "AFORK_TEST_B=first",
+                                   "AFORK_TEST_B=second",
+                                   "AFORK_TEST_NEW=x=y",
+                                   "AFORK_TEST_NONE",
                                    NULL};
     t->options.environment_changes = changes;
     g_autofree char *text = surroundings(t);
@@ -229,14 +234,14 @@ static void standard_descriptors(struct test *t)
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", ends[0]);
     g_autofree char *pipe_name = g_file_read_link(path, NULL);
     t->options.standard_input = (struct afork_stdio){.mode = AFORK_STDIO_FD, .fd = ends[0]};
-    t->options.standard_output = t->options.standard_error =
-        (struct afork_stdio){.mode = AFORK_STDIO_FD, .fd = ends[1]};
+    t->options.standard_output = t->options.standard_error = (struct afork_stdio){
+        .mode = AFORK_STDIO_FD, .fd = ends[1]};
     test_context(t);
     close(ends[0]); /* duplicated when the context was made */
     close(ends[1]);
     assert_descriptors(t, (const char *[]){pipe_name, pipe_name, pipe_name});
-    t->options.standard_input = t->options.standard_error =
-        (struct afork_stdio){.mode = AFORK_STDIO_FD, .fd = 1};
+    t->options.standard_input = t->options.standard_error = (struct afork_stdio){
+        .mode = AFORK_STDIO_FD, .fd = 1};
     t->options.standard_output = (struct afork_stdio){.mode = AFORK_STDIO_FD, .fd = 2};
     assert_descriptors(t, (const char *[]){out, err, out});
 }
@@ -248,7 +253,7 @@ static int use_without_stdio(struct test *t, int n_closed)
 
     for (int fd = 0; fd < n_closed; fd++)
         close(fd);
-    copy.loop_self = copy.type->new();
+    copy.loop_self = copy.type->new ();
     copy.loop = copy.type->get(copy.loop_self);
     for (int way = 0; way < 2; way++) {
         int fd = test_run_and_unref(&copy, way ? test_new(&copy) : test_new_exec(&copy),
@@ -422,7 +427,8 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/context/command-line/own", command_line_of_our_own);
     test_add_for(&test_loop_poll, "/context/command-line/original", command_line_of_an_original);
     test_add_for(&test_loop_poll, "/context/stdio/modes", standard_descriptors);
-    test_add_for(&test_loop_poll, "/context/stdio/host-has-none", host_without_standard_descriptors);
+    test_add_for(&test_loop_poll, "/context/stdio/host-has-none",
+                 host_without_standard_descriptors);
     test_add_for(&test_loop_poll, "/context/perl/by-environment", perl_by_environment_and_path);
     test_add("/context/perl/changed", perl_is_changed_for_later_starts);
     test_add("/context/two-on-a-loop", contexts_share_a_loop);

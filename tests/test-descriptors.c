@@ -197,7 +197,7 @@ static void as_nobody(struct test *t, test_func *func)
         prctl(PR_SET_DUMPABLE, 1);
         if (access(t->options.perl, X_OK) < 0)
             _exit(77);
-        copy.loop_self = copy.type->new();
+        copy.loop_self = copy.type->new ();
         copy.loop = copy.type->get(copy.loop_self);
         func(&copy);
         afork_context_close(copy.context);

@@ -27,9 +27,9 @@ struct scene {
     void (*action)(struct scene *scene);
     bool acted;
     struct afork_process *template, *process, *sibling;
-    int fds[2];                      /* the channels of the two */
-    unsigned runs[2], exits[2];      /* calls of their callbacks */
-    unsigned runs_then, exits_then;  /* of the subject of the action, when it was taken */
+    int fds[2];                     /* the channels of the two */
+    unsigned runs[2], exits[2];     /* calls of their callbacks */
+    unsigned runs_then, exits_then; /* of the subject of the action, when it was taken */
     unsigned warnings;
 };
 
@@ -331,8 +331,8 @@ static void teardown_never_waits(struct test *t)
     }
 }
 
-static void count_and_close(struct afork_process *process, int fd,
-                            const struct afork_exit *failure, void *data)
+static void count_and_close(struct afork_process *process, int fd, const struct afork_exit *failure,
+                            void *data)
 {
     ++*(unsigned *)data;
     if (fd >= 0)

@@ -106,8 +106,9 @@ static void perl_that_cannot_be_executed(struct test *t)
         const char *perl;
         int error;
     } perls[] = {
-        {"/nowhere/perl", -ENOENT}, {"no-such-perl-in-path", -ENOENT}, {plain, -EACCES},
-        {directory, -EACCES},       {text, -ENOEXEC},
+        {"/nowhere/perl", -ENOENT}, {"no-such-perl-in-path", -ENOENT},
+        {plain, -EACCES},           {directory, -EACCES},
+        {text, -ENOEXEC},
     };
 
     g_assert_true(g_file_set_contents(plain, "", 0, NULL));
@@ -415,7 +416,7 @@ static int use_in_copy(struct test *t, struct afork_process *process)
 
     /* A new context works at once, on a loop of its own. */
     struct test copy = {.type = &test_loop_poll, .options = t->options};
-    copy.loop_self = copy.type->new();
+    copy.loop_self = copy.type->new ();
     copy.loop = copy.type->get(copy.loop_self);
     g_autofree char *text = test_output(&copy, test_new(&copy), "dump");
     afork_context_close(copy.context);

@@ -143,7 +143,7 @@ static void run_case(gconstpointer data)
     test.options.environment_changes = test.environment;
     test.options.perl = test_built_file("fake-server");
     if (c->type) {
-        test.loop_self = c->type->new();
+        test.loop_self = c->type->new ();
         test.loop = c->type->get(test.loop_self);
     }
     c->func(&test);
@@ -289,8 +289,7 @@ void test_on_run(struct afork_process *process, int fd, const struct afork_exit 
     r->wait_status = failure->wait_status;
 }
 
-void test_on_exit(struct afork_process *process, const struct afork_exit *exit,
-                  void *result)
+void test_on_exit(struct afork_process *process, const struct afork_exit *exit, void *result)
 {
     struct test_exit *e = result;
 

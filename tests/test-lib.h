@@ -46,7 +46,8 @@ void test_add(const char *path, test_func *func);
 void test_add_for(const struct test_loop_type *type, const char *path, test_func *func);
 
 /* The same with data, taken, that is released by g_free(). */
-void test_add_data(const struct test_loop_type *type, const char *path, test_func *func, void *data);
+void test_add_data(const struct test_loop_type *type, const char *path, test_func *func,
+                   void *data);
 
 /* A call that must succeed. */
 #define test_ok(call) g_assert_cmpint((call), ==, 0)
@@ -97,7 +98,8 @@ struct test_run {
     pid_t pid; /* afork_process_peer_pid() in the callback */
 };
 
-void test_on_run(struct afork_process *process, int fd, const struct afork_exit *failure, void *run);
+void test_on_run(struct afork_process *process, int fd, const struct afork_exit *failure,
+                 void *run);
 
 /* What afork_process_on_exit() told. */
 struct test_exit {

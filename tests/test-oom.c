@@ -45,6 +45,26 @@ struct attempt {
 
 typedef int operation(struct attempt *a);
 
+static int make_context(struct attempt *a)
+{
+    return afork_context_new(a->t->loop, &a->t->options, &a->t->context);
+}
+
+static int set_perl(struct attempt *a)
+{
+    return afork_context_set_perl(a->t->context, a->t->options.perl, AFORK_PEER_OWN, NULL);
+}
+
+static int new_exec(struct attempt *a)
+{
+    return afork_process_new_exec(a->t->context, &a->made);
+}
+
+static int new_process(struct attempt *a)
+{
+    return afork_process_new(a->t->context, &a->made);
+}
+
 /* Repeats `call` with its first, second, ... allocation failing until it needs no more. Returns how
  * often it failed. */
 static int fail_each_allocation(struct attempt *a, operation *call)
@@ -65,28 +85,9 @@ static int fail_each_allocation(struct attempt *a, operation *call)
             continue;
         }
         g_assert_cmpint(result, ==, -ENOMEM);
-        g_assert_cmpuint(test_count_fds(), ==, fds);
+        if (call != new_process) /* the default template may be there now */
+            g_assert_cmpuint(test_count_fds(), ==, fds);
     }
-}
-
-static int make_context(struct attempt *a)
-{
-    return afork_context_new(a->t->loop, &a->t->options, &a->t->context);
-}
-
-static int set_perl(struct attempt *a)
-{
-    return afork_context_set_perl(a->t->context, a->t->options.perl, AFORK_PEER_OWN, NULL);
-}
-
-static int new_exec(struct attempt *a)
-{
-    return afork_process_new_exec(a->t->context, &a->made);
-}
-
-static int new_process(struct attempt *a)
-{
-    return afork_process_new(a->t->context, &a->made);
 }
 
 static int fork_process(struct attempt *a)
@@ -176,8 +177,8 @@ static void processes(struct test *t)
 
 static void commands(struct test *t)
 {
-    static operation *const operations[] = {eval_code, require_modules, require_list, send_arg,
-                                            send_arg_take, send_fd};
+    static operation *const operations[] = {eval_code, require_modules, require_list,
+                                            send_arg,  send_arg_take,   send_fd};
     struct attempt a = {.t = t, .process = test_new(t)};
 
     for (size_t i = 0; i < G_N_ELEMENTS(operations); i++)
@@ -186,9 +187,10 @@ static void commands(struct test *t)
     test_wait(t, a.run.calls);
     g_autofree char *text = test_slurp(t, a.run.fd, NULL);
     *strstr(text, "fd ") = '\0';
-    g_assert_cmpstr(text, ==, "code code\nwith x\n"
-                              "code require \"$_.pm\" for @_\nwith A/B\nwith C\n"
-                              "code require \"$_.pm\" for @_\nwith D\narg argument\narg taken\n");
+    g_assert_cmpstr(text, ==,
+                    "code code\nwith x\n"
+                    "code require \"$_.pm\" for @_\nwith A/B\nwith C\n"
+                    "code require \"$_.pm\" for @_\nwith D\narg argument\narg taken\n");
     afork_process_unref(a.process);
 }
 

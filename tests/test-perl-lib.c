@@ -51,9 +51,8 @@ static bool is_installed(const char *module)
     const char *argv[] = {system_perl(), use, "-e1", NULL};
     int status;
 
-    return g_spawn_sync(NULL, (char **)argv, NULL,
-                        G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
-                        &status, NULL) &&
+    return g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL,
+                        NULL, NULL, NULL, NULL, &status, NULL) &&
            status == 0;
 }
 

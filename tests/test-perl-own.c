@@ -193,8 +193,8 @@ static struct afork_process *threaded_template(struct test *t)
     const char *argv[] = {t->options.perl, "-Mthreads", "-e1", NULL};
     int status;
 
-    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL,
-                      NULL, &status, NULL) ||
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL,
+                      &status, NULL) ||
         status) {
         g_test_skip("this perl has no threads");
         return NULL;
@@ -326,7 +326,7 @@ static G_GNUC_NORETURN void be_a_host(struct test *t, int out)
 {
     struct test copy = {.type = &test_loop_poll, .options = t->options};
 
-    copy.loop_self = copy.type->new();
+    copy.loop_self = copy.type->new ();
     copy.loop = copy.type->get(copy.loop_self);
     struct afork_process *direct = test_new_exec(&copy);
     struct afork_process *server = test_new(&copy), *worker = test_perl_new(&copy);

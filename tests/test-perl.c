@@ -101,9 +101,8 @@ static void modules_are_loaded(struct test *t)
     const char *const modules[] = {"Text::Wrap", "List::Util", NULL};
 
     test_ok(afork_process_require_list(process, modules));
-    test_ok(afork_process_eval(process,
-                               "push @seen, List::Util::sum(1, 2), exists $INC{'Text/Wrap.pm'}",
-                               NULL));
+    test_ok(afork_process_eval(
+        process, "push @seen, List::Util::sum(1, 2), exists $INC{'Text/Wrap.pm'}", NULL));
     g_autofree char *text = test_output(t, process, "list");
     g_assert_cmpstr(text, ==, "seen 3 1\n");
 }
@@ -117,7 +116,8 @@ static void handles_work(struct test *t)
     test_ok(pipe(pair));
     test_ok(afork_process_send_fd(process, pair[1]));
     close(pair[1]);
-    test_ok(afork_process_eval(process, "sub tell { my ($ch, $fh) = @_; print $fh 'hello' }", NULL));
+    test_ok(
+        afork_process_eval(process, "sub tell { my ($ch, $fh) = @_; print $fh 'hello' }", NULL));
     g_free(test_output(t, process, "tell"));
     g_assert_cmpint(read(pair[0], text, 6), ==, 5); /* flushed when it ended */
     g_assert_cmpstr(text, ==, "hello");
@@ -215,8 +215,9 @@ static void reading_on_after_a_child_ended(struct test *t)
         g_string_append_printf(lines, "line %d\n", i);
     g_assert_true(g_file_set_contents(path, lines->str, -1, NULL));
     struct afork_process *template = test_perl_new(t);
-    test_ok(afork_process_eval(template, "open our $in, '<', $_[0] or die; <$in>; "
-                                         "sub next_line { syswrite $_[0], scalar <$in> }",
+    test_ok(afork_process_eval(template,
+                               "open our $in, '<', $_[0] or die; <$in>; "
+                               "sub next_line { syswrite $_[0], scalar <$in> }",
                                path, NULL));
     for (int i = 0; i < 3; i++)
         g_free(test_output(t, test_fork(template), "list"));

@@ -84,9 +84,10 @@ static void arguments_arrive_in_order(struct test *t)
     test_ok(afork_process_eval(process, "note", "x", "", NULL));
     test_ok(afork_process_require(process, "Some::Module", "Other", NULL));
     g_autofree char *text = test_output(t, process, "dump");
-    g_assert_cmpstr(text, ==, "code note\nwith x\nwith \n"
-                              "code require \"$_.pm\" for @_\nwith Some/Module\nwith Other\n"
-                              "arg one\narg \narg three\n");
+    g_assert_cmpstr(text, ==,
+                    "code note\nwith x\nwith \n"
+                    "code require \"$_.pm\" for @_\nwith Some/Module\nwith Other\n"
+                    "arg one\narg \narg three\n");
 }
 
 static char *expected_digest(const void *data, gsize len)
@@ -191,7 +192,7 @@ static void forks_of_forks(struct test *t)
 static void module_names_are_checked(struct test *t)
 {
     static const char *const good[] = {"A", "A::B", "A::B::C", "_a1", "A::2b", "Time::HiRes"};
-    static const char *const bad[] = {"",      "A:B",   "A::",    "::A", "A B",  "A/B", "../A",
+    static const char *const bad[] = {"",      "A:B",    "A::", "::A", "A B",  "A/B", "../A",
                                       "A;die", "A::::B", "A\n", "9A",  "A.pm", "-A",  "A'B"};
     struct afork_process *process = test_new(t);
     const char *const list[] = {"One", "T::wo", NULL}, *const bad_list[] = {"One", "T:wo", NULL};
@@ -259,8 +260,8 @@ static void failures_have_cause_and_text(struct test *t)
 
 static void fork_that_fails(struct test *t)
 {
-    static const struct failure failure = {NULL, NULL, "echo", -EAGAIN, AFORK_CAUSE_FORK,
-                                           "out of processes"};
+    static const struct failure failure = {
+        NULL, NULL, "echo", -EAGAIN, AFORK_CAUSE_FORK, "out of processes"};
     struct afork_process *template = test_new_exec(t);
 
     test_ok(afork_process_eval(template, "fork-fails", NULL));

@@ -54,11 +54,11 @@ static void fill(struct afork__queue *queue)
 {
     struct iovec string = {NULL, 0};
 
-    test_ok(afork__queue_strings(queue, AFORK__ARGS, &string, 1));           /* 6 octets */
-    test_ok(afork__queue_handle(queue, file_of_size(0)));                    /* 5, 1 */
-    test_ok(afork__queue_handle(queue, file_of_size(0)));                    /* 5, 1 */
-    test_ok(afork__queue_fork(queue, file_of_size(0), 42));                  /* 5, 1, 5 and 8 */
-    test_ok(afork__queue_command(queue, AFORK__RUN, "function", 8));         /* 13 */
+    test_ok(afork__queue_strings(queue, AFORK__ARGS, &string, 1));   /* 6 octets */
+    test_ok(afork__queue_handle(queue, file_of_size(0)));            /* 5, 1 */
+    test_ok(afork__queue_handle(queue, file_of_size(0)));            /* 5, 1 */
+    test_ok(afork__queue_fork(queue, file_of_size(0), 42));          /* 5, 1, 5 and 8 */
+    test_ok(afork__queue_command(queue, AFORK__RUN, "function", 8)); /* 13 */
 }
 
 static void messages_to_an_original(struct test *t)
@@ -214,7 +214,8 @@ static void too_long_is_refused(struct test *t)
     afork__queue_init(&queue, false);
     g_assert_cmpint(afork__queue_strings(&queue, AFORK__ARGS, &huge, 1), ==, -EMSGSIZE);
     g_assert_cmpint(afork__queue_strings(&queue, AFORK__EVAL, two, 2), ==, -EMSGSIZE);
-    g_assert_cmpint(afork__queue_take(&queue, &octet, UINT32_MAX - 4, count_release), ==, -EMSGSIZE);
+    g_assert_cmpint(afork__queue_take(&queue, &octet, UINT32_MAX - 4, count_release), ==,
+                    -EMSGSIZE);
     g_assert_cmpint(afork__queue_take(&queue, &octet, SIZE_MAX, count_release), ==, -EMSGSIZE);
     g_assert_true(afork__queue_is_empty(&queue));
     test_ok(afork__queue_take(&queue, &octet, UINT32_MAX - 5, count_release)); /* 2^32 - 6 */

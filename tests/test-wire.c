@@ -91,8 +91,7 @@ static void lists_come_back(struct test *t)
 static void sizes_do_not_overflow(struct test *t)
 {
     char octet = 0;
-    struct iovec huge[] = {
-        {&octet, SIZE_MAX / 2}, {&octet, SIZE_MAX / 2}, {&octet, SIZE_MAX / 2}};
+    struct iovec huge[] = {{&octet, SIZE_MAX / 2}, {&octet, SIZE_MAX / 2}, {&octet, SIZE_MAX / 2}};
     struct iovec whole = {&octet, SIZE_MAX};
 
     g_assert_cmpuint(afork__strings_size(&whole, 1), ==, SIZE_MAX);
@@ -106,12 +105,14 @@ static void malformed_lists_are_refused(struct test *t)
         const char *octets;
         size_t size, good; /* how many strings precede the fault */
     } lists[] = {
-        {"\x80", 1, 0},                                         /* ends inside the integer */
-        {"\xff\xff", 2, 0},                                     /* likewise */
-        {"\x01", 1, 0},                                         /* string missing */
-        {"\x03" "ab", 3, 0},                                    /* string cut */
-        {"\x01x\x02y", 4, 1},                                   /* the second one cut */
-        {"\x90\x80\x80\x80\x00", 5, 0},                         /* 2^32 */
+        {"\x80", 1, 0},     /* ends inside the integer */
+        {"\xff\xff", 2, 0}, /* likewise */
+        {"\x01", 1, 0},     /* string missing */
+        {"\x03"
+         "ab",
+         3, 0},                                                  /* string cut */
+        {"\x01x\x02y", 4, 1},                                    /* the second one cut */
+        {"\x90\x80\x80\x80\x00", 5, 0},                          /* 2^32 */
         {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 11, 0}, /* more than 64 bits */
         {"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", 11, 0}, /* zeros without end */
     };
