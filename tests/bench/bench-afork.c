@@ -202,8 +202,8 @@ static void run_idle(struct host *host, size_t n, size_t calls)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
 
-    check("eval", afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }",
-                                     NULL));
+    check("eval",
+          afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }", NULL));
     while (n--)
         start_idle(host, NULL);
     if (calls)
@@ -213,8 +213,8 @@ static void run_idle(struct host *host, size_t n, size_t calls)
     fflush(stdout);
 
     struct afork_io *input;
-    check("io_new", host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host,
-                                            &input));
+    check("io_new",
+          host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host, &input));
     check("poll", afork_poll_run(host->poll));
     host->loop->ops->io_free(input);
 }

@@ -21,8 +21,8 @@ double bench_now(void);
 /* Holds `megabytes` of touched memory until the end of the program. */
 void bench_hold(size_t megabytes);
 
-/* Calls `call` and then `settle` `n` times, after a few that do not count, and prints the median and
- * the 99th percentile of the microseconds spent in `call`. */
+/* Calls `call` and then `settle` `n` times, after a few that do not count, and prints the median
+ * and the 99th percentile of the microseconds spent in `call`. */
 void bench_stall(size_t n, void (*call)(void *data), void (*settle)(void *data), void *data);
 
 /* Prints the median and the 99th percentile of `n` samples, which are sorted. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A limit for thumbnails: gdk-pixbuf in the host itself, in two threads, for hosts that may end with
- * a bad picture. `peer-gthreadpool SIZE DIRECTORY` makes the same calls and the same files as
+ * A limit for thumbnails: gdk-pixbuf in the host itself, in two threads, for hosts that may end
+ * with a bad picture. `peer-gthreadpool SIZE DIRECTORY` makes the same calls and the same files as
  * afork-thumbnails, in $XDG_CACHE_HOME/thumbnails/large, which must exist.
  */
 #include <gdk-pixbuf/gdk-pixbuf.h>
@@ -39,8 +39,8 @@ static void make(const char *path, const char *uri)
     int original_width, original_height;
     g_autoptr(GdkPixbuf) thumbnail = reduce(path, &original_width, &original_height);
     g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_MD5, uri, -1);
-    g_autofree char *name =
-        g_strdup_printf("%s/thumbnails/large/%s.png", g_get_user_cache_dir(), hash);
+    g_autofree char *name = g_strdup_printf("%s/thumbnails/large/%s.png", g_get_user_cache_dir(),
+                                            hash);
     g_autofree char *temporary = g_strconcat(name, ".new", NULL);
     g_autofree char *mtime = number(info.st_mtime);
     g_autofree char *size = number(info.st_size);
@@ -48,11 +48,11 @@ static void make(const char *path, const char *uri)
     g_autofree char *height = number(original_height);
     g_autoptr(GError) error = NULL;
 
-    if (!gdk_pixbuf_save(thumbnail, temporary, "png", &error, "compression", "1",
-                         "tEXt::Software", "peer-gthreadpool", "tEXt::Thumb::URI", uri,
-                         "tEXt::Thumb::MTime", mtime, "tEXt::Thumb::Size", size,
-                         "tEXt::Thumb::Mimetype", "image/jpeg", "tEXt::Thumb::Image::Width", width,
-                         "tEXt::Thumb::Image::Height", height, NULL))
+    if (!gdk_pixbuf_save(thumbnail, temporary, "png", &error, "compression", "1", "tEXt::Software",
+                         "peer-gthreadpool", "tEXt::Thumb::URI", uri, "tEXt::Thumb::MTime", mtime,
+                         "tEXt::Thumb::Size", size, "tEXt::Thumb::Mimetype", "image/jpeg",
+                         "tEXt::Thumb::Image::Width", width, "tEXt::Thumb::Image::Height", height,
+                         NULL))
         bench_fail(error->message, 0);
     if (g_chmod(temporary, 0600) < 0 || g_rename(temporary, name) < 0)
         bench_fail(name, errno);

@@ -3,11 +3,11 @@
  * Peers that need libc only: a program is started, and waited for, as C programs do it.
  *
  *     peer-spawn exec COUNT COMMAND...           posix_spawn and wait, a second, one at a time
- *     peer-spawn stall-fork MB CALLS COMMAND...  us until fork() returned; the child executes COMMAND
+ *     peer-spawn stall-fork MB CALLS COMMAND...  us until fork() returned; the child is COMMAND
  *     peer-spawn stall-vfork MB CALLS COMMAND... the same with vfork()
  *     peer-spawn thumbnails DIRECTORY PROGRAM OPTION SIZE
- *                                                PROGRAM for each file of a directory, two at a time;
- *                                                writes to $XDG_CACHE_HOME/thumbnails/large
+ *                                                PROGRAM for each file of a directory, two at a
+ *                                                time; writes to $XDG_CACHE_HOME/thumbnails/large
  */
 #include <dirent.h>
 #include <errno.h>

@@ -56,8 +56,7 @@ static void paint_row(guchar *row, int y)
 
 static GdkPixbuf *paint(void)
 {
-    GdkPixbuf *canvas =
-        gdk_pixbuf_new(GDK_COLORSPACE_RGB, FALSE, 8, CANVAS_WIDTH, CANVAS_HEIGHT);
+    GdkPixbuf *canvas = gdk_pixbuf_new(GDK_COLORSPACE_RGB, FALSE, 8, CANVAS_WIDTH, CANVAS_HEIGHT);
     if (!canvas)
         bench_fail("no memory for the canvas", 0);
     for (int y = 0; y < CANVAS_HEIGHT; y++)
