@@ -27,11 +27,8 @@ static void subject_start(struct subject *s, struct afork_process *process)
     test_ok(afork_process_run(process, "hold", test_on_run, &s->run));
 }
 
-static void assert_failed(struct test *t, struct subject *s, int error, enum afork_cause cause,
-                          const char *text)
+static void check_failed(struct subject *s, int error, enum afork_cause cause, const char *text)
 {
-    test_wait(t, s->end.calls);
-    test_turn_for(t, 10 * 1000);
     g_assert_cmpuint(s->run.calls, ==, 1);
     g_assert_cmpuint(s->end.calls, ==, 1);
     g_assert_cmpint(s->run.fd, ==, error);
@@ -42,6 +39,14 @@ static void assert_failed(struct test *t, struct subject *s, int error, enum afo
     g_assert_nonnull(strstr(s->run.message, text));
     g_assert_nonnull(strstr(s->end.message, text));
     afork_process_unref(s->process);
+}
+
+static void assert_failed(struct test *t, struct subject *s, int error, enum afork_cause cause,
+                          const char *text)
+{
+    test_wait(t, s->end.calls);
+    test_turn_for(t, 10 * 1000);
+    check_failed(s, error, cause, text);
 }
 
 static void assert_start_fails(struct test *t, const char *behaviour, const char *text)
@@ -145,7 +150,10 @@ static void perl_that_exits_at_once(struct test *t)
         for (int i = 0; i < AT_ONCE; i++)
             subject_start(&subjects[i], test_new_exec(t));
         for (int i = 0; i < AT_ONCE; i++)
-            assert_failed(t, &subjects[i], -ECONNRESET, AFORK_CAUSE_START, "status 1");
+            test_wait(t, subjects[i].end.calls);
+        test_turn_for(t, 10 * 1000);
+        for (int i = 0; i < AT_ONCE; i++)
+            check_failed(&subjects[i], -ECONNRESET, AFORK_CAUSE_START, "status 1");
     }
     g_assert_cmpuint(test_count_fds(), ==, fds);
 }
