@@ -288,8 +288,8 @@ int afork_poll_turn(struct afork_poll *poll, int64_t usec)
     int n = 0;
 
     do {
-        turn.n_events =
-            epoll_wait(poll->epoll, turn.events, EVENTS_PER_TURN, wait_msec(poll, deadline));
+        turn.n_events = epoll_wait(poll->epoll, turn.events, EVENTS_PER_TURN,
+                                   wait_msec(poll, deadline));
         if (turn.n_events < 0)
             return -errno;
         turn.now = afork__now();

@@ -89,18 +89,18 @@ AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *proces
 
 /* Evaluates `code` in package main, with the strings that follow, up to a NULL, in @_ and the
  * pending arguments in @arg. If it dies, so does the process (AFORK_CAUSE_EVAL). */
-AFORK_EXPORT int afork_process_eval(struct afork_process *process, const char *code, ...)
-    AFORK_SENTINEL;
+AFORK_EXPORT int afork_process_eval(struct afork_process *process, const char *code,
+                                    ...) AFORK_SENTINEL;
 
 /* The same for octets: `strings[0]` is the code, the other `n` - 1 are @_. Copied.
  * Errors: -EMSGSIZE (4 GiB or more in all). */
-AFORK_EXPORT int afork_process_eval_iov(struct afork_process *process,
-                                        const struct iovec *strings, size_t n);
+AFORK_EXPORT int afork_process_eval_iov(struct afork_process *process, const struct iovec *strings,
+                                        size_t n);
 
 /* Loads the modules named, up to a NULL. A name is of the form Some::Module (-EINVAL otherwise). If
  * one cannot be loaded, the process dies (AFORK_CAUSE_REQUIRE). */
-AFORK_EXPORT int afork_process_require(struct afork_process *process, const char *module, ...)
-    AFORK_SENTINEL;
+AFORK_EXPORT int afork_process_require(struct afork_process *process, const char *module,
+                                       ...) AFORK_SENTINEL;
 
 /* The same with a NULL-terminated list. */
 AFORK_EXPORT int afork_process_require_list(struct afork_process *process,

@@ -34,7 +34,7 @@ struct afork_context {
 
     struct afork_loop *loop;
     struct afork_timer *timer;
-    bool poll; /* something must be tried again, or looked at without a descriptor */
+    bool poll;         /* something must be tried again, or looked at without a descriptor */
     bool poll_orphans; /* the same for processes that nobody reports on */
 
     /* Options, copied. */
@@ -66,8 +66,13 @@ struct afork_context {
  *              `----> FAILED -> DONE     it was not
  *
  * READY and FAILED wait for the callback; DONE means it was called, or is not wanted. */
-enum afork__run { AFORK__RUN_NONE, AFORK__RUN_QUEUED, AFORK__RUN_READY, AFORK__RUN_FAILED,
-                  AFORK__RUN_DONE };
+enum afork__run {
+    AFORK__RUN_NONE,
+    AFORK__RUN_QUEUED,
+    AFORK__RUN_READY,
+    AFORK__RUN_FAILED,
+    AFORK__RUN_DONE
+};
 
 struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */

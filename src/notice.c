@@ -23,9 +23,7 @@ static void set_timer(struct afork_context *context)
     bool due = !TAILQ_EMPTY(&context->notices) || !STAILQ_EMPTY(&context->warnings);
 
     if (context->timer)
-        context->loop->ops->timer_set(context->timer, due             ? 0
-                                                      : context->poll ? POLL_USEC
-                                                                      : -1);
+        context->loop->ops->timer_set(context->timer, due ? 0 : context->poll ? POLL_USEC : -1);
 }
 
 void afork__notice(struct afork_process *process)

@@ -196,8 +196,8 @@ static void gather(struct afork__queue *queue, size_t limit, struct message *mes
         size_t len = chunk->len - chunk->sent;
         if (len > limit - total)
             len = limit - total;
-        message->iov[message->n_iov++] =
-            (struct iovec){.iov_base = chunk->data + chunk->sent, .iov_len = len};
+        message->iov[message->n_iov++] = (struct iovec){.iov_base = chunk->data + chunk->sent,
+                                                        .iov_len = len};
         total += len;
         if (chunk->fd >= 0)
             message->fds[message->n_fds++] = chunk->fd;

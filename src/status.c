@@ -27,10 +27,12 @@ _Static_assert(sizeof(struct base) == BASE_SIZE, "record layout without padding"
 static void usage_to_numbers(const struct rusage *usage, int64_t n[N_USAGE])
 {
     const int64_t numbers[N_USAGE] = {
-        usage->ru_utime.tv_sec, usage->ru_utime.tv_usec, usage->ru_stime.tv_sec,
-        usage->ru_stime.tv_usec, usage->ru_maxrss, usage->ru_ixrss, usage->ru_idrss,
-        usage->ru_isrss, usage->ru_minflt, usage->ru_majflt, usage->ru_nswap, usage->ru_inblock,
-        usage->ru_oublock, usage->ru_nsignals, usage->ru_nvcsw, usage->ru_nivcsw,
+        usage->ru_utime.tv_sec,  usage->ru_utime.tv_usec, usage->ru_stime.tv_sec,
+        usage->ru_stime.tv_usec, usage->ru_maxrss,        usage->ru_ixrss,
+        usage->ru_idrss,         usage->ru_isrss,         usage->ru_minflt,
+        usage->ru_majflt,        usage->ru_nswap,         usage->ru_inblock,
+        usage->ru_oublock,       usage->ru_nsignals,      usage->ru_nvcsw,
+        usage->ru_nivcsw,
     };
     memcpy(n, numbers, sizeof numbers);
 }
@@ -40,10 +42,18 @@ static void usage_from_numbers(const int64_t n[N_USAGE], struct rusage *usage)
     *usage = (struct rusage){
         .ru_utime = {.tv_sec = (time_t)n[0], .tv_usec = (suseconds_t)n[1]},
         .ru_stime = {.tv_sec = (time_t)n[2], .tv_usec = (suseconds_t)n[3]},
-        .ru_maxrss = (long)n[4], .ru_ixrss = (long)n[5], .ru_idrss = (long)n[6],
-        .ru_isrss = (long)n[7], .ru_minflt = (long)n[8], .ru_majflt = (long)n[9],
-        .ru_nswap = (long)n[10], .ru_inblock = (long)n[11], .ru_oublock = (long)n[12],
-        .ru_nsignals = (long)n[13], .ru_nvcsw = (long)n[14], .ru_nivcsw = (long)n[15],
+        .ru_maxrss = (long)n[4],
+        .ru_ixrss = (long)n[5],
+        .ru_idrss = (long)n[6],
+        .ru_isrss = (long)n[7],
+        .ru_minflt = (long)n[8],
+        .ru_majflt = (long)n[9],
+        .ru_nswap = (long)n[10],
+        .ru_inblock = (long)n[11],
+        .ru_oublock = (long)n[12],
+        .ru_nsignals = (long)n[13],
+        .ru_nvcsw = (long)n[14],
+        .ru_nivcsw = (long)n[15],
     };
 }
 

@@ -12,7 +12,8 @@ static gboolean on_answer(int fd, GIOCondition condition, void *loop)
     return G_SOURCE_REMOVE;
 }
 
-static void on_entered(struct afork_process *worker, int fd, const struct afork_exit *failure, void *loop)
+static void on_entered(struct afork_process *worker, int fd, const struct afork_exit *failure,
+                       void *loop)
 {
     if (fd < 0)
         g_error("%s", failure->message);
