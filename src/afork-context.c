@@ -159,11 +159,16 @@ void afork__context_unref(struct afork_context *context)
         context_free(context);
 }
 
+bool afork__context_is_copy(const struct afork_context *context)
+{
+    return context->owner != getpid();
+}
+
 int afork__context_check(const struct afork_context *context)
 {
     if (!context)
         return -EINVAL;
-    if (context->owner != getpid())
+    if (afork__context_is_copy(context))
         return -ECHILD;
     return context->closed ? -ESHUTDOWN : 0;
 }
@@ -244,6 +249,19 @@ static void abandon_copy(struct afork_context *context)
     }
 }
 
+/* Nothing watches the host's child any more: it is reaped now, or later by the way. */
+static void leave_child(struct afork_process *process)
+{
+    struct rusage usage;
+    int status;
+
+    if (process->parent || process->ended || !process->pid ||
+        afork__context_is_copy(process->context))
+        return;
+    if (!afork__reap(process->pid, process->pidfd, &status, &usage))
+        afork__leave_to_reap(process->pid);
+}
+
 void afork_context_close(struct afork_context *context)
 {
     struct afork_process *process;
@@ -251,14 +269,17 @@ void afork_context_close(struct afork_context *context)
     if (!context || context->closed)
         return;
     context->closed = true;
-    if (context->owner != getpid())
+    if (afork__context_is_copy(context))
         abandon_copy(context);
     if (context->template)
         afork_process_unref(context->template);
     context->template = NULL;
     while ((process = TAILQ_FIRST(&context->processes))) {
+        afork__process_ref_memory(process);
         afork_process_close(process);
+        leave_child(process);
         afork__process_abandon(process);
+        afork__process_unref_memory(process);
     }
     afork__notice_clear(context);
     context->loop->ops->io_free(context->status_io);
@@ -280,15 +301,20 @@ static const char *default_perl(const struct afork_context *context)
     return context->peer == AFORK_PEER_OWN ? AFORK_PERL_PATH : AFORK_FOREIGN_PERL;
 }
 
+const char *afork__context_perl(const struct afork_context *context)
+{
+    return context->perl ? context->perl : default_perl(context);
+}
+
 const char *afork_context_get_perl(struct afork_context *context)
 {
     if (afork__context_check(context) < 0)
         return NULL;
-    if (context->perl)
-        return context->perl;
-    /* Kept, since the environment may change while the caller still reads it. */
-    if (string_copy(default_perl(context), &context->found_perl) < 0)
-        return NULL;
+    /* A copy, since the environment may change while the caller still reads it. */
+    const char *perl = afork__context_perl(context);
+    if (!context->found_perl || strcmp(perl, context->found_perl) != 0)
+        if (string_copy(perl, &context->found_perl) < 0)
+            return NULL;
     return context->found_perl;
 }
 
@@ -399,13 +425,13 @@ static void free_block(char ***block)
 
 pid_t afork__context_start(struct afork_context *context, int command_fd, uint64_t identity)
 {
-    const char *perl = afork_context_get_perl(context);
+    const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
     AFORK__CLEANUP(free_block)
     char **environment = afork__environment(context->environment ? context->environment : environ,
                                             context->environment_changes);
 
-    if (!perl || !environment)
+    if (!environment)
         return -ENOMEM;
     int result = make_arguments(context, perl, identity, &arguments);
     if (result < 0)
@@ -428,7 +454,7 @@ int afork__context_template(struct afork_context *context, struct afork_process 
 {
     struct afork_process *old = context->template;
 
-    if (old && !old->ended) {
+    if (old && !old->ended && old->fd >= 0) {
         *ret = old;
         return 0;
     }

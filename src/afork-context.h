@@ -107,7 +107,7 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
 AFORK_EXPORT void afork_context_close(struct afork_context *context);
 
 /* The perl that the next start would execute, as found by the rules of the options; for messages.
- * Borrowed until the next afork_context_set_perl(). */
+ * Borrowed until the next call of this function or of afork_context_set_perl(). */
 AFORK_EXPORT const char *afork_context_get_perl(struct afork_context *context);
 
 /* Changes the perl for later starts. The default template that runs is kept for its children, and

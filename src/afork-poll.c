@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/queue.h>
 
+#include "spawn.h"
 #include "util.h"
 
 enum { EVENTS_PER_TURN = 64 };
@@ -47,6 +48,8 @@ struct turn {
 struct afork_poll {
     struct afork_loop loop;
     int epoll;
+    pid_t
+        owner; /* the set is shared with a forked copy of the process, which must leave it alone */
     unsigned n_foreground; /* watchers that keep the loop alive */
     bool quit;
     struct turn *turn;
@@ -57,6 +60,11 @@ struct afork_poll {
 static struct afork_poll *poll_of(struct afork_loop *loop)
 {
     return (struct afork_poll *)loop; /* its first member */
+}
+
+static bool is_copy(const struct afork_poll *poll)
+{
+    return poll->owner != getpid();
 }
 
 static bool is_foreground(unsigned events)
@@ -72,6 +80,8 @@ static int epoll_control(struct afork_io *io, int operation, unsigned events)
         .events = (events & AFORK_IN ? EPOLLIN : 0) | (events & AFORK_OUT ? EPOLLOUT : 0),
         .data.ptr = io,
     };
+    if (is_copy(io->poll))
+        return -ECHILD;
     if (!event.events)
         event.events = EPOLLET;
     return epoll_ctl(io->poll->epoll, operation, io->fd, &event) < 0 ? -errno : 0;
@@ -166,6 +176,28 @@ static const struct afork_loop_ops poll_ops = {
     .timer_free = timer_free,
 };
 
+/* Above standard error, also where the program has closed its own. */
+static int open_epoll(void)
+{
+    AFORK__AUTO_FD fd = epoll_create1(EPOLL_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    return fd > STDERR_FILENO ? afork__steal_fd(&fd) : afork__duplicate(fd);
+}
+
+/* The watchers of a copy of the process belong to contexts that can do no more than release. */
+static void free_watchers(struct afork_poll *poll)
+{
+    struct afork_io *io;
+    struct afork_timer *timer;
+
+    while ((io = LIST_FIRST(&poll->ios)))
+        io_free(io);
+    while ((timer = LIST_FIRST(&poll->timers)))
+        timer_free(timer);
+}
+
 int afork_poll_new(struct afork_poll **ret)
 {
     if (!ret)
@@ -176,12 +208,13 @@ int afork_poll_new(struct afork_poll **ret)
     poll->loop.ops = &poll_ops;
     LIST_INIT(&poll->ios);
     LIST_INIT(&poll->timers);
-    poll->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (poll->epoll < 0) {
-        int error = errno;
+    poll->owner = getpid();
+    int result = open_epoll();
+    if (result < 0) {
         free(poll);
-        return -error;
+        return result;
     }
+    poll->epoll = result;
     *ret = poll;
     return 0;
 }
@@ -190,6 +223,8 @@ void afork_poll_free(struct afork_poll *poll)
 {
     if (!poll)
         return;
+    if (is_copy(poll))
+        free_watchers(poll);
     if (!LIST_EMPTY(&poll->ios) || !LIST_EMPTY(&poll->timers)) {
         struct afork_io *io = LIST_FIRST(&poll->ios);
         fprintf(stderr, "afork_poll_free: a watcher is left (descriptor %d)\n", io ? io->fd : -1);
@@ -287,6 +322,8 @@ int afork_poll_turn(struct afork_poll *poll, int64_t usec)
     struct turn turn = {.outer = poll->turn};
     int n = 0;
 
+    if (is_copy(poll))
+        return -ECHILD;
     do {
         turn.n_events = epoll_wait(poll->epoll, turn.events, EVENTS_PER_TURN,
                                    wait_msec(poll, deadline));

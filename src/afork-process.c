@@ -35,7 +35,8 @@ static int check_server(const struct afork_process *process)
         return result;
     if (process->run != AFORK__RUN_NONE)
         return -EINVAL;
-    return process->ended || process->fd < 0 ? -ESRCH : 0;
+    bool lost = process->ended || process->fd < 0 || process->hung_up || process->broken;
+    return lost ? -ESRCH : 0;
 }
 
 /* Ends a call that has put something into the queue. */
@@ -316,7 +317,7 @@ pid_t afork_process_pid(struct afork_process *process)
 
 pid_t afork_process_peer_pid(struct afork_process *process)
 {
-    if (!process || process->ended || process->context->owner != getpid())
+    if (!process || process->ended || afork__context_is_copy(process->context))
         return 0;
     return process->pid;
 }
@@ -327,7 +328,7 @@ static int signal_by_pid(struct afork_process *process, int signal)
 {
     AFORK__AUTO_FD pidfd = afork__pidfd_open(process->pid);
 
-    if (pidfd < 0 && pidfd != -ENOSYS)
+    if (pidfd == -ESRCH)
         return pidfd;
     afork__monitor_drain(process->context);
     if (process->ended)

@@ -34,7 +34,8 @@ struct afork_context {
 
     struct afork_loop *loop;
     struct afork_timer *timer;
-    bool poll;         /* something must be tried again, or looked at without a descriptor */
+    bool retry;        /* the kernel was full: something must be sent again */
+    bool poll;         /* ends have to be looked for without a descriptor */
     bool poll_orphans; /* the same for processes that nobody reports on */
 
     /* Options, copied. */
@@ -90,9 +91,12 @@ struct afork_process {
     bool retry;     /* the kernel was full: the timer sends */
     bool poll;      /* the timer has yet to look at it */
     bool watch_end; /* nobody would report its end: watch for end of file */
+    bool hung_up;   /* the peer was given end of file; the socket is kept until the pid is known */
+    bool broken;    /* the peer closed it */
 
-    pid_t pid; /* 0: not known to run */
-    int pidfd; /* of executed ones, and of orphans nobody reports on; else -1 */
+    char *perl; /* of executed ones: what was started, for messages */
+    pid_t pid;  /* 0: not known to run */
+    int pidfd;  /* of executed ones, and of orphans nobody reports on; else -1 */
     struct afork_io *pidfd_io;
     uint64_t pending_signals; /* sent once the pid is known */
 
@@ -123,6 +127,8 @@ struct afork_context *afork__context_ref(struct afork_context *context);
 void afork__context_unref(struct afork_context *context);
 /* 0, -EINVAL, -ECHILD or -ESHUTDOWN. */
 int afork__context_check(const struct afork_context *context);
+/* The perl that would be executed now; borrowed for the moment. */
+const char *afork__context_perl(const struct afork_context *context);
 /* Executes a perl that serves on `command_fd`; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, uint64_t identity);
 /* The default template, borrowed; executed if there is none. */
@@ -138,6 +144,9 @@ void afork__process_unref_memory(struct afork_process *process);
 void afork__process_started(struct afork_process *process, pid_t pid);
 /* Makes a descriptor for the end of a process part of the loop. 0 or a negative errno. */
 int afork__process_watch_pid(struct afork_process *process);
+void afork__process_unwatch_pid(struct afork_process *process);
+/* An orphan's pid has ended. */
+void afork__process_orphan_ended(struct afork_process *process);
 /* Takes a process that could not be made or started out of the world again. */
 void afork__process_abandon(struct afork_process *process);
 /* Sends what is queued as far as the socket takes it, and does what waits for an empty queue. */
@@ -150,6 +159,8 @@ int afork__process_take_socket(struct afork_process *process);
 void afork__process_forget_socket(struct afork_process *process);
 /* Decides whether the loop must be kept alive for it. */
 void afork__process_update_busy(struct afork_process *process);
+/* In a forked copy of the host. */
+bool afork__context_is_copy(const struct afork_context *context);
 /* States: each is reached at most once and may be told in any order. */
 void afork__process_set_pid(struct afork_process *process, pid_t pid);
 void afork__process_entered(struct afork_process *process);
@@ -170,8 +181,8 @@ void afork__notice_warning(struct afork_context *context, struct afork_process *
 /* Runs due callbacks. From the loop only. */
 void afork__notice_deliver(struct afork_context *context);
 void afork__notice_timer_cb(void *context);
-/* Asks for the timer: something has to be tried again, or looked at without a descriptor. */
-void afork__notice_poll(struct afork_context *context);
+/* Sets the timer as the state of the context wants it. */
+void afork__notice_set_timer(struct afork_context *context);
 /* Drops what is due. */
 void afork__notice_clear(struct afork_context *context);
 

@@ -23,7 +23,7 @@
 
 static bool is_copy(const struct afork_process *process)
 {
-    return process->context->owner != getpid();
+    return afork__context_is_copy(process->context);
 }
 
 void afork__process_ref_memory(struct afork_process *process)
@@ -37,6 +37,7 @@ void afork__process_unref_memory(struct afork_process *process)
         struct afork_process *parent = process->parent;
         afork__context_unref(process->context);
         free(process->message);
+        free(process->perl);
         free(process);
         process = parent;
     }
@@ -71,6 +72,8 @@ void afork__process_update_busy(struct afork_process *process)
         context->n_busy--;
     context->loop->ops->io_set(context->status_io,
                                AFORK_IN | (context->n_busy ? 0 : AFORK_BACKGROUND));
+    if (context->poll)
+        afork__notice_set_timer(context);
 }
 
 /* Nobody is left who could report: the socket's end of file tells. */
@@ -92,29 +95,40 @@ static void end_without_report(struct afork_process *process)
     afork__process_ended(process, -1, NULL);
 }
 
-/* The peer closed the command socket, or said something where it has nothing to say. */
+/* The command socket is readable: the peer closed it, or said something where it has nothing to say.
+ * What it reported before has to be known first. */
 static void look_for_end(struct afork_process *process)
 {
+    static const char unasked[] = "a server that did not introduce itself wrote to its socket";
     char octet;
-    ssize_t got = recv(process->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
 
+    afork__monitor_drain(process->context);
+    if (!process->watch_end || process->fd < 0)
+        return;
+    ssize_t got = recv(process->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     process->watch_end = false;
-    if (got <= 0) {
+    if (got <= 0)
         afork__queue_clear(&process->queue);
-        bool reported = process->peer == AFORK_PEER_OWN ? process->pid != 0 : !process->parent;
-        if (!reported)
-            end_without_report(process);
-    }
     update_watch(process);
+    if (process->peer == AFORK_PEER_OWN) {
+        if (got > 0)
+            afork__process_failed(process, AFORK_CAUSE_PROTOCOL, unasked, sizeof unasked - 1);
+        end_without_report(process);
+    } else if (got <= 0 && process->parent) {
+        end_without_report(process);
+    }
 }
 
 static void io_cb(unsigned events, void *data)
 {
     struct afork_process *process = data;
-    struct afork_context *context = afork__context_ref(process->context);
+    struct afork_context *context = process->context;
 
+    if (is_copy(process))
+        return;
+    afork__context_ref(context);
     afork__process_ref_memory(process);
     if (events & AFORK_OUT)
         afork__process_send(process, AFORK__SHARE_OCTETS);
@@ -186,14 +200,29 @@ int afork__process_watch_pid(struct afork_process *process)
     return result;
 }
 
+void afork__process_unwatch_pid(struct afork_process *process)
+{
+    if (process->pidfd_io && !is_copy(process))
+        process->context->loop->ops->io_free(process->pidfd_io);
+    process->pidfd_io = NULL;
+    afork__close(&process->pidfd);
+}
+
+static void poll_ends(struct afork_context *context)
+{
+    context->poll = true;
+    afork__notice_set_timer(context);
+}
+
 void afork__process_started(struct afork_process *process, pid_t pid)
 {
     process->pid = pid;
+    process->perl = strdup(afork__context_perl(process->context));
     int result = afork__process_watch_pid(process);
     if (result == -ESRCH) /* it ended, and somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
     else if (result < 0)
-        afork__notice_poll(process->context);
+        poll_ends(process->context);
 }
 
 /* Takes the socket out of the loop and gives it to the caller. */
@@ -214,13 +243,25 @@ void afork__process_forget_socket(struct afork_process *process)
         shutdown(fd, SHUT_RDWR);
 }
 
+/* The host has no more use for the socket. But as long as the pid is not known, its end of file may
+ * be all that ever tells of the process. */
+static void hang_up(struct afork_process *process)
+{
+    if (process->peer == AFORK_PEER_OWN && process->parent && !process->pid) {
+        process->hung_up = true;
+        shutdown(process->fd, SHUT_WR);
+    } else {
+        afork__process_forget_socket(process);
+    }
+}
+
 /* What waits for an empty queue. */
 static void flushed(struct afork_process *process)
 {
     if (process->run == AFORK__RUN_NONE) {
         if (!process->released)
             return;
-        afork__process_forget_socket(process);
+        hang_up(process);
         if (process->peer == AFORK_PEER_ORIGINAL && process->parent)
             afork__process_ended(process, -1, NULL);
     } else if (process->peer == AFORK_PEER_ORIGINAL) {
@@ -228,23 +269,28 @@ static void flushed(struct afork_process *process)
         if (process->parent)
             afork__process_ended(process, -1, NULL);
     } else if (process->run == AFORK__RUN_QUEUED && !process->run_cb) {
-        afork__process_forget_socket(process);
+        hang_up(process);
     }
 }
 
 void afork__process_send(struct afork_process *process, size_t limit)
 {
-    if (process->fd < 0 || is_copy(process))
+    if (process->fd < 0 || process->hung_up || is_copy(process))
         return;
+    afork__process_ref_memory(process); /* releasing what was sent may call the library */
     int result = afork__queue_send(&process->queue, process->fd, limit);
     process->retry = result == -ENOBUFS;
-    if (process->retry)
-        afork__notice_poll(process->context);
-    else if (result < 0) /* the peer is gone; who reports on it will say why */
+    if (process->retry) {
+        process->context->retry = true;
+        afork__notice_set_timer(process->context);
+    } else if (result < 0) { /* the peer is gone; who reports on it will say why */
+        process->broken = true;
         afork__queue_clear(&process->queue);
+    }
     update_watch(process);
-    if (result == 1)
+    if (result == 1 && process->fd >= 0 && afork__queue_is_empty(&process->queue))
         flushed(process);
+    afork__process_unref_memory(process);
 }
 
 void afork__process_release(struct afork_process *process)
@@ -268,12 +314,7 @@ void afork__process_abandon(struct afork_process *process)
     afork__queue_clear(&process->queue);
     if (process->run != AFORK__RUN_READY)
         afork__process_forget_socket(process);
-    if (process->pidfd_io && !is_copy(process))
-        context->loop->ops->io_free(process->pidfd_io);
-    process->pidfd_io = NULL;
-    afork__close(&process->pidfd);
-    if (!process->parent && process->pid && process->exit.wait_status < 0 && !is_copy(process))
-        afork__leave_to_reap(process->pid);
+    afork__process_unwatch_pid(process);
     TAILQ_REMOVE(&context->processes, process, link);
     LIST_REMOVE(process, identity_link);
     if (process->parent)
@@ -291,6 +332,8 @@ void afork__process_set_pid(struct afork_process *process, pid_t pid)
     if (process->pending_signals || process->watch_end)
         process->context->recheck = true;
     process->watch_end = false;
+    if (process->hung_up && process->run == AFORK__RUN_NONE)
+        afork__process_forget_socket(process);
     update_watch(process);
 }
 
@@ -329,8 +372,10 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
     process->exit.cause = cause;
     process->message = strndup(message, len);
     process->exit.message = process->message ? process->message : "";
-    afork__queue_clear(&process->queue);
     afork__process_forget_socket(process);
+    afork__queue_clear(&process->queue);
+    if (process->run == AFORK__RUN_READY) /* it has no channel to give any more */
+        process->run = AFORK__RUN_QUEUED;
     fail_run(process);
 }
 
@@ -350,8 +395,8 @@ static void describe_end(struct afork_process *process)
     if (started) {
         process->message = strdup(how);
     } else {
-        const char *perl = afork_context_get_perl(process->context);
-        snprintf(text, sizeof text, "%.300s %s before it could serve", perl ? perl : "perl", how);
+        snprintf(text, sizeof text, "%.300s %s before it could serve",
+                 process->perl ? process->perl : "perl", how);
         end->cause = AFORK_CAUSE_START;
         process->message = strdup(text);
     }
@@ -402,13 +447,31 @@ static void watch_orphan(struct afork_process *process)
 {
     int result = afork__process_watch_pid(process);
 
-    if (result == -ENOSYS && kill(process->pid, 0) < 0)
-        result = -errno;
+    if (result < 0 && kill(process->pid, 0) < 0 && errno == ESRCH)
+        result = -ESRCH;
     process->vanished = result == -ESRCH;
     if (result < 0 && !process->vanished) {
         process->context->poll_orphans = true;
-        afork__notice_poll(process->context);
+        poll_ends(process->context);
     }
+}
+
+/* Whether the top of its tree has a process whose parent ended, and will report it. */
+static bool is_with_root(struct afork_process *process)
+{
+    return process->parent->ended && reports(afork__process_root(process));
+}
+
+void afork__process_orphan_ended(struct afork_process *process)
+{
+    if (process->ended)
+        return;
+    if (!is_with_root(process)) {
+        afork__process_ended(process, -1, NULL);
+        return;
+    }
+    afork__process_unwatch_pid(process);
+    process->context->recheck = true;
 }
 
 /* Sees to it that somebody tells the end of a forked process. */
@@ -418,16 +481,13 @@ static void find_reporter(struct afork_process *process)
         return;
     if (!process->pid) {
         process->watch_end = process->fd >= 0;
-        process->vanished = process->fd < 0; /* all that could tell is a record on its way */
+        process->vanished = process->fd < 0; /* it was closed: nobody is to be told */
         update_watch(process);
         return;
     }
-    if (reports(afork__process_root(process))) {
-        /* The root has it now, unless the parent, running user code, reaped it. */
-        process->vanished = process->parent->ended && kill(process->pid, 0) < 0 && errno == ESRCH;
-        return;
-    }
-    if (process->pidfd < 0)
+    if (is_with_root(process)) /* unless the parent, running user code, reaped it */
+        process->vanished = kill(process->pid, 0) < 0 && errno == ESRCH;
+    else if (process->pidfd < 0)
         watch_orphan(process);
 }
 

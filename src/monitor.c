@@ -116,7 +116,11 @@ static void handle_record(struct afork_context *context, const struct afork__sta
         failed(process, status);
         break;
     case AFORK__EXITED:
-        if (process->parent) /* an executed one is the host's child: its pidfd tells */
+        if (!process->parent) /* an executed one is the host's child: its pidfd tells */
+            break;
+        if (status->value == AFORK__STATUS_UNKNOWN)
+            afork__process_ended(process, -1, NULL);
+        else
             afork__process_ended(process, (int)status->value, &status->usage);
         break;
     case AFORK__WARNING:
@@ -135,7 +139,7 @@ static bool read_records(struct afork_context *context, unsigned n)
         ssize_t got = recv(context->status_fd, data, sizeof data, MSG_DONTWAIT);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0) /* end of file cannot be: the context holds the far end */
+        if (got < 0) /* end of file cannot be: the context holds the far end */
             return false;
         if (afork__status_decode(data, (size_t)got, &status) < 0)
             afork__notice_warning(context, NULL, unreadable, sizeof unreadable - 1);
@@ -153,9 +157,12 @@ void afork__monitor_drain(struct afork_context *context)
 
 void afork__monitor_status_cb(unsigned events, void *data)
 {
-    struct afork_context *context = afork__context_ref(data);
+    struct afork_context *context = data;
 
     (void)events;
+    if (afork__context_is_copy(context))
+        return;
+    afork__context_ref(context);
     read_records(context, AFORK__SHARE_RECORDS);
     afork__context_recheck(context);
     afork__notice_deliver(context);
@@ -177,21 +184,24 @@ void afork__monitor_reap(struct afork_process *process)
     else if (result < 0) /* somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
     else if (process->pidfd < 0 && afork__process_watch_pid(process) < 0)
-        afork__notice_poll(process->context);
+        process->context->poll = true; /* the timer's callback sets it again */
 }
 
 void afork__monitor_pidfd_cb(unsigned events, void *data)
 {
     struct afork_process *process = data;
-    struct afork_context *context = afork__context_ref(process->context);
+    struct afork_context *context = process->context;
 
     (void)events;
+    if (afork__context_is_copy(context))
+        return;
+    afork__context_ref(context);
     afork__process_ref_memory(process);
     if (!process->parent) {
         afork__monitor_reap(process);
-    } else { /* an orphan that nobody reports on */
+    } else {
         afork__monitor_drain(context);
-        afork__process_ended(process, -1, NULL);
+        afork__process_orphan_ended(process);
     }
     afork__process_unref_memory(process);
     afork__context_recheck(context);

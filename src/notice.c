@@ -18,12 +18,26 @@
 
 enum { POLL_USEC = 20000 };
 
-static void set_timer(struct afork_context *context)
+/* Notices of a process that is in a callback wait for its end, which comes without the timer. */
+static bool is_due(const struct afork_context *context)
 {
-    bool due = !TAILQ_EMPTY(&context->notices) || !STAILQ_EMPTY(&context->warnings);
+    const struct afork_process *process;
 
-    if (context->timer)
-        context->loop->ops->timer_set(context->timer, due ? 0 : context->poll ? POLL_USEC : -1);
+    if (!STAILQ_EMPTY(&context->warnings))
+        return true;
+    TAILQ_FOREACH (process, &context->notices, notice_link)
+        if (!process->in_callback)
+            return true;
+    return false;
+}
+
+void afork__notice_set_timer(struct afork_context *context)
+{
+    bool look = context->retry || (context->poll && context->n_busy);
+    int64_t usec = is_due(context) ? 0 : look ? POLL_USEC : -1;
+
+    if (context->timer && !afork__context_is_copy(context))
+        context->loop->ops->timer_set(context->timer, usec);
 }
 
 void afork__notice(struct afork_process *process)
@@ -35,7 +49,7 @@ void afork__notice(struct afork_process *process)
     process->noticed = true;
     afork__process_ref_memory(process);
     TAILQ_INSERT_TAIL(&context->notices, process, notice_link);
-    set_timer(context);
+    afork__notice_set_timer(context);
 }
 
 void afork__notice_warning(struct afork_context *context, struct afork_process *process,
@@ -45,19 +59,13 @@ void afork__notice_warning(struct afork_context *context, struct afork_process *
 
     if (!context->on_warning || !(warning = malloc(sizeof *warning + len + 1)))
         return;
-    warning->process = process && !process->released ? process : NULL;
-    if (warning->process)
+    warning->process = process;
+    if (process)
         afork__process_ref_memory(process);
     memcpy(warning->message, message, len);
     warning->message[len] = '\0';
     STAILQ_INSERT_TAIL(&context->warnings, warning, link);
-    set_timer(context);
-}
-
-void afork__notice_poll(struct afork_context *context)
-{
-    context->poll = true;
-    set_timer(context);
+    afork__notice_set_timer(context);
 }
 
 static int error_of(const struct afork_process *process)
@@ -112,8 +120,12 @@ static void deliver(struct afork_process *process)
 
 static void deliver_warning(struct afork_context *context, struct afork__warning *warning)
 {
-    if (context->on_warning && !(warning->process && warning->process->closed))
-        context->on_warning(context, warning->process, warning->message, context->warning_data);
+    struct afork_process *process = warning->process;
+
+    if (process && (process->released || process == context->template))
+        process = NULL; /* the user has no handle on it */
+    if (!process || !process->closed)
+        context->on_warning(context, process, warning->message, context->warning_data);
     afork__process_unref_memory(warning->process);
     free(warning);
 }
@@ -150,7 +162,7 @@ void afork__notice_deliver(struct afork_context *context)
             break;
         }
     }
-    set_timer(context);
+    afork__notice_set_timer(context);
     afork__context_unref(context);
 }
 
@@ -161,7 +173,7 @@ static void poll_processes(struct afork_context *context)
     struct afork_process *process;
 
     context->recheck |= context->poll_orphans;
-    context->poll = context->poll_orphans = false;
+    context->retry = context->poll = context->poll_orphans = false;
     TAILQ_FOREACH (process, &context->processes, link)
         process->poll = process->retry || (!process->parent && process->pid && process->pidfd < 0);
 again:
@@ -179,9 +191,12 @@ again:
 
 void afork__notice_timer_cb(void *data)
 {
-    struct afork_context *context = afork__context_ref(data);
+    struct afork_context *context = data;
 
-    if (context->poll)
+    if (afork__context_is_copy(context))
+        return;
+    afork__context_ref(context);
+    if (context->retry || context->poll)
         poll_processes(context);
     afork__context_recheck(context);
     afork__notice_deliver(context);

@@ -46,6 +46,7 @@ static void chunk_free(struct afork__chunk *chunk)
     free(chunk);
 }
 
+/* The list is the caller's own: releasing data may call the library, and change the queue. */
 static void chunks_free(struct afork__chunks *chunks)
 {
     struct afork__chunk *chunk;
@@ -72,7 +73,10 @@ void afork__queue_init(struct afork__queue *queue, bool original)
 
 void afork__queue_clear(struct afork__queue *queue)
 {
-    chunks_free(&queue->chunks);
+    struct afork__chunks dropped = STAILQ_HEAD_INITIALIZER(dropped);
+
+    STAILQ_CONCAT(&dropped, &queue->chunks);
+    chunks_free(&dropped);
 }
 
 bool afork__queue_is_empty(const struct afork__queue *queue)
@@ -211,6 +215,7 @@ static void gather(struct afork__queue *queue, size_t limit, struct message *mes
 static void consume(struct afork__queue *queue, size_t sent, const struct message *message)
 {
     struct afork__chunk *chunk = STAILQ_FIRST(&queue->chunks);
+    struct afork__chunks spent = STAILQ_HEAD_INITIALIZER(spent);
 
     for (size_t i = 0; i < message->n_iov; i++, chunk = STAILQ_NEXT(chunk, link))
         afork__close(&chunk->fd);
@@ -218,14 +223,15 @@ static void consume(struct afork__queue *queue, size_t sent, const struct messag
         size_t left = chunk->len - chunk->sent;
         if (sent < left) {
             chunk->sent += sent;
-            return;
+            break;
         }
         sent -= left;
         STAILQ_REMOVE_HEAD(&queue->chunks, link);
-        chunk_free(chunk);
+        STAILQ_INSERT_TAIL(&spent, chunk, link);
         if (!sent)
-            return;
+            break;
     }
+    chunks_free(&spent);
 }
 
 int afork__queue_send(struct afork__queue *queue, int socket, size_t limit)

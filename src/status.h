@@ -34,6 +34,9 @@ enum afork__phase {
     AFORK__PHASE_PROTOCOL,
 };
 
+/* Wait status of a process that user code of its template has reaped. */
+#define AFORK__STATUS_UNKNOWN UINT32_MAX
+
 #define AFORK__RECORD_TEXT_MAX 16384
 #define AFORK__RECORD_FIXED_SIZE 152
 #define AFORK__RECORD_MAX (AFORK__RECORD_FIXED_SIZE + AFORK__RECORD_TEXT_MAX)

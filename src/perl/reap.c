@@ -80,6 +80,7 @@ void afork__children_resume(struct afork__children *children)
 {
     siginfo_t info;
 
+    children->verify = children->n_own > 0;
     for (size_t i = children->n_foreign; i-- > 0;)
         if (peek(P_PID, children->foreign[i], &info, NULL) < 0)
             children->foreign[i] = children->foreign[--children->n_foreign];
@@ -210,23 +211,36 @@ static bool reap_if_ended(pid_t pid, void *data)
     return reap(scan->children, scan->reporter, &info, &usage);
 }
 
-/* For when a zombie of user code stands before ours. */
+/* User code has reaped it, or let the kernel do so. */
+static bool report_gone(struct afork__children *children, struct afork__reporter *reporter,
+                        struct afork__child *child)
+{
+    if (!afork__report_now(reporter, &(struct afork__status){
+            .type = AFORK__EXITED,
+            .identity = child->identity,
+            .pid = (uint32_t)child->pid,
+            .value = AFORK__STATUS_UNKNOWN,
+        }))
+        return false;
+    *child = children->own[--children->n_own];
+    return true;
+}
+
+/* For when a zombie of user code stands before ours, or user code may have taken one of ours. */
 static bool reap_one_by_one(struct afork__children *children, struct afork__reporter *reporter)
 {
     struct scan scan = {children, reporter};
     siginfo_t info;
     struct rusage usage;
 
-    if (children->root)
-        return each_child(children, reap_if_ended, &scan);
     for (size_t i = children->n_own; i-- > 0;) {
         pid_t pid = peek(P_PID, children->own[i].pid, &info, &usage);
-        if (pid < 0) /* user code reaped it */
-            children->own[i] = children->own[--children->n_own];
-        else if (pid > 0 && !reap(children, reporter, &info, &usage))
+        if (pid == -ECHILD && !report_gone(children, reporter, &children->own[i]))
+            return false;
+        if (pid > 0 && !reap(children, reporter, &info, &usage))
             return false;
     }
-    return true;
+    return !children->root || each_child(children, reap_if_ended, &scan);
 }
 
 static bool reap_all(struct afork__children *children, struct afork__reporter *reporter)
@@ -234,13 +248,15 @@ static bool reap_all(struct afork__children *children, struct afork__reporter *r
     siginfo_t info;
     struct rusage usage;
 
+    if (children->verify) {
+        children->verify = !reap_one_by_one(children, reporter);
+        return !children->verify;
+    }
     for (;;) {
         pid_t pid = peek(P_ALL, 0, &info, &usage);
-        if (pid == -ECHILD)
-            children->n_own = 0; /* user code reaped what was left */
-        if (pid <= 0)
+        if (pid == 0 || (pid < 0 && !children->n_own))
             return true;
-        if (!is_ours(children, pid))
+        if (pid < 0 || !is_ours(children, pid))
             return reap_one_by_one(children, reporter);
         if (!reap(children, reporter, &info, &usage))
             return false;

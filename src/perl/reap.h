@@ -29,6 +29,7 @@ struct afork__children {
     bool watching; /* SIGCHLD is blocked */
     int signal_fd; /* -1 until there are children; so set at the start */
     bool due;      /* a child may have ended since the last look */
+    bool verify;   /* user code ran: it may have reaped children of ours */
     sigset_t mask; /* what user code expects, while watching */
     bool ignored;  /* user code ignores SIGCHLD: `action` is to be restored */
     struct sigaction action;
