@@ -310,6 +310,13 @@ int afork_process_on_exit(struct afork_process *process, afork_exit_cb *cb, void
     return 0;
 }
 
+struct afork_loop *afork_process_get_loop(struct afork_process *process)
+{
+    if (!process || afork__context_check(process->context) < 0)
+        return NULL;
+    return process->context->loop;
+}
+
 pid_t afork_process_pid(struct afork_process *process)
 {
     return process && !process->parent ? afork_process_peer_pid(process) : 0;

@@ -141,6 +141,10 @@ AFORK_EXPORT int afork_process_run(struct afork_process *process, const char *fu
 AFORK_EXPORT int afork_process_on_exit(struct afork_process *process, afork_exit_cb *cb,
                                        void *data);
 
+/* The loop of the context that `process` was made on, for adapters; borrowed, lives as long as its
+ * user keeps it. NULL once the context was closed, and in a forked copy of the host. */
+AFORK_EXPORT struct afork_loop *afork_process_get_loop(struct afork_process *process);
+
 /* The pid of a direct child of the host (afork_process_new_exec()) that has not ended; else 0. */
 AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
 

@@ -415,7 +415,8 @@ static int use_in_copy(struct test *t, struct afork_process *process)
         return 3;
     if (afork_process_kill(process, SIGKILL) != -ECHILD)
         return 4;
-    if (afork_process_pid(process) || afork_process_peer_pid(process))
+    if (afork_process_pid(process) || afork_process_peer_pid(process) ||
+        afork_process_get_loop(process))
         return 5;
     afork_process_ref(process);
     afork_process_unref(process);

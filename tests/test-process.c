@@ -361,7 +361,9 @@ static void commands_end_with_the_context(struct test *t)
 {
     struct afork_process *process = test_new(t), *other;
 
+    g_assert_true(afork_process_get_loop(process) == t->loop);
     afork_context_close(t->context);
+    g_assert_null(afork_process_get_loop(process));
     assert_refuses_commands(process, -ESHUTDOWN);
     g_assert_cmpint(afork_process_fork(process, &other), ==, -ESHUTDOWN);
     afork_process_ref(process);
