@@ -14,6 +14,7 @@
  *   hello VERSION, no-hello                 the introduction; at the start only
  *   entered, hello-again, garbage, orphan PID   records out of place
  *   fork-fails                              from now on
+ *   late MSEC                               children wait before they say that they are there
  *   chunk SIZE                              octets in one read of the command socket, from now on
  *   close                                   the command socket
  *
@@ -51,6 +52,7 @@ static struct {
     bool is_root, no_hello, fork_fails;
     uint32_t hello_version;
     size_t chunk;
+    long late_msec;
     struct afork__fd_queue fds;
     GArray *children;
     sigset_t waiting_mask; /* SIGCHLD is blocked but while waiting */
@@ -193,6 +195,8 @@ static bool obey_number(const char *word, long number)
         self.hello_version = (uint32_t)number;
     else if (g_str_equal(word, "chunk"))
         self.chunk = (size_t)number;
+    else if (g_str_equal(word, "late"))
+        self.late_msec = number;
     else if (g_str_equal(word, "orphan"))
         report((struct afork__status){.type = AFORK__EXITED, .pid = (uint32_t)number});
     else
@@ -321,6 +325,7 @@ static void fork_child(uint64_t identity)
         self.identity = identity;
         self.is_root = false;
         g_array_set_size(self.children, 0);
+        poll(NULL, 0, (int)self.late_msec);
         report_self(AFORK__FORKED, AFORK__PHASE_NONE, NULL);
     }
 }
