@@ -152,8 +152,9 @@ AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
  * process was forked, and ends with its exit. */
 AFORK_EXPORT pid_t afork_process_peer_pid(struct afork_process *process);
 
-/* Sends a signal. It cannot hit another process that was given the same pid. A signal to a process
- * that is not known to run yet is sent as soon as it is. Errors: -EINVAL (no such signal), -EPERM,
+/* Sends a signal. It cannot hit another process that was given the same pid, unless code evaluated
+ * in a template reaps processes that it did not make. A signal to a process that is not known to run
+ * yet is sent as soon as it is. Errors: -EINVAL (no such signal), -EPERM,
  * -ESRCH (it ended), -ENOTSUP (a process whose peer does not report pids). */
 AFORK_EXPORT int afork_process_kill(struct afork_process *process, int signal);
 

@@ -392,6 +392,32 @@ static void broken_control_socket(struct test *t)
     close(ends[1]);
 }
 
+/* Code evaluated in a template may reap what it did not fork: the end is told all the same. */
+static void workers_reaped_by_user_code(struct test *t)
+{
+    static const char *const codes[] = {
+        "waitpid $_[0], 0",
+        "1 while waitpid(-1, 0) > 0",
+        "$SIG{CHLD} = 'IGNORE'; select undef, undef, undef, 0.001 while kill 0, $_[0]",
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
+        struct afork_process *template = test_perl_new(t), *worker = test_fork(template);
+        struct test_exit end = {0};
+
+        test_ok(afork_process_on_exit(worker, test_on_exit, &end));
+        int fd = test_run_function(t, worker, "echo");
+        g_autofree char *pid = g_strdup_printf("%d", afork_process_peer_pid(worker));
+        test_ok(afork_process_eval(template, codes[i], pid, NULL));
+        close(fd);
+        test_wait(t, end.calls);
+        g_assert_cmpint(end.cause, ==, AFORK_CAUSE_UNKNOWN);
+        g_autofree char *text = test_output(t, template, "list"); /* it lives */
+        g_assert_cmpstr(text, ==, "seen \n");
+        g_assert_cmpuint(end.calls, ==, 1);
+        afork_process_unref(worker);
+    }
+}
+
 static void idle_costs_nothing(struct test *t)
 {
     struct afork_process *template = test_perl_new(t);
@@ -411,6 +437,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-own/exit/of-function", ends_of_a_function);
     test_perl_add("/perl-own/exit/core-function", core_functions_can_be_run);
     test_perl_add("/perl-own/exit/survives-template", exits_survive_the_template);
+    test_perl_add("/perl-own/exit/reaped-by-user-code", workers_reaped_by_user_code);
     test_perl_add("/perl-own/threads/warned-of", forks_with_threads_are_warned_of);
     test_perl_add("/perl-own/threads/refused", forks_with_threads_are_refused);
     test_perl_add("/perl-own/fork/random-numbers", random_numbers_differ);
