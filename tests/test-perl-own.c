@@ -396,9 +396,10 @@ static void broken_control_socket(struct test *t)
 static void workers_reaped_by_user_code(struct test *t)
 {
     static const char *const codes[] = {
-        "waitpid $_[0], 0",
-        "1 while waitpid(-1, 0) > 0",
-        "$SIG{CHLD} = 'IGNORE'; select undef, undef, undef, 0.001 while kill 0, $_[0]",
+        "kill KILL => $_[0]; waitpid $_[0], 0",
+        "kill KILL => $_[0]; 1 while waitpid(-1, 0) > 0",
+        "$SIG{CHLD} = 'IGNORE'; kill KILL => $_[0]; "
+        "for (1 .. 5000) { last unless kill 0, $_[0]; select undef, undef, undef, 0.001 }",
     };
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
         struct afork_process *template = test_perl_new(t), *worker = test_fork(template);
@@ -408,8 +409,8 @@ static void workers_reaped_by_user_code(struct test *t)
         int fd = test_run_function(t, worker, "echo");
         g_autofree char *pid = g_strdup_printf("%d", afork_process_peer_pid(worker));
         test_ok(afork_process_eval(template, codes[i], pid, NULL));
-        close(fd);
         test_wait(t, end.calls);
+        close(fd);
         g_assert_cmpint(end.cause, ==, AFORK_CAUSE_UNKNOWN);
         g_autofree char *text = test_output(t, template, "list"); /* it lives */
         g_assert_cmpstr(text, ==, "seen \n");
