@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A channel as a program on each kind of loop has it: a plain descriptor, libev's two watchers, a
- * uv_pipe_t, a GSocketConnection. The tests of channels (test-channel.c) are written over this and
- * run unchanged for every kind.
+ * uv_pipe_t, a GSocketConnection. The tests of test-channel.c are written over this and run
+ * unchanged for every kind; channel-*.c are the kinds.
  */
 #ifndef TEST_CHANNEL_H
 #define TEST_CHANNEL_H
@@ -33,6 +33,9 @@ struct test_channel_type {
     struct test_channel *(*run)(struct test *t, struct afork_process *process,
                                 const char *function);
 
+    /* The descriptor, for socket options; once it is open. */
+    int (*get_fd)(struct test_channel *channel);
+
     /* Starts or stops to read; once it is open. */
     void (*read)(struct test_channel *channel, bool on);
 
@@ -47,7 +50,6 @@ struct test_channel_type {
     void (*close)(struct test_channel *channel);
 };
 
-/* Those built, NULL at the end. */
-extern const struct test_channel_type *const test_channel_types[];
+extern const struct test_channel_type test_channel_poll, test_channel_foreign, test_channel_glib;
 
 #endif

@@ -137,6 +137,8 @@ static void run_case(gconstpointer data)
     struct test test = {.type = c->type, .options = AFORK_CONTEXT_OPTIONS_INIT, .data = c->data};
     g_autofree char *mark = g_strdup_printf("%d-%u", getpid(), serial++);
     g_autofree char *line = g_strdup_printf(MARK "=%s", mark);
+
+    g_main_context_default(); /* has a descriptor, which stays once it was made */
     unsigned fds = test_count_fds();
 
     test.environment[0] = line;

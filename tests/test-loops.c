@@ -68,6 +68,7 @@ static void *glib_new(void)
     struct glib_loop *self = g_new0(struct glib_loop, 1);
 
     self->context = g_main_context_new();
+    g_main_context_push_thread_default(self->context);
     g_assert_cmpint(afork_glib_loop_new(self->context, G_PRIORITY_DEFAULT, &self->loop), ==, 0);
     return self;
 }
@@ -100,7 +101,10 @@ static void glib_free(void *self)
 {
     struct glib_loop *loop = self;
 
+    while (g_main_context_iteration(loop->context, FALSE)) /* operations that were cancelled */
+        ;
     afork_glib_loop_free(loop->loop);
+    g_main_context_pop_thread_default(loop->context);
     g_main_context_unref(loop->context);
     g_free(loop);
 }
