@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "spawn.h"
@@ -83,7 +84,8 @@ static int check_options(const struct afork_context_options *options)
         !are_variables(options->environment_changes, true))
         return -EINVAL;
     for (size_t i = 0; i < 3; i++) {
-        if (stdio[i]->mode < AFORK_STDIO_DEFAULT || stdio[i]->mode > AFORK_STDIO_FD)
+        enum afork_stdio_mode last = i == STDERR_FILENO ? AFORK_STDIO_TAIL : AFORK_STDIO_FD;
+        if (stdio[i]->mode < AFORK_STDIO_DEFAULT || stdio[i]->mode > last)
             return -EINVAL;
         if (stdio[i]->mode == AFORK_STDIO_FD && fcntl(stdio[i]->fd, F_GETFD) < 0)
             return -EBADF;
@@ -218,6 +220,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     TAILQ_INIT(&context->processes);
     TAILQ_INIT(&context->notices);
     STAILQ_INIT(&context->warnings);
+    LIST_INIT(&context->tails);
 
     result = copy_options(context, options);
     if (!result)
@@ -282,6 +285,7 @@ void afork_context_close(struct afork_context *context)
         afork__process_unref_memory(process);
     }
     afork__notice_clear(context);
+    afork__tail_close_all(context);
     context->loop->ops->io_free(context->status_io);
     context->loop->ops->timer_free(context->timer);
     context->status_io = NULL;
@@ -407,6 +411,7 @@ static int stdio_fd(const struct afork_stdio *stdio, int number)
     case AFORK_STDIO_FD:
         return stdio->fd;
     case AFORK_STDIO_NULL:
+    case AFORK_STDIO_TAIL:
         return -1;
     case AFORK_STDIO_DEFAULT:
         if (number == STDIN_FILENO)
@@ -423,7 +428,8 @@ static void free_block(char ***block)
     free(*block);
 }
 
-pid_t afork__context_start(struct afork_context *context, int command_fd, uint64_t identity)
+pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
+                           uint64_t identity)
 {
     const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
@@ -447,6 +453,8 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, uint64
     };
     for (int i = 0; i < 3; i++)
         spawn.stdio[i] = stdio_fd(&context->stdio[i], i);
+    if (error_fd >= 0)
+        spawn.stdio[STDERR_FILENO] = error_fd;
     return afork__spawn(&spawn);
 }
 

@@ -63,15 +63,16 @@ int afork_process_new(struct afork_context *context, struct afork_process **ret)
 int afork_process_new_exec(struct afork_context *context, struct afork_process **ret)
 {
     struct afork_process *process;
-    AFORK__AUTO_FD far_fd = -1;
+    AFORK__AUTO_FD far_fd = -1, error_fd = -1;
     int result = ret ? afork__context_check(context) : -EINVAL;
 
     if (!result)
-        result = afork__process_make(context, NULL, &process, &far_fd);
+        result = afork__process_make(context, NULL, &process, &far_fd, &error_fd);
     if (result < 0)
         return result;
-    pid_t pid = afork__context_start(context, far_fd, process->identity);
+    pid_t pid = afork__context_start(context, far_fd, error_fd, process->identity);
     if (pid < 0) {
+        afork__close(&error_fd); /* before the other end, which is then seen to be the last */
         afork__process_abandon(process);
         afork_process_unref(process);
         return pid;
@@ -84,20 +85,22 @@ int afork_process_new_exec(struct afork_context *context, struct afork_process *
 int afork_process_fork(struct afork_process *process, struct afork_process **ret)
 {
     struct afork_process *child;
-    AFORK__AUTO_FD far_fd = -1;
+    AFORK__AUTO_FD far_fd = -1, error_fd = -1;
     int result = ret ? check_server(process) : -EINVAL;
 
     if (!result)
-        result = afork__process_make(process->context, process, &child, &far_fd);
+        result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
     if (result < 0)
         return result;
-    result = afork__queue_fork(&process->queue, far_fd, child->identity);
+    result = afork__queue_fork(&process->queue, far_fd, error_fd, child->identity);
     if (result < 0) {
+        afork__close(&error_fd);
         afork__process_abandon(child);
         afork_process_unref(child);
         return result;
     }
     afork__steal_fd(&far_fd);
+    afork__steal_fd(&error_fd);
     *ret = child;
     return queued(process, 0);
 }

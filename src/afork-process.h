@@ -54,6 +54,12 @@ struct afork_exit {
     /* Resources used, as wait4() tells them; all zero unless `has_usage`. */
     bool has_usage;
     struct rusage usage;
+
+    /* With AFORK_STDIO_TAIL, the last 4 KiB at most that it wrote to its standard error until now; of
+     * a process whose template could not start, what the template wrote. Octets, with a NUL behind
+     * them. Never NULL, may be empty. */
+    const char *stderr_tail;
+    size_t stderr_tail_len;
 };
 
 /* Called once for each afork_process_run(), with either

@@ -18,6 +18,7 @@
 #include "afork-process.h"
 #include "queue.h"
 #include "status.h"
+#include "tail.h"
 
 enum { AFORK__BUCKETS = 256, AFORK__SHARE_RECORDS = 16, AFORK__SHARE_OCTETS = 65536 };
 
@@ -59,6 +60,7 @@ struct afork_context {
     LIST_HEAD(, afork_process) by_identity[AFORK__BUCKETS];
     TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
     STAILQ_HEAD(, afork__warning) warnings;
+    LIST_HEAD(, afork__tail) tails; /* also of processes that have ended */
 };
 
 /* What became of afork_process_run().
@@ -88,6 +90,7 @@ struct afork_process {
     int fd;
     struct afork_io *io;
     struct afork__queue queue;
+    struct afork__tail *tail; /* NULL: its standard error is not read */
     bool retry;     /* the kernel was full: the timer sends */
     bool poll;      /* the timer has yet to look at it */
     bool watch_end; /* nobody would report its end: watch for end of file */
@@ -116,7 +119,8 @@ struct afork_process {
     bool in_callback, noticed;
 
     struct afork_exit exit;
-    char *message; /* what exit.message points to, unless it is a constant */
+    /* What exit.message and exit.stderr_tail point to, unless it is a constant. */
+    char *message, *stderr_tail;
 
     TAILQ_ENTRY(afork_process) link, notice_link;
     LIST_ENTRY(afork_process) identity_link;
@@ -129,15 +133,18 @@ void afork__context_unref(struct afork_context *context);
 int afork__context_check(const struct afork_context *context);
 /* The perl that would be executed now; borrowed for the moment. */
 const char *afork__context_perl(const struct afork_context *context);
-/* Executes a perl that serves on `command_fd`; returns its pid or a negative errno. */
-pid_t afork__context_start(struct afork_context *context, int command_fd, uint64_t identity);
+/* Executes a perl that serves on `command_fd`, its standard error going to `error_fd`, or, if that is
+ * -1, to where the options say; returns its pid or a negative errno. */
+pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
+                           uint64_t identity);
 /* The default template, borrowed; executed if there is none. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
 
 /* lifecycle.c */
-/* A process with its command socket; `*far_fd` is the other end, returned. */
+/* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
+ * of its standard error where that is read; else -1. */
 int afork__process_make(struct afork_context *context, struct afork_process *parent,
-                        struct afork_process **ret, int *far_fd);
+                        struct afork_process **ret, int *far_fd, int *error_fd);
 void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
 /* Tells an executed process its pid, and watches it. */

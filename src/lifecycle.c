@@ -37,6 +37,7 @@ void afork__process_unref_memory(struct afork_process *process)
         struct afork_process *parent = process->parent;
         afork__context_unref(process->context);
         free(process->message);
+        free(process->stderr_tail);
         free(process->perl);
         free(process);
         process = parent;
@@ -76,21 +77,51 @@ void afork__process_update_busy(struct afork_process *process)
         afork__notice_set_timer(context);
 }
 
+/* What it wrote to its standard error until now. */
+static void note_stderr(struct afork_process *process)
+{
+    char text[AFORK__TAIL_MAX + 1];
+
+    if (!process->tail || is_copy(process))
+        return;
+    size_t len = afork__tail_get(process->tail, text);
+    char *copy = realloc(process->stderr_tail, len + 1);
+    if (!copy)
+        return;
+    text[len] = '\0';
+    memcpy(copy, text, len + 1);
+    process->stderr_tail = copy;
+    process->exit.stderr_tail = copy;
+    process->exit.stderr_tail_len = len;
+}
+
+/* The parent's troubles are the child's. */
+static void inherit_failure(struct afork_process *process, struct afork_process *parent)
+{
+    note_stderr(parent);
+    process->stderr_tail = parent->stderr_tail ? malloc(parent->exit.stderr_tail_len + 1) : NULL;
+    if (process->stderr_tail) {
+        process->exit.stderr_tail_len = parent->exit.stderr_tail_len;
+        memcpy(process->stderr_tail, parent->stderr_tail, parent->exit.stderr_tail_len + 1);
+        process->exit.stderr_tail = process->stderr_tail;
+    }
+    afork__tail_release(process->tail); /* it was never written to */
+    process->tail = NULL;
+    afork__process_failed(process, parent->exit.cause, parent->exit.message,
+                          strlen(parent->exit.message));
+}
+
 /* Nobody is left who could report: the socket's end of file tells. */
 static void end_without_report(struct afork_process *process)
 {
-    const struct afork_process *parent = process->parent;
-    char message[160];
+    static const char message[] = "the template ended before it forked this process";
+    struct afork_process *parent = process->parent;
 
     if (process->exit.cause == AFORK_CAUSE_UNKNOWN && process->peer == AFORK_PEER_OWN && parent) {
-        if (parent->exit.cause >= AFORK_CAUSE_START) {
-            afork__process_failed(process, parent->exit.cause, parent->exit.message,
-                                  strlen(parent->exit.message));
-        } else {
-            int len = snprintf(message, sizeof message,
-                               "the template ended before it forked this process");
-            afork__process_failed(process, AFORK_CAUSE_FORK, message, (size_t)len);
-        }
+        if (parent->exit.cause >= AFORK_CAUSE_START)
+            inherit_failure(process, parent);
+        else
+            afork__process_failed(process, AFORK_CAUSE_FORK, message, sizeof message - 1);
     }
     afork__process_ended(process, -1, NULL);
 }
@@ -140,34 +171,59 @@ static void io_cb(unsigned events, void *data)
     afork__context_unref(context);
 }
 
-int afork__process_make(struct afork_context *context, struct afork_process *parent,
-                        struct afork_process **ret, int *far_fd)
+/* The command socket, watched. */
+static int open_socket(struct afork_process *process, struct afork_context *context, int *far_fd)
 {
     int pair[2];
-    struct afork_process *process = calloc(1, sizeof *process);
-    int result = process ? afork__socketpair(SOCK_STREAM, pair) : -ENOMEM;
+    int result = afork__socketpair(SOCK_STREAM, pair);
 
-    if (!result) {
-        result = context->loop->ops->io_new(context->loop, pair[0], 0, io_cb, process,
-                                            &process->io);
-        if (result < 0) {
-            close(pair[0]);
-            close(pair[1]);
-        }
-    }
+    if (result < 0)
+        return result;
+    result = context->loop->ops->io_new(context->loop, pair[0], 0, io_cb, process, &process->io);
     if (result < 0) {
+        close(pair[0]);
+        close(pair[1]);
+        return result;
+    }
+    process->fd = pair[0];
+    *far_fd = pair[1];
+    return 0;
+}
+
+/* Standard error, where it is read. A peer of the original kind has no way to give a fork its own. */
+static int open_stderr(struct afork_process *process, struct afork_context *context, int *error_fd)
+{
+    *error_fd = -1;
+    if (context->stdio[STDERR_FILENO].mode != AFORK_STDIO_TAIL ||
+        (process->parent && process->peer == AFORK_PEER_ORIGINAL))
+        return 0;
+    return afork__tail_new(context, &process->tail, error_fd);
+}
+
+int afork__process_make(struct afork_context *context, struct afork_process *parent,
+                        struct afork_process **ret, int *far_fd, int *error_fd)
+{
+    struct afork_process *process = calloc(1, sizeof *process);
+
+    if (!process)
+        return -ENOMEM;
+    process->parent = parent;
+    process->peer = parent ? parent->peer : context->peer;
+    int result = open_stderr(process, context, error_fd);
+    if (!result)
+        result = open_socket(process, context, far_fd);
+    if (result < 0) {
+        afork__close(error_fd);
+        afork__tail_release(process->tail);
         free(process);
         return result;
     }
     process->refs = 2; /* the user's and the list's */
     process->user_refs = 1;
     process->context = afork__context_ref(context);
-    process->parent = parent;
-    process->peer = parent ? parent->peer : context->peer;
     process->identity = ++context->last_identity;
-    process->fd = pair[0];
     process->pidfd = -1;
-    process->exit.message = "";
+    process->exit.message = process->exit.stderr_tail = "";
     process->exit.wait_status = process->exit.status = -1;
     process->watch_end = process->peer == AFORK_PEER_ORIGINAL; /* it does not report */
     afork__queue_init(&process->queue, process->peer == AFORK_PEER_ORIGINAL);
@@ -180,7 +236,6 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
                      identity_link);
     update_watch(process);
     *ret = process;
-    *far_fd = pair[1];
     return 0;
 }
 
@@ -315,6 +370,8 @@ void afork__process_abandon(struct afork_process *process)
     if (process->run != AFORK__RUN_READY)
         afork__process_forget_socket(process);
     afork__process_unwatch_pid(process);
+    afork__tail_release(process->tail);
+    process->tail = NULL;
     TAILQ_REMOVE(&context->processes, process, link);
     LIST_REMOVE(process, identity_link);
     if (process->parent)
@@ -369,6 +426,7 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
 {
     if (process->exit.cause != AFORK_CAUSE_UNKNOWN || process->ended)
         return;
+    note_stderr(process);
     process->exit.cause = cause;
     process->message = strndup(message, len);
     process->exit.message = process->message ? process->message : "";
@@ -410,6 +468,7 @@ void afork__process_ended(struct afork_process *process, int wait_status,
 
     if (process->ended)
         return;
+    note_stderr(process);
     if (wait_status >= 0) {
         bool signalled = WIFSIGNALED(wait_status);
         end->wait_status = wait_status;

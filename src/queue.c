@@ -140,8 +140,8 @@ int afork__queue_command(struct afork__queue *queue, enum afork__command command
     return append(queue, chunk);
 }
 
-/* Appends the frame and the octet of a handle, and `next` if that is wanted, or nothing. */
-static int append_handle(struct afork__queue *queue, int fd, struct afork__chunk *next)
+/* The frame and the octet of a handle, at the end of `chunks`. */
+static int append_handle(struct afork__chunks *chunks, int fd)
 {
     struct afork__chunk *head = frame_new(AFORK__HANDLE, 0);
     struct afork__chunk *octet = chunk_new(1);
@@ -149,33 +149,57 @@ static int append_handle(struct afork__queue *queue, int fd, struct afork__chunk
     if (!head || !octet) {
         free(head);
         free(octet);
-        free(next);
         return -ENOMEM;
     }
     octet->inside[0] = 0;
     octet->is_handle = true;
     octet->fd = fd;
-    append(queue, head);
-    append(queue, octet);
-    if (next)
-        append(queue, next);
+    STAILQ_INSERT_TAIL(chunks, head, link);
+    STAILQ_INSERT_TAIL(chunks, octet, link);
     return 0;
 }
 
 int afork__queue_handle(struct afork__queue *queue, int fd)
 {
-    return append_handle(queue, fd, NULL);
+    return append_handle(&queue->chunks, fd);
 }
 
-int afork__queue_fork(struct afork__queue *queue, int fd, uint64_t identity)
+/* The command itself. */
+static int append_fork(struct afork__chunks *chunks, const struct afork__queue *queue,
+                       bool has_error_fd, uint64_t identity)
 {
-    size_t size = queue->original ? 0 : sizeof identity;
+    size_t size = queue->original ? 0 : sizeof identity + 1;
     struct afork__chunk *chunk = frame_new(queue->original ? AFORK__FORK : AFORK__FORK_AS, size);
 
     if (!chunk)
         return -ENOMEM;
-    memcpy(chunk->inside + AFORK__HEADER_SIZE, &identity, size);
-    return append_handle(queue, fd, chunk);
+    if (size) {
+        memcpy(chunk->inside + AFORK__HEADER_SIZE, &identity, sizeof identity);
+        chunk->inside[AFORK__HEADER_SIZE + sizeof identity] =
+            has_error_fd ? AFORK__FORK_STDERR : 0;
+    }
+    STAILQ_INSERT_TAIL(chunks, chunk, link);
+    return 0;
+}
+
+int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity)
+{
+    struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
+    int result = error_fd >= 0 ? append_handle(&chunks, error_fd) : 0;
+
+    if (!result)
+        result = append_handle(&chunks, fd);
+    if (!result)
+        result = append_fork(&chunks, queue, error_fd >= 0, identity);
+    if (!result) {
+        STAILQ_CONCAT(&queue->chunks, &chunks);
+        return 0;
+    }
+    for (struct afork__chunk *chunk; (chunk = STAILQ_FIRST(&chunks));) {
+        STAILQ_REMOVE_HEAD(&chunks, link);
+        free(chunk); /* the descriptors stay the caller's */
+    }
+    return result;
 }
 
 struct message {

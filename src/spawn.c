@@ -216,12 +216,9 @@ static int lift(int *fd)
     return 0;
 }
 
-int afork__socketpair(int type, int ret[2])
+/* Both ends at safe numbers, the first non-blocking; or both closed. */
+static int settle_pair(int pair[2], int ret[2])
 {
-    int pair[2];
-
-    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
     int result = lift(&pair[0]);
     if (!result)
         result = lift(&pair[1]);
@@ -235,6 +232,24 @@ int afork__socketpair(int type, int ret[2])
     ret[0] = pair[0];
     ret[1] = pair[1];
     return 0;
+}
+
+int afork__socketpair(int type, int ret[2])
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    return settle_pair(pair, ret);
+}
+
+int afork__pipe(int ret[2])
+{
+    int pair[2];
+
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -errno;
+    return settle_pair(pair, ret);
 }
 
 int afork__pidfd_open(pid_t pid)

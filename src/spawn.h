@@ -37,6 +37,9 @@ char **afork__environment(char *const *base, char *const *changes);
 /* A stream or other socket pair, close-on-exec, both ends above 2; ret[0] is non-blocking. */
 int afork__socketpair(int type, int ret[2]);
 
+/* The same for a pipe: ret[0] is read, and is non-blocking; ret[1] is written. */
+int afork__pipe(int ret[2]);
+
 /* Duplicates a descriptor, close-on-exec, above 2. Returns it or a negative errno. */
 int afork__duplicate(int fd);
 

@@ -17,8 +17,15 @@ enum afork__command {
     AFORK__FORK = 'f',   /* empty */
     AFORK__RUN = 'r',    /* the function's name */
     /* Only to a peer stated to be ours: */
-    AFORK__FORK_AS = 'F', /* as 'f'; the identity of the child, a native 64-bit number */
+    AFORK__FORK_AS = 'F', /* as 'f'; the child's identity, 64 bits, and an octet of flags */
 };
+
+/* Flags of AFORK__FORK_AS. */
+enum {
+    AFORK__FORK_STDERR = 1 << 0, /* the argument before the socket is to be standard error */
+};
+
+#define AFORK__FORK_AS_SIZE 9
 
 #define AFORK__HEADER_SIZE 5
 #define AFORK__PAYLOAD_MAX UINT32_MAX

@@ -195,6 +195,22 @@ static void grandchild(const struct fake_state *state)
     say(state->channel, "%d\n", pid);
 }
 
+/* Leaves a plain child behind that writes a lot to standard error for each octet that it sends back. */
+static void noisy_grandchild(const struct fake_state *state)
+{
+    static char noise[100000];
+    char octet;
+
+    if (fork())
+        return;
+    memset(noise, 'x', sizeof noise);
+    while (read(state->channel, &octet, 1) > 0) {
+        put(STDERR_FILENO, noise, sizeof noise);
+        put(state->channel, &octet, 1);
+    }
+    _exit(0);
+}
+
 /* Leaves a program behind, which must not get the channel. */
 static void background(const struct fake_state *state)
 {
@@ -233,6 +249,7 @@ fake_function *fake_find_function(const char *name)
         {"hang", hang},
         {"hold", hold},
         {"kill", do_kill},
+        {"noisy-grandchild", noisy_grandchild},
         {"return", do_return},
         {"silent", silent},
         {"status", status},

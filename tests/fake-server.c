@@ -303,9 +303,10 @@ static int take_last_handle(void)
     return item.fd;
 }
 
-static void fork_child(uint64_t identity)
+static void fork_child(uint64_t identity, unsigned flags)
 {
     int fd = take_last_handle();
+    int error_fd = flags & AFORK__FORK_STDERR ? take_last_handle() : -1;
     pid_t pid = self.fork_fails ? -1 : fork();
 
     if (pid < 0) {
@@ -322,12 +323,16 @@ static void fork_child(uint64_t identity)
     } else {
         close(self.state.channel);
         self.state.channel = fd;
+        if (error_fd >= 0)
+            dup2(error_fd, STDERR_FILENO);
         self.identity = identity;
         self.is_root = false;
         g_array_set_size(self.children, 0);
         poll(NULL, 0, (int)self.late_msec);
         report_self(AFORK__FORKED, AFORK__PHASE_NONE, NULL);
     }
+    if (error_fd >= 0)
+        close(error_fd);
 }
 
 static G_GNUC_NORETURN void run(const char *name)
@@ -364,11 +369,13 @@ static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
         append_handle();
         break;
     case AFORK__FORK_AS:
-        memcpy(&identity, payload, MIN(len, sizeof identity));
-        fork_child(identity);
+        if (len != AFORK__FORK_AS_SIZE)
+            fail(AFORK__PHASE_PROTOCOL, "malformed fork");
+        memcpy(&identity, payload, sizeof identity);
+        fork_child(identity, payload[sizeof identity]);
         break;
     case AFORK__FORK:
-        fork_child(0);
+        fork_child(0, 0);
         break;
     case AFORK__RUN:
         run((const char *)payload);

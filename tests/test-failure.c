@@ -435,6 +435,7 @@ static int use_in_copy(struct test *t, struct afork_process *process)
 
 static void copy_of_the_host_is_inert(struct test *t)
 {
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
     struct afork_process *process = test_new_exec(t);
     int fd = test_run_and_unref(t, test_new(t), "echo"), status;
     char answer[2];

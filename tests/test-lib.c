@@ -276,6 +276,13 @@ void test_assert_idle(struct test *t, gint64 usec)
     g_assert_cmpint(load.cpu_usec, <, usec / 5);
 }
 
+static void copy_tail(char to[4097], const struct afork_exit *exit)
+{
+    g_assert_cmpuint(strlen(exit->stderr_tail), ==, exit->stderr_tail_len);
+    g_assert_cmpuint(exit->stderr_tail_len, <=, 4096);
+    strcpy(to, exit->stderr_tail);
+}
+
 void test_on_run(struct afork_process *process, int fd, const struct afork_exit *failure, void *run)
 {
     struct test_run *r = run;
@@ -289,6 +296,7 @@ void test_on_run(struct afork_process *process, int fd, const struct afork_exit 
     r->cause = failure->cause;
     g_strlcpy(r->message, failure->message, sizeof r->message);
     r->wait_status = failure->wait_status;
+    copy_tail(r->stderr_tail, failure);
 }
 
 void test_on_exit(struct afork_process *process, const struct afork_exit *exit, void *result)
@@ -301,6 +309,7 @@ void test_on_exit(struct afork_process *process, const struct afork_exit *exit, 
     e->wait_status = exit->wait_status;
     e->status = exit->status;
     e->has_usage = exit->has_usage;
+    copy_tail(e->stderr_tail, exit);
 }
 
 int test_run_function(struct test *t, struct afork_process *process, const char *function)

@@ -95,6 +95,7 @@ struct test_run {
     enum afork_cause cause;
     char message[4096];
     int wait_status;
+    char stderr_tail[4097];
     pid_t pid; /* afork_process_peer_pid() in the callback */
 };
 
@@ -108,6 +109,7 @@ struct test_exit {
     char message[4096];
     int wait_status, status;
     bool has_usage;
+    char stderr_tail[4097];
 };
 
 void test_on_exit(struct afork_process *process, const struct afork_exit *exit, void *result);

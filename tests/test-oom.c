@@ -163,6 +163,7 @@ static void processes(struct test *t)
 {
     struct attempt a = {.t = t};
 
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
     test_context(t);
     g_assert_cmpint(fail_each_allocation(&a, new_exec), >, 2);
     a.process = a.made;
@@ -207,6 +208,7 @@ static void answers(struct test *t)
     static unsigned warnings;
 
     warnings = 0;
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
     t->options.on_warning = count_warning;
     t->options.warning_data = &warnings;
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {

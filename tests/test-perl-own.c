@@ -392,14 +392,36 @@ static void broken_control_socket(struct test *t)
     close(ends[1]);
 }
 
+static void standard_error_is_told(struct test *t)
+{
+    static const struct {
+        const char *code, *text;
+    } cases[] = {
+        {"die 'it hurts'", "it hurts at (eval"},
+        {"sub f { warn 'careful'; die 'worker' }", "careful at (eval"},
+        {"sub f { print STDERR 'no newline'; CORE::exit 1 }", "no newline"},
+        {"sub f { system 'echo from a shell >&2' }", "from a shell\n"},
+    };
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct afork_process *process = i % 2 ? test_new_exec(t) : test_new(t);
+        struct subject s;
+
+        test_ok(afork_process_eval(process, cases[i].code, NULL));
+        run_to_its_end(t, process, "f", &s);
+        g_test_message("%s", s.end.stderr_tail);
+        g_assert_nonnull(strstr(s.end.stderr_tail, cases[i].text));
+    }
+}
+
 /* Code evaluated in a template may reap what it did not fork: the end is told all the same. */
 static void workers_reaped_by_user_code(struct test *t)
 {
     static const char *const codes[] = {
         "kill KILL => $_[0]; waitpid $_[0], 0",
         "kill KILL => $_[0]; 1 while waitpid(-1, 0) > 0",
-        "$SIG{CHLD} = 'IGNORE'; kill KILL => $_[0]; "
-        "for (1 .. 5000) { last unless kill 0, $_[0]; select undef, undef, undef, 0.001 }",
+        ("$SIG{CHLD} = 'IGNORE'; kill KILL => $_[0]; "
+         "for (1 .. 5000) { last unless kill 0, $_[0]; select undef, undef, undef, 0.001 }"),
     };
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
         struct afork_process *template = test_perl_new(t), *worker = test_fork(template);
@@ -436,6 +458,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-own/failure/perls-text", failures_have_perls_text);
     test_perl_add("/perl-own/failure/of-template", failed_template_tells_all_below);
     test_perl_add("/perl-own/exit/of-function", ends_of_a_function);
+    test_perl_add("/perl-own/exit/standard-error", standard_error_is_told);
     test_perl_add("/perl-own/exit/core-function", core_functions_can_be_run);
     test_perl_add("/perl-own/exit/survives-template", exits_survive_the_template);
     test_perl_add("/perl-own/exit/reaped-by-user-code", workers_reaped_by_user_code);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util.h"
+#include "wire.h"
 
 /* A fork that cannot be made. The host learns whose it was, and the server goes on; a host of the
  * original kind can only be told by the server's end. */
@@ -95,13 +96,23 @@ static void become_child(pTHX_ struct afork__server *server, int socket, uint64_
     afork__children_forked(&server->children);
 }
 
-void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
+/* The handles that stand before the command. */
+static void pop_handles(pTHX_ struct afork__server *server, unsigned flags, int *socket,
+                        int *error_fd)
 {
-    AFORK__AUTO_FD socket = afork__arguments_pop_fd(aTHX_ &server->arguments);
-
-    if (socket < 0)
+    *socket = afork__arguments_pop_fd(aTHX_ &server->arguments);
+    if (flags & AFORK__FORK_STDERR)
+        *error_fd = afork__arguments_pop_fd(aTHX_ &server->arguments);
+    if (*socket < 0 || (flags & AFORK__FORK_STDERR && *error_fd < 0))
         afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
                            STR_WITH_LEN("fork without a socket - stream corrupted?"));
+}
+
+void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags)
+{
+    AFORK__AUTO_FD socket = -1, error_fd = -1;
+
+    pop_handles(aTHX_ server, flags, &socket, &error_fd);
     if (!check_threads(aTHX_ server, identity))
         return;
     if (!server->children.own)
@@ -119,6 +130,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity)
     sigprocmask(SIG_SETMASK, &all, &serving);
     pid_t pid = PerlProc_fork();
     if (pid == 0) {
+        if (error_fd >= 0)
+            dup2(error_fd, STDERR_FILENO);
         become_child(aTHX_ server, afork__steal_fd(&socket), identity);
         return;
     }

@@ -291,6 +291,7 @@ static void add_handle(pTHX_ struct afork__server *server)
 static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len)
 {
     uint64_t identity = 0;
+    unsigned flags = 0;
 
     switch (command) {
     case AFORK__EVAL:
@@ -303,12 +304,13 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
         add_handle(aTHX_ server);
         return;
     case AFORK__FORK_AS:
-        if (!server->extended || len != sizeof identity)
+        if (!server->extended || len != AFORK__FORK_AS_SIZE)
             break;
         memcpy(&identity, server->payload, sizeof identity);
+        flags = (uint8_t)server->payload[sizeof identity];
         /* fall through */
     case AFORK__FORK:
-        afork__server_fork(aTHX_ server, identity);
+        afork__server_fork(aTHX_ server, identity, flags);
         return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);

@@ -63,7 +63,7 @@ void afork__server_release(pTHX_ struct afork__server *server);
 
 /* Commands. `payload` is that of the frame. */
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);
-void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity);
+void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags);
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
     __attribute__((noreturn));
 

@@ -116,7 +116,7 @@ sub fork {
         kept     => $self->kept,
     }, ref $self;
     if ($self->{status}) {
-        $self->command(F => pack 'Q', $identity);
+        $self->command(F => pack "QC", $identity, 0);
     } else {
         $self->command('f', '');
     }
