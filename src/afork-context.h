@@ -26,7 +26,7 @@ enum afork_stdio_mode {
     AFORK_STDIO_INHERIT, /* the host's; /dev/null where the host has it closed */
     AFORK_STDIO_NULL,    /* /dev/null */
     AFORK_STDIO_FD,      /* the descriptor in `fd`, duplicated when the context is made */
-    AFORK_STDIO_TAIL,    /* standard error only: for each process a pipe that the loop reads; the last
+    AFORK_STDIO_TAIL, /* standard error only: for each process a pipe that the loop reads; the last
                             4 KiB are in the notice of its end. It takes a descriptor of the host for
                             each process. What AFORK_PEER_ORIGINAL forks shares its template's. */
 };

@@ -91,11 +91,11 @@ struct afork_process {
     struct afork_io *io;
     struct afork__queue queue;
     struct afork__tail *tail; /* NULL: its standard error is not read */
-    bool retry;     /* the kernel was full: the timer sends */
-    bool poll;      /* the timer has yet to look at it */
-    bool watch_end; /* nobody would report its end: watch for end of file */
-    bool hung_up;   /* the peer was given end of file; the socket is kept until the pid is known */
-    bool broken;    /* the peer closed it */
+    bool retry;               /* the kernel was full: the timer sends */
+    bool poll;                /* the timer has yet to look at it */
+    bool watch_end;           /* nobody would report its end: watch for end of file */
+    bool hung_up; /* the peer was given end of file; the socket is kept until the pid is known */
+    bool broken;  /* the peer closed it */
 
     char *perl; /* of executed ones: what was started, for messages */
     pid_t pid;  /* 0: not known to run */

@@ -175,8 +175,7 @@ static int append_fork(struct afork__chunks *chunks, const struct afork__queue *
         return -ENOMEM;
     if (size) {
         memcpy(chunk->inside + AFORK__HEADER_SIZE, &identity, sizeof identity);
-        chunk->inside[AFORK__HEADER_SIZE + sizeof identity] =
-            has_error_fd ? AFORK__FORK_STDERR : 0;
+        chunk->inside[AFORK__HEADER_SIZE + sizeof identity] = has_error_fd ? AFORK__FORK_STDERR : 0;
     }
     STAILQ_INSERT_TAIL(chunks, chunk, link);
     return 0;
