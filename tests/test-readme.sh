@@ -14,7 +14,7 @@ else
 fi
 
 expected=$(sed -n 's/^    \([0-9a-f]\{40\}\)$/\1/p' "$src/README.md")
-printed=$(timeout 20 ./hello)
+printed=$(timeout 20 doc/examples/hello)
 if [ -n "$expected" ] && [ "$printed" = "$expected" ]; then
     echo "ok 2 - it prints what the README shows"
 else

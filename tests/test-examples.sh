@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The examples that need the core alone do what they say.
+set -u
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0
+
+# check NAME EXPECTED GOT
+check()
+{
+    n=$((n + 1))
+    if [ "$2" = "$3" ]; then
+        echo "ok $n - $1"
+    else
+        echo "not ok $n - $1"
+        printf '%s\n' "expected: $2" "got: $3" | sed 's/^/# /'
+    fi
+}
+
+check "poll: answer and end" "3245 primes below 30000
+the worker exited with status 0" "$(timeout 20 doc/examples/poll | grep -v 'still counting')"
+
+# shellcheck disable=SC2016
+command='echo out; echo err >&2; exit 3'
+error=$(timeout 20 doc/examples/fork-exec "$work/out" sh -c "$command" 2>&1)
+check "fork-exec: status" 3 $?
+check "fork-exec: standard error" err "$error"
+check "fork-exec: standard output" out "$(cat "$work/out")"
+error=$(timeout 20 doc/examples/fork-exec "$work/out" "$work/missing" 2>&1)
+check "fork-exec: no such program" "127 $work/missing: No such file or directory" "$? $error"
+timeout 20 doc/examples/fork-exec "$work/out" sh -c 'kill -9 $$' 2>"$work/err"
+check "fork-exec: a signal" "125 killed by signal 9 (Killed)" "$? $(cat "$work/err")"
+echo "1..$n"
