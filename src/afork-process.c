@@ -283,8 +283,8 @@ int afork_process_send_arg_take(struct afork_process *process, void *data, size_
     return queued(process, afork__queue_take(&process->queue, data, len, release));
 }
 
-int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,
-                      void *data)
+static int run(struct afork_process *process, const char *function, afork_run_cb *cb, void *data,
+               void (*release)(void *data))
 {
     int result = function && *function ? check_server(process) : -EINVAL;
 
@@ -295,8 +295,21 @@ int afork_process_run(struct afork_process *process, const char *function, afork
     process->run = AFORK__RUN_QUEUED;
     process->run_cb = cb;
     process->run_data = data;
+    process->run_release = release;
     afork__process_update_busy(process);
     return queued(process, 0);
+}
+
+int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,
+                      void *data)
+{
+    return run(process, function, cb, data, NULL);
+}
+
+int afork_process_run_full(struct afork_process *process, const char *function, afork_run_cb *cb,
+                           void *data, void (*release)(void *data))
+{
+    return cb ? run(process, function, cb, data, release) : -EINVAL;
 }
 
 int afork_process_on_exit(struct afork_process *process, afork_exit_cb *cb, void *data)
@@ -399,4 +412,5 @@ void afork_process_close(struct afork_process *process)
     if (process->peer == AFORK_PEER_ORIGINAL && process->parent) /* nobody would tell */
         afork__process_ended(process, -1, NULL);
     afork__process_update_busy(process);
+    afork__process_drop_run(process); /* which may release the handle */
 }

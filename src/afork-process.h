@@ -138,6 +138,12 @@ AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void
 AFORK_EXPORT int afork_process_run(struct afork_process *process, const char *function,
                                    afork_run_cb *cb, void *data);
 
+/* The same with data that is owned, for adapters and bindings: `release(data)` is called once, after
+ * `cb` has returned, or from afork_process_close() or afork_context_close(), when `cb` will not be
+ * called any more. If this call fails, it is not called. `cb` must not be NULL; `release` may. */
+AFORK_EXPORT int afork_process_run_full(struct afork_process *process, const char *function,
+                                        afork_run_cb *cb, void *data, void (*release)(void *data));
+
 /* Asks for a notice of the end of `process`, whatever it is: one callback, also if it ended long
  * ago, also after run, also after the handle was released. A second call replaces the first
  * callback as long as it has not run; `cb` NULL removes it.

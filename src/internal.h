@@ -114,6 +114,7 @@ struct afork_process {
     enum afork__run run;
     afork_run_cb *run_cb;
     void *run_data;
+    void (*run_release)(void *data);
     afork_exit_cb *exit_cb;
     void *exit_data;
     bool in_callback, noticed;
@@ -160,6 +161,8 @@ void afork__process_abandon(struct afork_process *process);
 void afork__process_send(struct afork_process *process, size_t limit);
 /* The handle's last reference is gone, or close: an unrun server ends after its queue. */
 void afork__process_release(struct afork_process *process);
+/* The callback of run is not to be called (any more). Releases its data, which may call the library. */
+void afork__process_drop_run(struct afork_process *process);
 /* Takes the command socket out of the loop; the descriptor is returned. */
 int afork__process_take_socket(struct afork_process *process);
 /* The same, and closes it. */

@@ -411,6 +411,16 @@ void afork__process_entered(struct afork_process *process)
     afork__process_update_busy(process);
 }
 
+void afork__process_drop_run(struct afork_process *process)
+{
+    void (*release)(void *data) = process->run_release;
+
+    process->run_cb = NULL;
+    process->run_release = NULL;
+    if (release)
+        release(process->run_data);
+}
+
 static void fail_run(struct afork_process *process)
 {
     if (process->run != AFORK__RUN_QUEUED)

@@ -93,10 +93,14 @@ static void deliver_run(struct afork_process *process)
     process->run_cb = NULL;
     if (!cb)
         return;
+    void (*release)(void *data) = process->run_release;
+    process->run_release = NULL;
     if (ready)
         cb(process, afork__process_take_socket(process), NULL, process->run_data);
     else
         cb(process, error_of(process), &process->exit, process->run_data);
+    if (release)
+        release(process->run_data);
 }
 
 static void deliver_exit(struct afork_process *process)
@@ -212,6 +216,7 @@ void afork__notice_clear(struct afork_context *context)
         TAILQ_REMOVE(&context->notices, process, notice_link);
         process->noticed = false;
         afork__process_forget_socket(process);
+        afork__process_drop_run(process);
         afork__process_unref_memory(process);
     }
     while ((warning = STAILQ_FIRST(&context->warnings))) {

@@ -341,6 +341,70 @@ static void commands_end_with_run(struct test *t)
     afork_process_unref(process);
 }
 
+/* Data of a callback that is counted when it is released. */
+struct owned {
+    struct test_run run;
+    unsigned released;
+    struct afork_process *to_close; /* in the callback */
+};
+
+static void owned_run(struct afork_process *process, int fd, const struct afork_exit *failure,
+                      void *data)
+{
+    struct owned *owned = data;
+
+    test_on_run(process, fd, failure, &owned->run);
+    if (fd >= 0)
+        close(fd);
+    if (owned->to_close)
+        afork_process_close(owned->to_close);
+    g_assert_cmpuint(owned->released, ==, 0);
+}
+
+static void owned_release(void *data)
+{
+    ((struct owned *)data)->released++;
+}
+
+/* Once in each case, whether the callback comes or cannot come any more. */
+static void data_of_run_is_released(struct test *t)
+{
+    enum { WORKS, FAILS, CLOSED, CLOSED_IN_CALLBACK, CONTEXT, CONTEXT_ENDED, N_WAYS };
+
+    for (int way = 0; way < N_WAYS; way++) {
+        struct afork_process *process = test_new(t);
+        struct owned owned = {.to_close = way == CLOSED_IN_CALLBACK ? process : NULL};
+        struct test_exit end = {0};
+        bool called = way == WORKS || way == FAILS || way == CLOSED_IN_CALLBACK;
+
+        g_assert_cmpint(afork_process_run_full(process, "", owned_run, &owned, owned_release), ==,
+                        -EINVAL);
+        g_assert_cmpint(afork_process_run_full(process, "hold", NULL, &owned, owned_release), ==,
+                        -EINVAL);
+        test_wait(t, way != CONTEXT_ENDED || afork_process_peer_pid(process));
+        pid_t pid = afork_process_peer_pid(process);
+        test_ok(afork_process_on_exit(process, test_on_exit, &end));
+        test_ok(afork_process_run_full(process, way == FAILS ? "nope" : "return", owned_run, &owned,
+                                       owned_release));
+        if (way == CLOSED) {
+            afork_process_close(process);
+            g_assert_cmpuint(owned.released, ==, 1);
+        }
+        while (way == CONTEXT_ENDED && test_is_running(pid))
+            g_thread_yield(); /* its end waits to be told */
+        if (called)
+            test_wait(t, owned.released);
+        afork_process_unref(process);
+        if (!called) {
+            afork_context_close(t->context);
+            t->context = NULL;
+        }
+        test_turn_for(t, 10 * 1000);
+        g_assert_cmpuint(owned.run.calls, ==, called);
+        g_assert_cmpuint(owned.released, ==, 1);
+    }
+}
+
 static void commands_end_with_close(struct test *t)
 {
     struct afork_process *process = test_new(t);
@@ -449,6 +513,7 @@ static void many_short_lives(struct test *t)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    test_add("/process/run/data-released", data_of_run_is_released);
     test_add("/process/run/of-new", run_of_new);
     test_add("/process/run/of-new-exec", run_of_new_exec);
     test_add("/process/run/without-callback", run_without_callback);
