@@ -308,6 +308,83 @@ static void context_closed_over_a_full_queue(struct test *t)
     kill(pid, SIGCONT);
 }
 
+/* One of many that are started and killed at random. */
+struct life {
+    struct afork_process *process;
+    bool is_template;
+    struct test_run run;
+    struct test_exit end;
+};
+
+static void life_start(struct test *t, struct life *lives, unsigned n)
+{
+    static const char *const functions[] = {"hold", "return", "echo", "nope"};
+    struct life *life = &lives[n];
+    struct life *parent = &lives[g_test_rand_int_range(0, (gint)n + 1)];
+    int result = -ESRCH;
+
+    if (parent->is_template) /* it may be gone */
+        result = afork_process_fork(parent->process, &life->process);
+    if (result < 0)
+        life->process = n % 7 ? test_new(t) : test_new_exec(t);
+    test_ok(afork_process_on_exit(life->process, test_on_exit, &life->end));
+    life->is_template = g_test_rand_int_range(0, 4) == 0;
+    if (!life->is_template)
+        test_ok(afork_process_run(life->process, functions[g_test_rand_int_range(0, 4)],
+                                  test_on_run, &life->run));
+}
+
+/* A worker's channel is closed, or anybody is killed, or told to end. */
+static void life_hurt(struct life *life)
+{
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        if (life->run.calls && life->run.fd >= 0)
+            afork__close(&life->run.fd);
+        break;
+    case 1:
+        afork_process_kill(life->process, SIGKILL);
+        break;
+    case 2:
+        if (afork_process_peer_pid(life->process))
+            kill(afork_process_peer_pid(life->process), SIGKILL);
+        break;
+    default:
+        if (life->is_template)
+            (void)!afork_process_eval(life->process, "exit 1", NULL);
+    }
+}
+
+/* Whatever happens to whom: one answer to each run, one notice of each end. */
+static void random_deaths(struct test *t)
+{
+    enum { N = 80 };
+    g_autofree struct life *lives = g_new0(struct life, N);
+
+    for (unsigned n = 0; n < N; n++) {
+        life_start(t, lives, n);
+        if (n % 3 == 0)
+            life_hurt(&lives[g_test_rand_int_range(0, (gint)n + 1)]);
+        if (n % 5 == 0)
+            test_turn_for(t, g_test_rand_int_range(0, 3000));
+    }
+    for (unsigned n = 0; n < N; n++)
+        if (!lives[n].is_template)
+            test_wait(t, lives[n].run.calls);
+    for (unsigned n = 0; n < N; n++) {
+        if (lives[n].run.calls && lives[n].run.fd >= 0)
+            afork__close(&lives[n].run.fd);
+        afork_process_unref(lives[n].process);
+    }
+    for (unsigned n = 0; n < N; n++)
+        test_wait(t, lives[n].end.calls);
+    test_turn_for(t, 20 * 1000);
+    for (unsigned n = 0; n < N; n++) {
+        g_assert_cmpuint(lives[n].run.calls, ==, !lives[n].is_template);
+        g_assert_cmpuint(lives[n].end.calls, ==, 1);
+    }
+}
+
 /* A copy of the host cannot disturb the loop that both share; it releases what it has. */
 static int release_in_copy(struct test *t, struct afork_process *process)
 {
@@ -349,6 +426,7 @@ int main(int argc, char **argv)
     test_add("/races/release/sends-the-next", release_sends_the_next);
     test_add("/races/release/peer-gone", release_when_the_peer_is_gone);
     test_add("/races/full-queue", context_closed_over_a_full_queue);
+    test_add("/races/random-deaths", random_deaths);
     test_add_for(&test_loop_poll, "/races/copy-releases-the-loop", copy_releases_the_loop);
     return g_test_run();
 }
