@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the tests of the libev adapter share: its loop as the fixture drives it.
+ */
+#ifndef TEST_EV_H
+#define TEST_EV_H
+
+#include <afork/afork-ev.h>
+
+#include "test-lib.h"
+
+/* What the `self` of the kind of loop test_loop_ev is. */
+struct test_ev {
+    struct ev_loop *ev;
+    struct afork_ev_loop *loop;
+};
+
+/* For other kinds made from that one: a loop on libev's `ev`, which is taken. */
+void *test_ev_new(struct ev_loop *ev);
+
+#endif
