@@ -4,10 +4,7 @@
  */
 #include <unistd.h>
 
-#include "test-channel.h"
 #include "test-ev.h"
-
-extern const struct test_channel_type test_channel_ev;
 
 struct channel {
     struct test_channel base;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of the libev adapter share: its loop as the fixture drives it.
+ * What the tests of the libev adapter share: its loop as the fixture drives it, and its channel.
  */
 #ifndef TEST_EV_H
 #define TEST_EV_H
 
 #include <afork/afork-ev.h>
 
-#include "test-lib.h"
+#include "test-channel.h"
 
 /* What the `self` of the kind of loop test_loop_ev is. */
 struct test_ev {
@@ -17,5 +17,8 @@ struct test_ev {
 
 /* For other kinds made from that one: a loop on libev's `ev`, which is taken. */
 void *test_ev_new(struct ev_loop *ev);
+
+/* The channel of a program on libev. */
+extern const struct test_channel_type test_channel_ev;
 
 #endif
