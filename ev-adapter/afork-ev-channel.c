@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 enum {
-    SHARE = 256 * 1024,      /* octets that one dispatch may read */
-    SMALLEST = 4 * 1024,     /* of a buffer */
-    KEPT_BUFFER = 1024 * 1024 /* a longer one is released when it is empty */
+    SHARE = 256 * 1024,        /* octets that one dispatch may read */
+    SMALLEST = 4 * 1024,       /* of a buffer */
+    KEPT_BUFFER = 1024 * 1024, /* a longer one is released when it is empty */
 };
 
 /* ---- the queue ---- */

@@ -89,7 +89,7 @@ static void end_init(struct end *self)
 {
     int pair[2];
 
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), ==, 0);
+    test_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
     self->peer = pair[1];
     self->channel.data = self;
     afork_ev_channel_init(&self->channel, on_channel, pair[0]);

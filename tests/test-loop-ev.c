@@ -425,7 +425,9 @@ static void missing_arguments_are_errors(struct test *t)
     afork_ev_loop_free(NULL);
 }
 
-static void ignore_cb(struct ev_loop *ev, ev_io *io, int events) {}
+static void ignore_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+}
 
 /* In a child: libev 4.33 leaves in a slot of the ring what an earlier use wrote there, which newer
  * kernels refuse, and its io_uring back end ends the program. */
