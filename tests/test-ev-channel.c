@@ -566,8 +566,11 @@ static void used_anew_in_its_callback(struct test *t)
 
 static void nest_action(struct end *self)
 {
+    struct test *t = self->t;
+    const bool *freed = (const bool *)self->other;
+
     self->action = free_action;
-    test_wait(self->t, *(bool *)self->other);
+    test_wait(t, *freed);
 }
 
 /* The loop is turned in the callback, and the channel ends there. */

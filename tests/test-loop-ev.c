@@ -374,7 +374,7 @@ static void use_context_in_copy(struct test *t, void *data)
 static void copy_makes_a_context_of_its_own(struct test *t)
 {
     struct afork_process *process = test_new(t);
-    int fd = test_run_function(t, test_fork(process), "echo");
+    int fd = test_run_and_unref(t, test_fork(process), "echo");
 
     in_a_copy(t, use_context_in_copy, process);
     test_write(t, fd, "hello", 5);
