@@ -94,9 +94,11 @@ PKG_CHECK_MODULES([LIBUV], [libuv >= 1.18], [have_libuv=yes], [have_libuv=no])
 ])
 
 # AFORK_CHECK_LIBEV
-# libev has no pkg-config file.
+# libev has no pkg-config file. 4.33 is the first with ev_io_modify().
 AC_DEFUN([AFORK_CHECK_LIBEV], [
-AC_CHECK_HEADER([ev.h], [AC_CHECK_LIB([ev], [ev_loop_new], [have_libev=yes LIBEV_LIBS=-lev])])
+AC_CHECK_DECL([ev_io_modify],
+              [AC_CHECK_LIB([ev], [ev_loop_new], [have_libev=yes LIBEV_LIBS=-lev])],
+              [], [[#include <ev.h>]])
 AC_SUBST([LIBEV_CFLAGS])
 AC_SUBST([LIBEV_LIBS])
 ])

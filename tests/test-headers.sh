@@ -32,7 +32,7 @@ refused()
 {
     echo "#include <afork/$1>" >"$work/alone.c"
     # shellcheck disable=SC2086 # lists of words
-    $CC -I"$include" $glib_flags -fsyntax-only "$work/alone.c" >"$work/messages" 2>&1 &&
+    $CC -I"$include" $loop_flags -fsyntax-only "$work/alone.c" >"$work/messages" 2>&1 &&
         echo "it was accepted" >"$work/messages"
     grep -q 'include <afork/afork[a-z-]*.h> instead of this header' "$work/messages"
     result $? "$1 alone is refused"
@@ -47,7 +47,7 @@ compiles()
     printf '#include <afork/%s>\n' "$header" "$header" >"$work/user.c"
     echo 'int afork_check = AFORK_CHECK_VERSION(0, 1, 0);' >>"$work/user.c"
     # shellcheck disable=SC2086 # lists of words
-    "$@" $warnings -I"$include" $glib_flags -fsyntax-only "$work/user.c" >"$work/messages" 2>&1
+    "$@" $warnings -I"$include" $loop_flags -fsyntax-only "$work/user.c" >"$work/messages" 2>&1
     result $? "$header as $what"
 }
 
@@ -63,16 +63,19 @@ umbrella()
     fi
 }
 
-# GLib's headers are not ours to judge.
-glib_flags=$(printf '%s' "$GLIB_CFLAGS" | sed 's/-I */-isystem /g')
+# The headers of GLib and libev are not ours to judge.
+loop_flags=$(printf '%s' "$GLIB_CFLAGS $LIBEV_CFLAGS" | sed 's/-I */-isystem /g')
 
 umbrella afork.h
 if [ -e "$include/afork/afork-glib.h" ]; then
     umbrella afork-glib.h
 fi
+if [ -e "$include/afork/afork-ev.h" ]; then
+    umbrella afork-ev.h
+fi
 for header in "$include"/afork/afork-*.h; do
     case $header in
-    */afork-glib.h) ;;
+    */afork-glib.h | */afork-ev.h) ;;
     *) refused "${header##*/}" ;;
     esac
 done

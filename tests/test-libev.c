@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * A host on libev's default loop, which reaps every child of the program, ours too. It drives the
- * poll loop from outside. Ends come all the same, once, with the status or as unknown; and the
- * host's own children are still there for libev's child watchers. Against the fake server.
+ * A host on libev's default loop, which reaps every child of the program, ours too: with the adapter,
+ * or driving the poll loop from outside. Ends come all the same, once, with the status or as unknown;
+ * and the host's own children are still there for libev's child watchers. Against the fake server.
  */
-#include <ev.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "test-lib.h"
+#include "test-ev.h"
 
 enum { WORKERS = 50 };
 
@@ -70,7 +69,13 @@ static void host_free(void *self)
     g_free(host);
 }
 
-static const struct test_loop_type libev = {"libev", host_new, host_get, host_turn, host_free};
+static const struct test_loop_type from_outside = {"from-outside", host_new, host_get, host_turn,
+                                                   host_free};
+
+static void *adapter_new(void)
+{
+    return test_ev_new(ev_default_loop(0));
+}
 
 static void executed_ends_are_told(struct test *t)
 {
@@ -111,7 +116,7 @@ static void on_child(G_GNUC_UNUSED struct ev_loop *ev, ev_child *child, G_GNUC_U
 
 static void children_of_the_host_are_left_to_libev(struct test *t)
 {
-    struct ev_host *host = t->loop_self;
+    struct ev_loop *ev = EV_DEFAULT;
     struct test_exit end = {0};
     int status = -1;
     ev_child child;
@@ -123,9 +128,9 @@ static void children_of_the_host_are_left_to_libev(struct test *t)
         _exit(7);
     ev_child_init(&child, on_child, pid, 0);
     child.data = &status;
-    ev_child_start(host->ev, &child);
+    ev_child_start(ev, &child);
     test_wait(t, status >= 0);
-    ev_child_stop(host->ev, &child);
+    ev_child_stop(ev, &child);
     g_assert_cmpint(WEXITSTATUS(status), ==, 7);
     g_assert_cmpuint(end.calls, ==, 0);
     afork_process_unref(process);
@@ -134,10 +139,17 @@ static void children_of_the_host_are_left_to_libev(struct test *t)
 
 int main(int argc, char **argv)
 {
+    struct test_loop_type adapter = test_loop_ev;
+    const struct test_loop_type *types[] = {&adapter, &from_outside};
+
+    adapter.name = "adapter";
+    adapter.new = adapter_new;
     g_test_init(&argc, &argv, NULL);
-    test_add_for(&libev, "/libev/executed/ends-are-told", executed_ends_are_told);
-    test_add_for(&libev, "/libev/forked/keeps-status", forked_ends_keep_their_status);
-    test_add_for(&libev, "/libev/host/children-are-left-to-it",
-                 children_of_the_host_are_left_to_libev);
+    for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+        test_add_for(types[i], "/libev/executed/ends-are-told", executed_ends_are_told);
+        test_add_for(types[i], "/libev/forked/keeps-status", forked_ends_keep_their_status);
+        test_add_for(types[i], "/libev/host/children-are-left-to-it",
+                     children_of_the_host_are_left_to_libev);
+    }
     return g_test_run();
 }

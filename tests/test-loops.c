@@ -119,5 +119,8 @@ const struct test_loop_type *const test_loop_types[] = {
 #ifdef ENABLE_GLIB
     &test_loop_glib,
 #endif
+#ifdef ENABLE_LIBEV
+    &test_loop_ev,
+#endif
     NULL,
 };

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the tests of the libev adapter share: its loop as the fixture drives it, and its channel.
+ */
+#ifndef TEST_EV_H
+#define TEST_EV_H
+
+#include <afork/afork-ev.h>
+
+#include "test-channel.h"
+
+/* What the `self` of the kind of loop test_loop_ev is. */
+struct test_ev {
+    struct ev_loop *ev;
+    struct afork_ev_loop *loop;
+};
+
+/* For other kinds made from that one: a loop on libev's `ev`, which is taken. */
+void *test_ev_new(struct ev_loop *ev);
+
+/* The channel of a program on libev. */
+extern const struct test_channel_type test_channel_ev;
+
+#endif
