@@ -70,4 +70,6 @@ check libafork-glib "$src/glib/libafork-glib.map" \
     'libafork\.so\.0|libglib-2\.0\.so\.0|libc\.so\.6' "$src"/glib/afork-glib*.h
 check libafork-ev "$src/ev-adapter/libafork-ev.map" \
     'libafork\.so\.0|libev\.so\.4|libc\.so\.6' "$src"/ev-adapter/afork-ev*.h
+check libafork-uv "$src/uv-adapter/libafork-uv.map" \
+    'libafork\.so\.0|libuv\.so\.1|libc\.so\.6' "$src"/uv-adapter/afork-uv*.h
 echo "1..$count"
