@@ -50,6 +50,7 @@ struct test_channel_type {
     void (*close)(struct test_channel *channel);
 };
 
-extern const struct test_channel_type test_channel_poll, test_channel_foreign, test_channel_glib;
+extern const struct test_channel_type test_channel_poll, test_channel_foreign, test_channel_glib,
+    test_channel_ev, test_channel_uv;
 
 #endif

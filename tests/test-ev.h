@@ -18,7 +18,4 @@ struct test_ev {
 /* For other kinds made from that one: a loop on libev's `ev`, which is taken. */
 void *test_ev_new(struct ev_loop *ev);
 
-/* The channel of a program on libev. */
-extern const struct test_channel_type test_channel_ev;
-
 #endif

@@ -12,7 +12,6 @@
 #include "test-channel.h"
 #include "uv-call.h"
 
-extern const struct test_channel_type test_channel_uv;
 
 /* ---- the channel ---- */
 

@@ -15,7 +15,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-enum { USEC_PER_MSEC = 1000, NSEC_PER_USEC = 1000, RUNS_BEFORE_SWEEP = 64 };
+enum { USEC_PER_MSEC = 1000, NSEC_PER_USEC = 1000 };
 
 struct afork_io {
     struct afork_uv_loop *loop;
@@ -42,12 +42,9 @@ struct afork_timer {
 
 /* An afork_uv_run() whose callback is to come. */
 struct run {
-    struct afork_uv_loop *loop;
-    struct afork_process *process; /* a reference */
     uv_pipe_t *pipe;
     afork_uv_run_cb *cb;
     void *data;
-    LIST_ENTRY(run) link;
 };
 
 struct afork_uv_loop {
@@ -56,8 +53,6 @@ struct afork_uv_loop {
     pid_t owner;
     LIST_HEAD(, afork_io) ios;
     LIST_HEAD(, afork_timer) timers;
-    LIST_HEAD(, run) runs;
-    size_t n_runs, sweep_at;
 };
 
 static struct afork_uv_loop *loop_of(struct afork_loop *loop)
@@ -77,8 +72,8 @@ static void io_cb(uv_poll_t *poll, int status, int ready);
 
 static void io_start(struct afork_io *io)
 {
-    int wanted =
-        (io->events & AFORK_IN ? UV_READABLE : 0) | (io->events & AFORK_OUT ? UV_WRITABLE : 0);
+    int wanted = (io->events & AFORK_IN ? UV_READABLE : 0) |
+                 (io->events & AFORK_OUT ? UV_WRITABLE : 0);
 
     if (!wanted)
         uv_poll_stop(&io->poll);
@@ -263,41 +258,19 @@ static int uv_error(int error)
     return error == 0 || (is_known(error) && error != -ENOEXEC) ? error : UV_ECONNABORTED;
 }
 
-static void run_free(struct run *run)
-{
-    LIST_REMOVE(run, link);
-    run->loop->n_runs--;
-    afork_process_unref(run->process);
-    free(run);
-}
-
-/* Nobody tells that a process was closed and a callback will not come; its other calls do. The
- * number at which this is looked for grows with what is left, so that it costs little. */
-static void sweep_runs(struct afork_uv_loop *loop)
-{
-    struct run *run, *next;
-
-    for (run = LIST_FIRST(&loop->runs); run; run = next) {
-        next = LIST_NEXT(run, link);
-        if (afork_process_kill(run->process, -1) != -EINVAL) /* no such signal, if it is open */
-            run_free(run);
-    }
-    loop->sweep_at = 2 * loop->n_runs + RUNS_BEFORE_SWEEP;
-}
-
 static void run_cb(struct afork_process *process, int fd, const struct afork_exit *failure,
                    void *data)
 {
-    struct run run = *(struct run *)data;
+    const struct run *run = data;
     int status = fd;
 
-    run_free(data);
     if (fd >= 0) {
-        status = uv_is_closing((uv_handle_t *)run.pipe) ? UV_ECANCELED : uv_pipe_open(run.pipe, fd);
+        status = uv_is_closing((uv_handle_t *)run->pipe) ? UV_ECANCELED
+                                                         : uv_pipe_open(run->pipe, fd);
         if (status < 0)
             close(fd);
     }
-    run.cb(process, run.pipe, uv_error(status), failure, run.data);
+    run->cb(process, run->pipe, uv_error(status), failure, run->data);
 }
 
 int afork_uv_run(struct afork_process *process, const char *function, uv_pipe_t *pipe,
@@ -310,22 +283,14 @@ int afork_uv_run(struct afork_process *process, const char *function, uv_pipe_t 
     struct run *run = malloc(sizeof *run);
     if (!run)
         return UV_ENOMEM;
-    int result = afork_process_run(process, function, run_cb, run);
+    *run = (struct run){.pipe = pipe, .cb = cb, .data = data};
+    int result = afork_process_run_full(process, function, run_cb, run, free);
     if (result < 0) {
         free(run);
         return uv_error(result);
     }
-
-    struct afork_uv_loop *loop = loop_of(base); /* there: the process has just taken a command */
-    *run = (struct run){.loop = loop,
-                        .process = afork_process_ref(process),
-                        .pipe = pipe,
-                        .cb = cb,
-                        .data = data};
-    uv_pipe_init(loop->uv, pipe, 0);
-    LIST_INSERT_HEAD(&loop->runs, run, link);
-    if (++loop->n_runs > loop->sweep_at)
-        sweep_runs(loop);
+    /* Its loop is there: the process has just taken a command. */
+    uv_pipe_init(loop_of(base)->uv, pipe, 0);
     return 0;
 }
 
@@ -343,8 +308,6 @@ int afork_uv_loop_new(uv_loop_t *uv, struct afork_uv_loop **ret)
     loop->owner = getpid();
     LIST_INIT(&loop->ios);
     LIST_INIT(&loop->timers);
-    LIST_INIT(&loop->runs);
-    loop->sweep_at = RUNS_BEFORE_SWEEP;
     *ret = loop;
     return 0;
 }
@@ -363,12 +326,8 @@ static void free_watchers(struct afork_uv_loop *loop)
 
 void afork_uv_loop_free(struct afork_uv_loop *loop)
 {
-    struct run *run;
-
     if (!loop)
         return;
-    while ((run = LIST_FIRST(&loop->runs)))
-        run_free(run);
     if (loop->owner != getpid())
         free_watchers(loop);
     if (!LIST_EMPTY(&loop->ios))

@@ -89,6 +89,11 @@ static struct test_channel *channel_run(struct test *t, struct afork_process *pr
     return &channel->base;
 }
 
+static int channel_get_fd(struct test_channel *base)
+{
+    return ((struct channel *)base)->ev.fd;
+}
+
 static void channel_read(struct test_channel *base, bool on)
 {
     struct channel *channel = (struct channel *)base;
@@ -130,6 +135,7 @@ const struct test_channel_type test_channel_ev = {
     .name = "ev",
     .loop = &test_loop_ev,
     .run = channel_run,
+    .get_fd = channel_get_fd,
     .read = channel_read,
     .write = channel_write,
     .shut = channel_shut,

@@ -24,8 +24,6 @@ struct request {
     char data[];
 };
 
-extern const struct test_channel_type test_channel_uv;
-
 /* Closed before it was open: kept until the callback came, and for good if the process is closed
  * afterwards, since nobody tells. */
 static GSList *waiting;
@@ -85,6 +83,14 @@ static struct test_channel *channel_run(struct test *t, struct afork_process *pr
     channel->process = afork_process_ref(process);
     test_ok(afork_uv_run(process, function, &channel->pipe, on_run, channel));
     return &channel->base;
+}
+
+static int channel_get_fd(struct test_channel *base)
+{
+    uv_os_fd_t fd = -1;
+
+    test_ok(uv_fileno((uv_handle_t *)&((struct uv_channel *)base)->pipe, &fd));
+    return fd;
 }
 
 static struct uv_channel *of_handle(void *handle)
@@ -177,6 +183,12 @@ static void channel_close(struct test_channel *base)
 }
 
 const struct test_channel_type test_channel_uv = {
-    "uv",          &test_loop_uv, channel_run,   channel_read,
-    channel_write, channel_shut,  channel_close,
+    .name = "uv",
+    .loop = &test_loop_uv,
+    .run = channel_run,
+    .get_fd = channel_get_fd,
+    .read = channel_read,
+    .write = channel_write,
+    .shut = channel_shut,
+    .close = channel_close,
 };
