@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -246,6 +247,17 @@ void test_turn_before(struct test *t, gint64 deadline, const char *what)
         g_error("%s did not come true in time", what);
     /* Short, for conditions that no watcher of this loop tells. */
     t->type->turn(t->loop_self, 10 * 1000);
+}
+
+gint64 test_own_time(void)
+{
+    gint64 now = g_get_monotonic_time();
+    guint64 run, waited = 0; /* nanoseconds */
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents("/proc/thread-self/schedstat", &text, NULL, NULL))
+        sscanf(text, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, &run, &waited);
+    return now - (gint64)(waited / 1000);
 }
 
 static gint64 cpu_time(void)

@@ -89,6 +89,10 @@ struct test_load test_turn_for(struct test *t, gint64 usec);
 /* Idle means: fewer than five turns a second and hardly any CPU time. */
 void test_assert_idle(struct test *t, gint64 usec);
 
+/* Microseconds on a clock that stands while this thread waits for a processor: what a call takes on a
+ * machine that is busy with something else, too. */
+gint64 test_own_time(void);
+
 /* What afork_process_run() told. */
 struct test_run {
     unsigned calls;
