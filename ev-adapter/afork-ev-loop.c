@@ -90,6 +90,16 @@ static void io_start(struct afork_io *io)
     }
 }
 
+static void retry_later(struct afork_ev_loop *self)
+{
+    LOOP_OF(self);
+
+    if (ev_is_active(&self->retry))
+        return;
+    ev_timer_set(&self->retry, RETRY_AFTER, 0.);
+    ev_timer_start(EV_A_ &self->retry);
+}
+
 static void io_cb(EV_P_ ev_io *watcher, int ready)
 {
     struct afork_io *io = (struct afork_io *)watcher; /* its first member */
@@ -98,9 +108,7 @@ static void io_cb(EV_P_ ev_io *watcher, int ready)
     if (ready & EV_ERROR) {
         io_stop(io);
         io->failed = true;
-        ev_timer_stop(EV_A_ &io->self->retry);
-        ev_timer_set(&io->self->retry, RETRY_AFTER, 0.);
-        ev_timer_start(EV_A_ &io->self->retry);
+        retry_later(io->self);
     }
     events &= io->events;
     if (events)
