@@ -148,7 +148,9 @@ static struct afork_loop *uv_get(void *self)
     return afork_uv_loop_get(((struct uv_host *)self)->loop);
 }
 
-static void uv_late(uv_timer_t *timeout) {}
+static void uv_late(uv_timer_t *timeout)
+{
+}
 
 static void uv_turn(void *self, int64_t usec)
 {

@@ -101,10 +101,8 @@ static void destroyed_in_each_callback(struct test *t)
         void (*action)(struct uv_call *call);
         afork_exit_cb *on_exit;
     } cases[] = {
-        {"hold", destroy_on_run, NULL},
-        {"nope", destroy_on_run, NULL},
-        {"return", NULL, destroy_on_exit},
-        {"return", read_then_destroy, NULL},
+        {"hold", destroy_on_run, NULL},     {"nope", destroy_on_run, NULL},
+        {"return", NULL, destroy_on_exit},  {"return", read_then_destroy, NULL},
         {"hold", close_then_destroy, NULL},
     };
 
@@ -213,7 +211,9 @@ static void timer_is_not_early_after_a_long_callback(struct test *t)
     close(pair[1]);
 }
 
-static void ignore_cb(unsigned events, void *data) {}
+static void ignore_cb(unsigned events, void *data)
+{
+}
 
 /* In a child, since it ends the program: its standard error names the descriptor. */
 static void free_with_a_watcher_ends_the_program(struct test *t)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Channels as uv_pipe_t: use, failure, and letting go in any order. The fixture closes the uv_loop_t
- * after each case, one turn after all was released. Against the fake server.
+ * Channels as uv_pipe_t: use, failure, and letting go in any order. The fixture closes the
+ * uv_loop_t after each case, one turn after all was released. Against the fake server.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -128,9 +128,11 @@ static void misuse_leaves_the_pipe_alone(struct test *t)
     test_ok(afork_poll_new(&poll));
     test_ok(afork_context_new(afork_poll_loop(poll), &t->options, &context));
     test_ok(afork_process_new(context, &elsewhere));
-    g_assert_cmpint(afork_uv_run(elsewhere, "echo", &call.pipe, uv_call_on_run, &call), ==, UV_EINVAL);
+    g_assert_cmpint(afork_uv_run(elsewhere, "echo", &call.pipe, uv_call_on_run, &call), ==,
+                    UV_EINVAL);
     afork_context_close(context);
-    g_assert_cmpint(afork_uv_run(elsewhere, "echo", &call.pipe, uv_call_on_run, &call), ==, UV_ESHUTDOWN);
+    g_assert_cmpint(afork_uv_run(elsewhere, "echo", &call.pipe, uv_call_on_run, &call), ==,
+                    UV_ESHUTDOWN);
     afork_process_unref(elsewhere);
     afork_poll_free(poll);
 
@@ -139,9 +141,11 @@ static void misuse_leaves_the_pipe_alone(struct test *t)
     g_assert_cmpint(afork_uv_run(process, "echo", NULL, uv_call_on_run, &call), ==, UV_EINVAL);
     g_assert_cmpint(afork_uv_run(process, "echo", &call.pipe, NULL, &call), ==, UV_EINVAL);
     test_ok(afork_process_run(process, "return", NULL, NULL));
-    g_assert_cmpint(afork_uv_run(process, "echo", &call.pipe, uv_call_on_run, &call), ==, UV_EINVAL);
+    g_assert_cmpint(afork_uv_run(process, "echo", &call.pipe, uv_call_on_run, &call), ==,
+                    UV_EINVAL);
     afork_process_close(process);
-    g_assert_cmpint(afork_uv_run(process, "echo", &call.pipe, uv_call_on_run, &call), ==, UV_ESHUTDOWN);
+    g_assert_cmpint(afork_uv_run(process, "echo", &call.pipe, uv_call_on_run, &call), ==,
+                    UV_ESHUTDOWN);
     afork_process_unref(process);
     g_assert_cmpmem(&call, sizeof call, &untouched, sizeof call);
 }
@@ -228,7 +232,8 @@ static void closed_in_any_order(struct test *t)
     }
 }
 
-/* The memory of the pipe is the user's again after the close callback, if the process was closed. */
+/* The memory of the pipe is the user's again after the close callback, if the process was
+ * closed. */
 static void pipe_may_go_before_the_process(struct test *t)
 {
     struct uv_call *call = g_new0(struct uv_call, 1);

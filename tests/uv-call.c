@@ -12,7 +12,7 @@ uv_loop_t *uv_call_loop(struct test *t)
 }
 
 void uv_call_on_run(struct afork_process *process, uv_pipe_t *pipe, int status,
-                   const struct afork_exit *failure, void *data)
+                    const struct afork_exit *failure, void *data)
 {
     struct uv_call *call = data;
 

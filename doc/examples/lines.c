@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * lines [CODE]: a Perl worker runs CODE for each line of standard input, which is in $_, and what it
- * prints is printed. The exit status is the worker's.
+ * lines [CODE]: a Perl worker runs CODE for each line of standard input, which is in $_, and what
+ * it prints is printed. The exit status is the worker's.
  *
  * Each direction has one buffer. The next input is read when the worker has taken the last, and the
- * next answers are read when the last are printed: whoever is slow slows the others down, and nothing
- * piles up.
+ * next answers are read when the last are printed: whoever is slow slows the others down, and
+ * nothing piles up.
  */
 #include <afork/afork-uv.h>
 #include <signal.h>
@@ -51,6 +51,10 @@ static void on_fed(uv_write_t *request, int result)
         uv_fs_read(&uv, &input, STDIN_FILENO, &buffer, 1, -1, on_input);
 }
 
+static void on_shut(uv_shutdown_t *request, int result)
+{
+}
+
 static void on_input(uv_fs_t *request)
 {
     uv_buf_t buffer = uv_buf_init(in, request->result > 0 ? (unsigned)request->result : 0);
@@ -60,7 +64,7 @@ static void on_input(uv_fs_t *request)
     if (buffer.len)
         uv_write(&feeding, (uv_stream_t *)&worker, &buffer, 1, on_fed);
     else
-        uv_shutdown(&end_of_input, (uv_stream_t *)&worker, NULL);
+        uv_shutdown(&end_of_input, (uv_stream_t *)&worker, on_shut);
 }
 
 /* ---- from the worker to standard output ---- */
@@ -115,9 +119,9 @@ static void on_entered(struct afork_process *process, uv_pipe_t *pipe, int resul
 static void on_exit_notice(struct afork_process *process, const struct afork_exit *exit, void *data)
 {
     ended = true;
-    status = exit->cause == AFORK_CAUSE_SIGNALLED ? 128 + exit->status :
-             exit->cause == AFORK_CAUSE_EXITED    ? exit->status :
-                                                    1;
+    status = exit->cause == AFORK_CAUSE_SIGNALLED ? 128 + exit->status
+             : exit->cause == AFORK_CAUSE_EXITED  ? exit->status
+                                                  : 1;
     if (uv_is_closing((uv_handle_t *)&worker))
         close_worker();
 }

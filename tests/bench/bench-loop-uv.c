@@ -3,8 +3,8 @@
  * A host on libuv, as the benchmark measures it: what bench-afork does on the poll loop, and what
  * libuv does by itself.
  *
- *     bench-loop-uv spawn COUNT IN-FLIGHT      processes a second: new, run("CORE::exit"), end of file
- *     bench-loop-uv uv_spawn COUNT COMMAND...  the same with uv_spawn(), one at a time
+ *     bench-loop-uv spawn COUNT IN-FLIGHT      processes a second: new, run("CORE::exit"), end of
+ *     file bench-loop-uv uv_spawn COUNT COMMAND...  the same with uv_spawn(), one at a time
  */
 #include <afork/afork-uv.h>
 #include <stdlib.h>
