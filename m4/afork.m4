@@ -89,6 +89,7 @@ PKG_CHECK_MODULES([GLIB], [glib-2.0 >= 2.64 gobject-2.0 gio-unix-2.0],
                   [have_glib=yes], [have_glib=no])
 ])
 
+# AFORK_CHECK_LIBUV
 AC_DEFUN([AFORK_CHECK_LIBUV], [
 PKG_CHECK_MODULES([LIBUV], [libuv >= 1.18], [have_libuv=yes], [have_libuv=no])
 ])

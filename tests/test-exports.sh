@@ -68,4 +68,6 @@ check()
 check libafork "$src/src/libafork.map" 'libc\.so\.6' "$src"/src/afork-*.h
 check libafork-glib "$src/glib/libafork-glib.map" \
     'libafork\.so\.0|libglib-2\.0\.so\.0|libc\.so\.6' "$src"/glib/afork-glib*.h
+check libafork-uv "$src/uv-adapter/libafork-uv.map" \
+    'libafork\.so\.0|libuv\.so\.1|libc\.so\.6' "$src"/uv-adapter/afork-uv*.h
 echo "1..$count"

@@ -51,28 +51,34 @@ compiles()
     result $? "$header as $what"
 }
 
-# umbrella HEADER
+# umbrella HEADER FLAG...
 umbrella()
 {
+    umbrella=$1
+    shift
     # shellcheck disable=SC2086 # $CC may hold flags
-    compiles "$1" C99 $CC -std=c99
+    compiles "$umbrella" C99 $CC -std=c99 "$@"
     if [ -z "$CXX" ]; then
-        skip "$1 as C++" "no C++ compiler"
+        skip "$umbrella as C++" "no C++ compiler"
     else
-        compiles "$1" C++ "$CXX" -x c++ -std=c++11
+        compiles "$umbrella" C++ "$CXX" -x c++ -std=c++11 "$@"
     fi
 }
 
-# GLib's headers are not ours to judge.
-glib_flags=$(printf '%s' "$GLIB_CFLAGS" | sed 's/-I */-isystem /g')
+# The headers of GLib and libuv are not ours to judge.
+glib_flags=$(printf '%s' "$GLIB_CFLAGS $LIBUV_CFLAGS" | sed 's/-I */-isystem /g')
 
 umbrella afork.h
 if [ -e "$include/afork/afork-glib.h" ]; then
     umbrella afork-glib.h
 fi
+if [ -e "$include/afork/afork-uv.h" ]; then
+    # uv.h names types of POSIX.
+    umbrella afork-uv.h -D_POSIX_C_SOURCE=200809L
+fi
 for header in "$include"/afork/afork-*.h; do
     case $header in
-    */afork-glib.h) ;;
+    */afork-glib.h | */afork-uv.h) ;;
     *) refused "${header##*/}" ;;
     esac
 done

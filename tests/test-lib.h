@@ -22,7 +22,7 @@ struct test_loop_type {
     void (*free)(void *self);
 };
 
-extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_glib;
+extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_glib, test_loop_uv;
 
 /* Those built, NULL at the end. */
 extern const struct test_loop_type *const test_loop_types[];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The loops that the tests drive: the poll loop, the poll loop inside a foreign one, and GLib's.
+ * The loops that the tests drive: the poll loop, the poll loop inside a foreign one, GLib's, and libuv's.
  */
 #include <errno.h>
 #include <poll.h>
@@ -10,6 +10,9 @@
 
 #ifdef ENABLE_GLIB
 #include <afork/afork-glib.h>
+#endif
+#ifdef ENABLE_LIBUV
+#include <afork/afork-uv.h>
 #endif
 
 static void *poll_new(void)
@@ -109,11 +112,76 @@ const struct test_loop_type test_loop_glib = {"glib", glib_new, glib_get, glib_t
 
 #endif
 
+#ifdef ENABLE_LIBUV
+
+struct uv_host {
+    uv_loop_t uv; /* first: tests of libuv take it from here */
+    uv_timer_t timeout;
+    struct afork_uv_loop *loop;
+};
+
+/* The first loop opens descriptors that libuv keeps for good; the fixture counts descriptors. */
+static void __attribute__((constructor)) uv_warm_up(void)
+{
+    uv_loop_t uv;
+
+    if (uv_loop_init(&uv) == 0)
+        uv_loop_close(&uv);
+}
+
+static void *uv_new(void)
+{
+    struct uv_host *self = g_new0(struct uv_host, 1);
+
+    g_assert_cmpint(uv_loop_init(&self->uv), ==, 0);
+    uv_timer_init(&self->uv, &self->timeout);
+    g_assert_cmpint(afork_uv_loop_new(&self->uv, &self->loop), ==, 0);
+    return self;
+}
+
+static struct afork_loop *uv_get(void *self)
+{
+    return afork_uv_loop_get(((struct uv_host *)self)->loop);
+}
+
+static void uv_late(uv_timer_t *timeout)
+{
+}
+
+static void uv_turn(void *self, int64_t usec)
+{
+    struct uv_host *host = self;
+
+    uv_update_time(&host->uv);
+    uv_timer_start(&host->timeout, uv_late, (uint64_t)(usec + 999) / AFORK__USEC_PER_MSEC, 0);
+    uv_run(&host->uv, UV_RUN_ONCE);
+    uv_timer_stop(&host->timeout);
+}
+
+/* One turn after everything was released nothing is left in the loop. */
+static void uv_free(void *self)
+{
+    struct uv_host *host = self;
+
+    afork_uv_loop_free(host->loop);
+    uv_close((uv_handle_t *)&host->timeout, NULL);
+    uv_run(&host->uv, UV_RUN_NOWAIT);
+    g_assert_cmpint(uv_loop_close(&host->uv), ==, 0);
+    g_free(host);
+}
+
+const struct test_loop_type test_loop_uv = {"uv", uv_new, uv_get, uv_turn, uv_free};
+
+#endif
+
 const struct test_loop_type *const test_loop_types[] = {
     &test_loop_poll,
     &test_loop_foreign,
 #ifdef ENABLE_GLIB
     &test_loop_glib,
+#endif
+#ifdef ENABLE_LIBUV
+    &test_loop_uv,
 #endif
     NULL,
 };
