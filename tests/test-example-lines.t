@@ -29,7 +29,7 @@ sub lines {
     my $printed = do {
         open my $saved, "<&", \*STDIN or die $!;
         open STDIN, "<", $file->filename or die $!;
-        open my $output, "-|", "./lines", @arguments or die $!;
+        open my $output, "-|", "doc/examples/lines", @arguments or die $!;
         open STDIN, "<&", $saved or die $!;
         local $/;
         my $text = <$output> // "";
@@ -69,14 +69,14 @@ sub ends {
 }
 
 {
-    my $pid = open2(my $output, my $input, "./lines", 'print; exit 4');
+    my $pid = open2(my $output, my $input, "doc/examples/lines", 'print; exit 4');
     syswrite $input, "a\n";
     is readline $output, "a\n", "an answer before the input ends";
     ends("it ends with the worker", 4, $pid);
 }
 
 {
-    my $pid = open2(my $output, my $input, "./lines", 'print');
+    my $pid = open2(my $output, my $input, "doc/examples/lines", 'print');
     fcntl $input, F_SETFL, O_NONBLOCK or die $!;
     my ($given, $chunk, $select) = (0, "x" x 4095 . "\n", "");
     vec($select, fileno $input, 1) = 1;

@@ -37,7 +37,7 @@ sub start
     $server = fork // die "fork: $!";
     if (!$server) {
         open STDOUT, '>&', $in or die "stdout: $!";
-        exec "$ENV{AFORK_TEST_BUILDDIR}/prefork-server", 0, REQUESTS;
+        exec "$ENV{AFORK_TEST_BUILDDIR}/doc/examples/prefork-server", 0, REQUESTS;
         die "exec: $!";
     }
     close $in;
