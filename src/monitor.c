@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -187,6 +188,15 @@ void afork__monitor_reap(struct afork_process *process)
         process->context->poll = true; /* the timer's callback sets it again */
 }
 
+/* A loop may wake for nothing; and of a process that is not the host's there is nothing to reap that
+ * would tell. */
+static bool is_readable(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+
+    return poll(&pollfd, 1, 0) == 1;
+}
+
 void afork__monitor_pidfd_cb(unsigned events, void *data)
 {
     struct afork_process *process = data;
@@ -199,7 +209,7 @@ void afork__monitor_pidfd_cb(unsigned events, void *data)
     afork__process_ref_memory(process);
     if (!process->parent) {
         afork__monitor_reap(process);
-    } else {
+    } else if (is_readable(process->pidfd)) {
         afork__monitor_drain(context);
         afork__process_orphan_ended(process);
     }
