@@ -36,7 +36,7 @@ struct command {
     int status;
 };
 
-static void fail(const char *what, int error)
+_Noreturn static void fail(const char *what, int error)
 {
     fprintf(stderr, "%s: %s\n", what, strerror(-error));
     exit(1);
@@ -106,12 +106,10 @@ int main(int argc, char **argv)
     int output = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (output < 0)
         fail(argv[1], -errno);
-    int error = afork_poll_new(&command.loop);
-    if (error >= 0)
-        error = afork_context_new(afork_poll_loop(command.loop), NULL, &context);
-    if (error >= 0)
-        error = afork_process_new(context, &process);
-    if (error < 0)
+    int error;
+    if ((error = afork_poll_new(&command.loop)) < 0 ||
+        (error = afork_context_new(afork_poll_loop(command.loop), NULL, &context)) < 0 ||
+        (error = afork_process_new(context, &process)) < 0)
         fail("starting perl", error);
 
     afork_process_require(process, "POSIX", NULL);
