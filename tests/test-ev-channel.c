@@ -642,49 +642,6 @@ static void what_cannot_be_watched_is_an_error(struct test *t)
     end_free(a);
 }
 
-/* ---- with a worker ---- */
-
-static void closed_by_news(struct test_channel *channel)
-{
-    if (channel->ended) {
-        *(bool *)channel->data = true;
-        channel->type->close(channel);
-    }
-}
-
-static void worker_answers(struct test *t)
-{
-    const struct test_channel_type *type = &test_channel_ev;
-    struct afork_process *template = test_new(t), *process = test_fork(template);
-    struct test_channel *channel = type->run(t, process, "echo");
-    static const char octets[1000 * 1000];
-    bool closed = false;
-
-    test_wait(t, channel->opened);
-    type->write(channel, octets, sizeof octets);
-    g_assert_cmpuint(channel->unwritten, >, 0);
-    type->read(channel, true);
-    test_wait(t, channel->received->len == sizeof octets);
-    g_assert_cmpuint(channel->unwritten, ==, 0);
-    g_assert_cmpint(channel->error, ==, 0);
-    channel->news = closed_by_news;
-    channel->data = &closed;
-    type->shut(channel);
-    test_wait(t, closed);
-    afork_process_unref(process);
-
-    /* Closed before it is there. */
-    process = test_fork(template);
-    channel = type->run(t, process, "echo");
-    type->close(channel);
-    struct test_exit end = {0};
-    test_ok(afork_process_on_exit(process, test_on_exit, &end));
-    afork_process_unref(process);
-    test_wait(t, end.calls);
-    g_assert_cmpint(end.cause, ==, AFORK_CAUSE_EXITED);
-    afork_process_unref(template);
-}
-
 int main(int argc, char **argv)
 {
     static const struct {
@@ -711,7 +668,6 @@ int main(int argc, char **argv)
         {"/ev-channel/close/left-alone", closed_channels_are_left_alone},
         {"/ev-channel/misuse/missing-arguments", missing_arguments_are_errors},
         {"/ev-channel/error/not-watched", what_cannot_be_watched_is_an_error},
-        {"/ev-channel/worker/answers", worker_answers},
     };
 
     g_test_init(&argc, &argv, NULL);
