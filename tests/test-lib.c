@@ -3,7 +3,8 @@
  * The fixture and helpers of test-lib.h.
  *
  * Processes of a test are found by a mark in their environment, which survives fork and the death of
- * parents; children of this process, zombies too, by what the kernel lists.
+ * parents, or, where perl has overwritten that with its title, by the host's pid in the title;
+ * children of this process, zombies too, by what the kernel lists.
  */
 #include "test-lib.h"
 
@@ -28,21 +29,33 @@ struct test_case {
     void *data;
 };
 
+/* Whether the file /proc/PID/NAME holds `text`: at its start, or anywhere. */
+static bool proc_file_holds(const char *pid, const char *name, const char *text, size_t len,
+                            bool at_start)
+{
+    g_autofree char *path = g_build_filename("/proc", pid, name, NULL);
+    g_autofree char *content = NULL;
+    gsize size;
+
+    if (!g_file_get_contents(path, &content, &size, NULL))
+        return false;
+    if (at_start)
+        return size >= len && !memcmp(content, text, len);
+    return memmem(content, size, text, len) != NULL;
+}
+
 static GSList *pids_marked(const char *mark)
 {
     GSList *found = NULL;
     g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
     g_autofree char *line = g_strdup_printf(MARK "=%s", mark);
+    g_autofree char *title = g_strdup_printf("%d ", getpid());
 
-    for (const char *name; (name = g_dir_read_name(proc));) {
-        g_autofree char *path = g_build_filename("/proc", name, "environ", NULL);
-        g_autofree char *text = NULL;
-        gsize len;
-        if (!g_ascii_isdigit(*name) || !g_file_get_contents(path, &text, &len, NULL))
-            continue;
-        if (memmem(text, len, line, strlen(line) + 1))
+    for (const char *name; (name = g_dir_read_name(proc));)
+        if (g_ascii_isdigit(*name) &&
+            (proc_file_holds(name, "environ", line, strlen(line) + 1, false) ||
+             proc_file_holds(name, "cmdline", title, strlen(title), true)))
             found = g_slist_prepend(found, GINT_TO_POINTER(atoi(name)));
-    }
     return found;
 }
 

@@ -132,12 +132,20 @@ sub run_json {
     return ($status, { map { $_->{uri} => $_ } @lines }, $summary);
 }
 
+# Whether a process is of this test, or a perl, which has overwritten its environment with its title,
+# whose host is gone.
+sub is_of_this_test {
+    my ($pid) = @_;
+    return 1 if (slurp("/proc/$pid/environ") // '') =~ /AFORK_TEST_MARK=\Q$top\E/;
+    my ($host) = (slurp("/proc/$pid/cmdline") // '') =~ /^(\d+) (?:AnyEvent::Fork|AFork::)/;
+    return $host && !kill 0, $host;
+}
+
 # Processes of this test that are not its own; they get a moment to go.
 sub left_behind {
     my ($deadline, @left) = time + 5;
     do {
-        @left = grep { $_ != $$ && (slurp("/proc/$_/environ") // '') =~ /AFORK_TEST_MARK=\Q$top\E/ }
-            map { m{(\d+)} } glob '/proc/[0-9]*';
+        @left = grep { $_ != $$ && is_of_this_test($_) } map { m{(\d+)} } glob '/proc/[0-9]*';
     } while (@left && time < $deadline && sleep 0.01);
     return map { slurp("/proc/$_/cmdline") } @left;
 }
