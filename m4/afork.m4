@@ -16,6 +16,20 @@ with_$1=$have_$1
 AM_CONDITIONAL([ENABLE_]m4_toupper([$1]), [test "$with_$1" = yes])
 ])
 
+# AFORK_ENABLE(NAME, WHAT, CHECK)
+# The same for --enable-NAME, which is about something that only the build makes.
+AC_DEFUN([AFORK_ENABLE], [
+AC_ARG_ENABLE([$1], [AS_HELP_STRING([--enable-$1=yes|no|auto], [$2; auto is the default])],
+              [], [enable_$1=auto])
+AS_CASE([$enable_$1], [yes|no|auto], [], [AC_MSG_ERROR([--enable-$1 takes yes, no or auto])])
+have_$1=no
+AS_IF([test "$enable_$1" != no], [$3])
+AS_IF([test "$enable_$1:$have_$1" = yes:no],
+      [AC_MSG_ERROR([--enable-$1 was given, but what it needs was not found (see config.log)])])
+enable_$1=$have_$1
+AM_CONDITIONAL([ENABLE_]m4_toupper([$1]), [test "$enable_$1" = yes])
+])
+
 # AFORK_HAVE(NAME, MODULES)
 # Looks for something that only a tool, a test or a benchmark uses: NAME_CFLAGS, NAME_LIBS, the
 # variable have_NAME and the conditional HAVE_NAME.
@@ -87,6 +101,24 @@ AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $have_version_script = yes])
 AC_DEFUN([AFORK_CHECK_GLIB], [
 PKG_CHECK_MODULES([GLIB], [glib-2.0 >= 2.64 gobject-2.0 gio-unix-2.0],
                   [have_glib=yes], [have_glib=no])
+PKG_CHECK_VAR([GLIB_MKENUMS], [glib-2.0], [glib_mkenums], [], [have_glib=no])
+])
+
+# AFORK_CHECK_INTROSPECTION
+# Without the macro that comes with it, which not every tree that makes a configure has.
+AC_DEFUN([AFORK_CHECK_INTROSPECTION], [
+PKG_CHECK_EXISTS([gobject-introspection-1.0 >= 1.60], [have_introspection=$with_glib])
+PKG_CHECK_VAR([INTROSPECTION_SCANNER], [gobject-introspection-1.0], [g_ir_scanner])
+PKG_CHECK_VAR([INTROSPECTION_COMPILER], [gobject-introspection-1.0], [g_ir_compiler])
+PKG_CHECK_VAR([INTROSPECTION_DATADIR], [gobject-introspection-1.0], [datadir])
+AC_SUBST([INTROSPECTION_MAKEFILE],
+         [$INTROSPECTION_DATADIR/gobject-introspection-1.0/Makefile.introspection])
+])
+
+# AFORK_CHECK_VALA
+AC_DEFUN([AFORK_CHECK_VALA], [
+AC_PATH_PROG([VAPIGEN], [vapigen])
+AS_IF([test -n "$VAPIGEN"], [have_vala=$enable_introspection])
 ])
 
 AC_DEFUN([AFORK_CHECK_LIBUV], [
