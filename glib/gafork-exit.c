@@ -9,7 +9,7 @@
 #include "gafork-private.h"
 
 /**
- * GAforkExit: (ref-func gafork_exit_ref) (unref-func gafork_exit_unref)
+ * GAforkExit:
  *
  * How a process ended: why, with which status, and what it used. It does not change any more.
  *

@@ -38,6 +38,26 @@ PKG_CHECK_MODULES([$1], [$2], [have_$1=yes], [have_$1=no])
 AM_CONDITIONAL([HAVE_$1], [test $have_$1 = yes])
 ])
 
+# AFORK_HAVE_PROGRAM(NAME, PROGRAM)
+# The same for a program: NAME is its path, and there is the conditional HAVE_NAME.
+AC_DEFUN([AFORK_HAVE_PROGRAM], [
+AC_PATH_PROG([$1], [$2])
+AM_CONDITIONAL([HAVE_$1], [test -n "$$1"])
+])
+
+# AFORK_HAVE_PYTHON_GI
+# A Python that knows typelibs; there may be others in front of it.
+AC_DEFUN([AFORK_HAVE_PYTHON_GI], [
+AC_CACHE_CHECK([for a Python with gi], [ac_cv_path_PYTHON_GI], [
+    AC_PATH_PROGS_FEATURE_CHECK([PYTHON_GI], [python3],
+        [AS_IF(["$ac_path_PYTHON_GI" -c 'import gi' 2>/dev/null],
+               [ac_cv_path_PYTHON_GI=$ac_path_PYTHON_GI ac_path_PYTHON_GI_found=:])],
+        [ac_cv_path_PYTHON_GI=])
+])
+AC_SUBST([PYTHON_GI], [$ac_cv_path_PYTHON_GI])
+AM_CONDITIONAL([HAVE_PYTHON_GI], [test -n "$PYTHON_GI"])
+])
+
 # AFORK_TRY_CFLAGS(FLAG...)
 # Appends to WARN_CFLAGS each flag that the compiler knows.
 AC_DEFUN([AFORK_TRY_CFLAGS], [

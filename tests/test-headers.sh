@@ -70,9 +70,9 @@ umbrella afork.h
 if [ -e "$include/afork/afork-glib.h" ]; then
     umbrella afork-glib.h
 fi
-for header in "$include"/afork/afork-*.h; do
+for header in "$include"/afork/afork-*.h "$include"/afork/gafork-*.h; do
     case $header in
-    */afork-glib.h) ;;
+    */afork-glib.h | *\**) ;;
     *) refused "${header##*/}" ;;
     esac
 done
