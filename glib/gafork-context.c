@@ -321,7 +321,7 @@ void gafork_context_close(GAforkContext *self)
     if (self->closed)
         return;
     self->closed = TRUE;
-    g_autoptr(GAforkContext) reference = steal_default(self);
+    GAforkContext *held = steal_default(self);
     if (self->core) {
         afork_glib_loop_get(self->loop)->ops->timer_free(self->look);
         self->look = NULL;
@@ -330,6 +330,7 @@ void gafork_context_close(GAforkContext *self)
         tell_processes(self);
     }
     gafork__options_close(&self->options);
+    g_clear_object(&held);
 }
 
 /* --- GObject --- */

@@ -354,7 +354,7 @@ void gafork_process_run_async(GAforkProcess *self, const char *function, GCancel
  * @error: return location for an error
  *
  * The connection to the function. It is independent of @self; closing it, or letting go of it, is what
- * the function sees as end of file.
+ * the function sees as end of file. As with any [class@Gio.IOStream], its streams do not hold it.
  *
  * Returns: (transfer full): the connection, or %NULL with @error set: an [error@Afork.Error] says
  *   what stopped the process, with Perl's text

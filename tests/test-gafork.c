@@ -176,6 +176,7 @@ static void calls_out_of_place(struct gafork_test *f)
     g_clear_error(&error);
 
     g_autoptr(GSocketConnection) connection = gafork_run(f, worker, "hold");
+    g_assert_nonnull(connection);
     g_assert_false(gafork_process_eval(worker, "1", NULL, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
     g_assert_nonnull(strstr(error->message, "already"));
@@ -261,6 +262,7 @@ static void end_is_told(struct gafork_test *f)
     g_assert_null(gafork_process_get_exit(process));
     gafork_process_send_arg(process, "7", NULL);
     g_autoptr(GSocketConnection) connection = gafork_run(f, process, "exit");
+    g_assert_nonnull(connection);
     gafork_wait(f->main_context, end.calls);
     gafork_settle(f);
     g_assert_cmpuint(end.calls, ==, 1);
@@ -635,6 +637,7 @@ static void count_run(GObject *process, GAsyncResult *result, gpointer data)
         connection = gafork_process_run_finish(GAFORK_PROCESS(process), result, &error);
 
     g_assert_no_error(error);
+    g_assert_nonnull(connection);
     ++*(unsigned *)data;
 }
 
