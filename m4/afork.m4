@@ -142,6 +142,17 @@ AC_PATH_PROG([VAPIGEN], [vapigen])
 AS_IF([test -n "$VAPIGEN"], [have_vala=$enable_introspection])
 ])
 
+# AFORK_DOCS
+AC_DEFUN([AFORK_DOCS], [
+AC_ARG_ENABLE([docs],
+              [AS_HELP_STRING([--enable-docs], [make a reference of the GObject layer (gi-docgen)])],
+              [], [enable_docs=no])
+AC_PATH_PROG([GI_DOCGEN], [gi-docgen])
+AS_IF([test "$enable_docs" != no && test "$enable_introspection:${GI_DOCGEN:+yes}" != yes:yes],
+      [AC_MSG_ERROR([--enable-docs needs the introspection and gi-docgen])])
+AM_CONDITIONAL([ENABLE_DOCS], [test "$enable_docs" != no])
+])
+
 AC_DEFUN([AFORK_CHECK_LIBUV], [
 PKG_CHECK_MODULES([LIBUV], [libuv >= 1.18], [have_libuv=yes], [have_libuv=no])
 ])

@@ -240,6 +240,7 @@ static void close_fails_what_waits(struct gafork_test *f)
     g_autoptr(GAforkProcess) process = gafork_new(f);
     g_autoptr(GAforkProcess) worker = gafork_new(f);
     g_autoptr(GSocketConnection) connection = gafork_run(f, worker, "hold");
+    g_assert_nonnull(connection);
     g_autoptr(GError) error = NULL;
     unsigned exits = 0, pids = 0;
 
