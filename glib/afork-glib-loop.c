@@ -9,12 +9,14 @@
 #include "afork-glib-loop.h"
 
 #include <glib-unix.h>
+#include <unistd.h>
 
 #include "gafork-private.h"
 
 struct afork_glib_loop {
     struct afork_loop base;
     unsigned refs; /* the user's, one of each dispatch under way */
+    pid_t owner;   /* a forked copy of the process leaves watchers behind */
     GMainContext *context;
     int priority;
     GQueue ios; /* live descriptor watchers, by their link */
@@ -222,6 +224,7 @@ int afork_glib_loop_new(GMainContext *context, int priority, struct afork_glib_l
 
     loop->base.ops = &ops;
     loop->refs = 1;
+    loop->owner = getpid();
     loop->context = context ? g_main_context_ref(context) : g_main_context_ref_thread_default();
     loop->priority = priority;
     *ret = loop;
@@ -232,12 +235,14 @@ void afork_glib_loop_free(struct afork_glib_loop *loop)
 {
     if (!loop)
         return;
+    loop->after = NULL;
+    if (loop->owner != getpid() && (loop->ios.head || loop->n_timers))
+        return; /* what was left behind still points to it */
     if (loop->ios.head)
         g_error("afork_glib_loop_free: descriptor %d is still watched",
                 ((struct afork_io *)loop->ios.head->data)->fd);
     if (loop->n_timers)
         g_error("afork_glib_loop_free: %u timers are still there", loop->n_timers);
-    loop->after = NULL;
     loop_unref(loop);
 }
 

@@ -25,6 +25,7 @@
  * All options are properties that are set at construction, which cannot fail: what is wrong with
  * them is told by the first call that needs them. A context belongs to the thread that runs its main
  * context, with all processes made on it; there signals are emitted and asynchronous calls return.
+ * Only references may be released elsewhere, as garbage collectors do.
  *
  * Processes hold a reference on their context. When the last reference is gone, the context is
  * closed; a program that lets go of processes before their work was delivered keeps the context.
@@ -42,6 +43,7 @@ struct _GAforkContext {
     struct afork_glib_loop *loop;
     struct afork_context *core;
     struct afork_timer *look; /* does nothing itself: what comes after each dispatch matters */
+    GThread *thread;          /* that it is used in; not referenced */
     gboolean closed;
 
     GHashTable *processes; /* struct afork_process -> GAforkProcess, neither referenced */
@@ -108,6 +110,7 @@ static int make_core(GAforkContext *self)
     result = afork_glib_loop_new(self->options.main_context, self->options.priority, &self->loop);
     if (result < 0)
         return result;
+    self->thread = g_thread_self();
     struct afork_loop *loop = afork_glib_loop_get(self->loop);
     result = afork_context_new(loop, &options, &self->core);
     if (!result) {
@@ -140,6 +143,22 @@ void gafork__context_remove(GAforkContext *self, struct afork_process *core, GAf
 {
     g_hash_table_remove(self->processes, core);
     g_hash_table_remove(self->unborn, process);
+}
+
+static gboolean at_home(G_GNUC_UNUSED gpointer object)
+{
+    return G_SOURCE_REMOVE;
+}
+
+gboolean gafork__context_send_home(GAforkContext *self, GObject *object)
+{
+    if (!self->core || self->thread == g_thread_self())
+        return FALSE;
+    g_autoptr(GSource) source = g_idle_source_new();
+    g_source_set_priority(source, self->options.priority);
+    g_source_set_callback(source, at_home, g_object_ref(object), g_object_unref);
+    g_source_attach(source, self->options.main_context);
+    return TRUE;
 }
 
 void gafork__context_look_soon(GAforkContext *self)
@@ -361,6 +380,15 @@ static void gafork_context_constructed(GObject *object)
         self->options.main_context = g_main_context_ref_thread_default();
 }
 
+static void gafork_context_dispose(GObject *object)
+{
+    GAforkContext *self = GAFORK_CONTEXT(object);
+
+    if (gafork__context_send_home(self, object))
+        return;
+    G_OBJECT_CLASS(gafork_context_parent_class)->dispose(object);
+}
+
 static void gafork_context_finalize(GObject *object)
 {
     GAforkContext *self = GAFORK_CONTEXT(object);
@@ -386,6 +414,7 @@ static void gafork_context_class_init(GAforkContextClass *klass)
     object_class->set_property = gafork_context_set_property;
     object_class->get_property = gafork_context_get_property;
     object_class->constructed = gafork_context_constructed;
+    object_class->dispose = gafork_context_dispose;
     object_class->finalize = gafork_context_finalize;
 
     gafork__options_install(object_class);

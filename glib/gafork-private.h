@@ -44,6 +44,10 @@ void gafork__context_add(GAforkContext *self, struct afork_process *core, GAfork
 void gafork__context_remove(GAforkContext *self, struct afork_process *core,
                             GAforkProcess *process);
 
+/* For dispose: where the last reference to `object` goes in another thread than the context's, it is
+ * released there instead. Returns whether that is so. */
+gboolean gafork__context_send_home(GAforkContext *self, GObject *object);
+
 /* Has the pids of processes looked at on the next turn of the loop. */
 void gafork__context_look_soon(GAforkContext *self);
 

@@ -34,8 +34,7 @@
  * [method@Afork.Process.wait_async], which holds it. [method@Afork.Process.close] is for those who
  * want an end at once.
  *
- * Objects are made by the constructors alone. A process, and the last reference to it, belongs to the
- * thread of its context.
+ * Objects are made by the constructors alone. A process belongs to the thread of its context.
  *
  * Since: 0.1
  */
@@ -141,12 +140,14 @@ static void on_ended(G_GNUC_UNUSED struct afork_process *core, const struct afor
 {
     g_autoptr(GAforkProcess) self = g_object_ref(GAFORK_PROCESS(data));
 
+    gafork__context_remove(self->context, self->core, self);
     self->exit = gafork__exit_new(end);
     g_object_freeze_notify(G_OBJECT(self));
     gafork__process_update_pids(self);
     g_object_notify_by_pspec(G_OBJECT(self), props[PROP_EXIT]);
     g_object_thaw_notify(G_OBJECT(self));
-    g_signal_emit(self, exited_signal, 0, self->exit);
+    if (!self->closed)
+        g_signal_emit(self, exited_signal, 0, self->exit);
     while (self->waits) {
         g_autoptr(GTask) task = self->waits->data;
         self->waits = g_list_delete_link(self->waits, self->waits);
@@ -572,6 +573,15 @@ static void gafork_process_get_property(GObject *object, guint id, GValue *value
     }
 }
 
+static void gafork_process_dispose(GObject *object)
+{
+    GAforkProcess *self = GAFORK_PROCESS(object);
+
+    if (self->context && gafork__context_send_home(self->context, object))
+        return;
+    G_OBJECT_CLASS(gafork_process_parent_class)->dispose(object);
+}
+
 static void gafork_process_finalize(GObject *object)
 {
     GAforkProcess *self = GAFORK_PROCESS(object);
@@ -596,6 +606,7 @@ static void gafork_process_class_init(GAforkProcessClass *klass)
     const GParamFlags told = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
 
     object_class->get_property = gafork_process_get_property;
+    object_class->dispose = gafork_process_dispose;
     object_class->finalize = gafork_process_finalize;
 
     /**

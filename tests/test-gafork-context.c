@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gafork-lib.h"
@@ -423,6 +423,85 @@ static void main_context_of_construction(struct gafork_test *f)
     g_assert_false(g_main_context_pending(f->main_context));
 }
 
+static gpointer drop_object(gpointer object)
+{
+    g_object_unref(object);
+    return NULL;
+}
+
+/* As garbage collectors do: the last references go in a thread that has nothing to do with it. */
+static void dropped_in_another_thread(struct gafork_test *f)
+{
+    GAforkProcess *process = gafork_new(f);
+    GAforkContext *context = f->context;
+
+    gafork_wait(f->main_context, gafork_process_get_peer_pid(process));
+    int pid = gafork_process_get_peer_pid(process);
+    g_object_add_weak_pointer(G_OBJECT(process), (gpointer *)&process);
+    g_object_add_weak_pointer(G_OBJECT(context), (gpointer *)&context);
+    g_thread_join(g_thread_new("collector", drop_object, process));
+    g_assert_nonnull(process);
+    gafork_settle(f);
+    g_assert_null(process);
+    gafork_wait(f->main_context, !test_is_running(pid));
+    f->context = NULL;
+    g_thread_join(g_thread_new("collector", drop_object, context));
+    g_assert_nonnull(context);
+    gafork_settle(f);
+    g_assert_null(context);
+}
+
+/* What a forked copy of the program finds. */
+static int copy_main(struct gafork_test *f, GAforkProcess *process)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (gafork_process_eval(process, "1", NULL, &error) || error->domain != G_IO_ERROR)
+        return 1;
+    gafork_context_close(f->context);
+    g_object_unref(process);
+    g_clear_object(&f->context);
+    GAforkProcess *own = gafork_new(f);
+    gafork_wait(f->main_context, gafork_process_get_peer_pid(own));
+    g_object_unref(own);
+    g_clear_object(&f->context);
+    return 0;
+}
+
+static void forked_copy_is_inert(struct gafork_test *f)
+{
+    g_autoptr(GAforkProcess) process = gafork_new(f);
+    int status;
+
+    gafork_wait(f->main_context, gafork_process_get_peer_pid(process));
+    pid_t pid = fork();
+    if (!pid)
+        _exit(copy_main(f, process));
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_cmpint(status, ==, 0);
+    gafork_process_eval(process, "still here", NULL, NULL);
+    g_autofree char *text = gafork_output(f, process, "dump");
+    g_assert_cmpstr(text, ==, "code still here\n");
+}
+
+/* A worker that ended, with a connection that nobody reads, does not wake the loop again and again. */
+static void end_does_not_spin(struct gafork_test *f)
+{
+    g_autoptr(GAforkProcess) process = gafork_new(f);
+    g_autoptr(GSocketConnection) connection = NULL;
+    gint64 end = g_get_monotonic_time() + G_USEC_PER_SEC / 5;
+    unsigned turns = 0;
+
+    gafork_process_send_arg(process, "1000", NULL);
+    connection = gafork_run(f, process, "flood");
+    gafork_wait_exit(f, process);
+    for (; g_get_monotonic_time() < end; turns++)
+        gafork_turn(f->main_context, G_MAXINT64, "");
+    g_assert_cmpuint(turns, <, 30); /* each waits for 10 ms */
+    g_autofree char *text = gafork_slurp(f, connection);
+    g_assert_cmpstr(text, ==, "");
+}
+
 static void quarks_and_types(struct gafork_test *f)
 {
     g_autofree char *cause = g_enum_to_string(GAFORK_TYPE_CAUSE, GAFORK_CAUSE_REQUIRE);
@@ -457,6 +536,9 @@ int main(int argc, char **argv)
         {"/gafork/context/priority", priority_is_obeyed},
         {"/gafork/context/thread", thread_with_its_own_main_context},
         {"/gafork/context/main-context-of-construction", main_context_of_construction},
+        {"/gafork/context/dropped-in-another-thread", dropped_in_another_thread},
+        {"/gafork/context/forked-copy", forked_copy_is_inert},
+        {"/gafork/context/end-does-not-spin", end_does_not_spin},
         {"/gafork/context/types", quarks_and_types},
     };
 
