@@ -19,8 +19,7 @@ struct afork_glib_loop {
     pid_t owner;   /* a forked copy of the process leaves watchers behind */
     GMainContext *context;
     int priority;
-    GQueue ios; /* live descriptor watchers, by their link */
-    unsigned n_timers;
+    GQueue ios, timers;        /* that are there, by their link */
     void (*after)(void *data); /* of the GObject layer, or NULL */
     void *after_data;
 };
@@ -39,6 +38,7 @@ struct afork_io {
 struct afork_timer {
     GSource source;
     struct afork_glib_loop *loop;
+    GList link;
     afork_timer_cb *cb;
     void *data;
 };
@@ -183,7 +183,8 @@ static int timer_new(struct afork_loop *base, afork_timer_cb *cb, void *data,
     timer->loop = loop;
     timer->cb = cb;
     timer->data = data;
-    loop->n_timers++;
+    timer->link.data = timer;
+    g_queue_push_tail_link(&loop->timers, &timer->link);
     attach(loop, &timer->source, "afork timer");
     *ret = timer;
     return 0;
@@ -204,7 +205,7 @@ static void timer_free(struct afork_timer *timer)
 {
     if (!timer)
         return;
-    timer->loop->n_timers--;
+    g_queue_unlink(&timer->loop->timers, &timer->link);
     detach(&timer->source);
 }
 
@@ -231,18 +232,27 @@ int afork_glib_loop_new(GMainContext *context, int priority, struct afork_glib_l
     return 0;
 }
 
+/* In a forked copy of the process contexts leave their watchers alone; here they only cost memory. */
+static void free_all(struct afork_glib_loop *loop)
+{
+    while (loop->ios.head)
+        io_free(loop->ios.head->data);
+    while (loop->timers.head)
+        timer_free(loop->timers.head->data);
+}
+
 void afork_glib_loop_free(struct afork_glib_loop *loop)
 {
     if (!loop)
         return;
     loop->after = NULL;
-    if (loop->owner != getpid() && (loop->ios.head || loop->n_timers))
-        return; /* what was left behind still points to it */
+    if (loop->owner != getpid())
+        free_all(loop);
     if (loop->ios.head)
         g_error("afork_glib_loop_free: descriptor %d is still watched",
                 ((struct afork_io *)loop->ios.head->data)->fd);
-    if (loop->n_timers)
-        g_error("afork_glib_loop_free: %u timers are still there", loop->n_timers);
+    if (loop->timers.head)
+        g_error("afork_glib_loop_free: %u timers are still there", loop->timers.length);
     loop_unref(loop);
 }
 
