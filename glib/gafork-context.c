@@ -43,7 +43,7 @@ struct _GAforkContext {
     struct afork_glib_loop *loop;
     struct afork_context *core;
     struct afork_timer *look; /* does nothing itself: what comes after each dispatch matters */
-    GThread *thread;          /* that it is used in; not referenced */
+    GThread *thread;          /* that it was first used in; NULL: not yet */
     gboolean closed;
 
     GHashTable *processes; /* struct afork_process -> GAforkProcess, neither referenced */
@@ -152,7 +152,7 @@ static gboolean at_home(G_GNUC_UNUSED gpointer object)
 
 gboolean gafork__context_send_home(GAforkContext *self, GObject *object)
 {
-    if (!self->core || self->thread == g_thread_self())
+    if (!self->thread || self->thread == g_thread_self())
         return FALSE;
     g_autoptr(GSource) source = g_idle_source_new();
     g_source_set_priority(source, self->options.priority);

@@ -134,11 +134,10 @@ GError *gafork__error_new(const struct afork_exit *failure)
 
 gboolean gafork__check(int result, GError **error)
 {
-    int code = g_io_error_from_errno(-result);
-    const char *text = g_strerror(-result);
-
     if (result >= 0)
         return TRUE;
+    int code = g_io_error_from_errno(-result);
+    const char *text = g_strerror(-result);
     if (result == -ESHUTDOWN) {
         code = G_IO_ERROR_CLOSED;
         text = "the process or its context was closed";

@@ -289,6 +289,27 @@ const tests = {
         context.close();
     },
 
+    promises() {
+        Gio._promisify(Afork.Process.prototype, 'run_async', 'run_finish');
+        Gio._promisify(Afork.Process.prototype, 'wait_async', 'wait_finish');
+        const context = fake();
+        const told = [];
+        (async () => {
+            const process = Afork.Process.new(context);
+            try {
+                await Afork.Process.new(context).run_async('nothing', null);
+            } catch (error) {
+                told.push(error.matches(Afork.Error, Afork.Error.FUNCTION));
+            }
+            const connection = await process.run_async('hold', null);
+            connection.close(null);
+            told.push((await process.wait_async(null)).get_status());
+        })().catch(error => told.push(error, error));
+        wait(() => told.length === 2);
+        equal(told.join(), 'true,0');
+        context.close();
+    },
+
     perl() {
         if (!GLib.file_test(PERL, GLib.FileTest.EXISTS))
             return 'afork-perl was not built';
