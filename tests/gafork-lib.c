@@ -120,6 +120,11 @@ void gafork_result_clear(struct gafork_result *result)
     result->calls = 0;
 }
 
+void gafork_let_go(struct gafork_result *result)
+{
+    g_clear_object(&result->connection);
+}
+
 GSocketConnection *gafork_run(struct gafork_test *f, GAforkProcess *process, const char *function)
 {
     struct gafork_result run = {0};

@@ -59,6 +59,10 @@ void gafork_on_run(GObject *process, GAsyncResult *result, gpointer data);
 void gafork_on_wait(GObject *process, GAsyncResult *result, gpointer data);
 void gafork_result_clear(struct gafork_result *result);
 
+/* An action: lets go of the connection. A worker that holds on to it, "hold", lives until then, so
+ * that its pid can be seen; the pid of one that ends at once may never be. */
+void gafork_let_go(struct gafork_result *result);
+
 /* Runs `function` and returns the connection; fails the test if it cannot be. */
 GSocketConnection *gafork_run(struct gafork_test *f, GAforkProcess *process, const char *function);
 

@@ -369,17 +369,11 @@ static void on_notified_in(G_GNUC_UNUSED GObject *object, G_GNUC_UNUSED GParamSp
     note_thread(data);
 }
 
-/* The worker lives until then, so that its pid can be seen. */
-static void let_go(struct gafork_result *result)
-{
-    g_clear_object(&result->connection);
-}
-
 static gpointer other_thread_main(gpointer data)
 {
     struct other_thread *other = data;
     struct gafork_test f = {.t = other->f->t, .main_context = g_main_context_new()};
-    struct gafork_result run = {.action = let_go}, wait = {0};
+    struct gafork_result run = {.action = gafork_let_go}, wait = {0};
 
     g_main_context_push_thread_default(f.main_context);
     GAforkProcess *process = gafork_new(&f);
