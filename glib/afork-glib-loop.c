@@ -5,18 +5,23 @@
  * another's callback, or by its own, is not dispatched any more.
  */
 #define AFORK_GLIB_COMPILATION
-#define G_LOG_DOMAIN "afork-glib"
 
 #include "afork-glib-loop.h"
 
 #include <glib-unix.h>
+#include <unistd.h>
+
+#include "gafork-private.h"
 
 struct afork_glib_loop {
     struct afork_loop base;
+    unsigned refs; /* the user's, one of each dispatch under way */
+    pid_t owner;   /* a forked copy of the process leaves watchers behind */
     GMainContext *context;
     int priority;
-    GQueue ios; /* live descriptor watchers, by their link */
-    unsigned n_timers;
+    GQueue ios, timers;        /* that are there, by their link */
+    void (*after)(void *data); /* of the GObject layer, or NULL */
+    void *after_data;
 };
 
 struct afork_io {
@@ -33,6 +38,7 @@ struct afork_io {
 struct afork_timer {
     GSource source;
     struct afork_glib_loop *loop;
+    GList link;
     afork_timer_cb *cb;
     void *data;
 };
@@ -54,10 +60,32 @@ static void detach(GSource *source)
     g_source_unref(source);
 }
 
+static void loop_unref(struct afork_glib_loop *loop)
+{
+    if (--loop->refs)
+        return;
+    g_main_context_unref(loop->context);
+    g_free(loop);
+}
+
+/* Around each callback, which may free the loop. */
+static void dispatch_begin(struct afork_glib_loop *loop)
+{
+    loop->refs++;
+}
+
+static void dispatch_end(struct afork_glib_loop *loop)
+{
+    if (loop->after)
+        loop->after(loop->after_data);
+    loop_unref(loop);
+}
+
 static gboolean io_dispatch(GSource *source, G_GNUC_UNUSED GSourceFunc callback,
                             G_GNUC_UNUSED gpointer data)
 {
     struct afork_io *io = (struct afork_io *)source;
+    struct afork_glib_loop *loop = io->loop;
 
     /* A callback that ran before in this turn may have turned this watcher off, or have asked it
      * for something else than what was polled. */
@@ -71,8 +99,11 @@ static gboolean io_dispatch(GSource *source, G_GNUC_UNUSED GSourceFunc callback,
     if (ready & (G_IO_OUT | G_IO_HUP | G_IO_ERR | G_IO_NVAL))
         events |= AFORK_OUT;
     events &= io->events;
-    if (events)
-        io->cb(events, io->data);
+    if (!events)
+        return G_SOURCE_CONTINUE;
+    dispatch_begin(loop);
+    io->cb(events, io->data);
+    dispatch_end(loop);
     return G_SOURCE_CONTINUE;
 }
 
@@ -80,9 +111,12 @@ static gboolean timer_dispatch(GSource *source, G_GNUC_UNUSED GSourceFunc callba
                                G_GNUC_UNUSED gpointer data)
 {
     struct afork_timer *timer = (struct afork_timer *)source;
+    struct afork_glib_loop *loop = timer->loop;
 
     g_source_set_ready_time(source, -1);
+    dispatch_begin(loop);
     timer->cb(timer->data);
+    dispatch_end(loop);
     return G_SOURCE_CONTINUE;
 }
 
@@ -149,7 +183,8 @@ static int timer_new(struct afork_loop *base, afork_timer_cb *cb, void *data,
     timer->loop = loop;
     timer->cb = cb;
     timer->data = data;
-    loop->n_timers++;
+    timer->link.data = timer;
+    g_queue_push_tail_link(&loop->timers, &timer->link);
     attach(loop, &timer->source, "afork timer");
     *ret = timer;
     return 0;
@@ -170,7 +205,7 @@ static void timer_free(struct afork_timer *timer)
 {
     if (!timer)
         return;
-    timer->loop->n_timers--;
+    g_queue_unlink(&timer->loop->timers, &timer->link);
     detach(&timer->source);
 }
 
@@ -189,23 +224,42 @@ int afork_glib_loop_new(GMainContext *context, int priority, struct afork_glib_l
     struct afork_glib_loop *loop = g_new0(struct afork_glib_loop, 1);
 
     loop->base.ops = &ops;
+    loop->refs = 1;
+    loop->owner = getpid();
     loop->context = context ? g_main_context_ref(context) : g_main_context_ref_thread_default();
     loop->priority = priority;
     *ret = loop;
     return 0;
 }
 
+/* In a forked copy of the process contexts leave their watchers alone; here they only cost memory. */
+static void free_all(struct afork_glib_loop *loop)
+{
+    while (loop->ios.head)
+        io_free(loop->ios.head->data);
+    while (loop->timers.head)
+        timer_free(loop->timers.head->data);
+}
+
 void afork_glib_loop_free(struct afork_glib_loop *loop)
 {
     if (!loop)
         return;
+    loop->after = NULL;
+    if (loop->owner != getpid())
+        free_all(loop);
     if (loop->ios.head)
         g_error("afork_glib_loop_free: descriptor %d is still watched",
                 ((struct afork_io *)loop->ios.head->data)->fd);
-    if (loop->n_timers)
-        g_error("afork_glib_loop_free: %u timers are still there", loop->n_timers);
-    g_main_context_unref(loop->context);
-    g_free(loop);
+    if (loop->timers.head)
+        g_error("afork_glib_loop_free: %u timers are still there", loop->timers.length);
+    loop_unref(loop);
+}
+
+void afork_glib__loop_set_after(struct afork_glib_loop *loop, void (*cb)(void *data), void *data)
+{
+    loop->after = cb;
+    loop->after_data = data;
 }
 
 struct afork_loop *afork_glib_loop_get(struct afork_glib_loop *loop)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * afork for programs built on GLib: include this one header. It brings in the core's.
+ * afork for programs built on GLib: include this one header. It brings in the core's, the plain
+ * loop for the core's calls in C, and the GObject layer, whose names start with GAfork and gafork_.
  */
 #ifndef AFORK_GLIB_H
 #define AFORK_GLIB_H
@@ -8,6 +9,11 @@
 #define AFORK_GLIB_H_INSIDE
 
 #include "afork-glib-loop.h"
+#include "gafork-context.h"
+#include "gafork-enums.h"
+#include "gafork-exit.h"
+#include "gafork-process.h"
+#include "gafork-types.h"
 
 #undef AFORK_GLIB_H_INSIDE
 

@@ -16,12 +16,46 @@ with_$1=$have_$1
 AM_CONDITIONAL([ENABLE_]m4_toupper([$1]), [test "$with_$1" = yes])
 ])
 
+# AFORK_ENABLE(NAME, WHAT, CHECK)
+# The same for --enable-NAME, which is about something that only the build makes.
+AC_DEFUN([AFORK_ENABLE], [
+AC_ARG_ENABLE([$1], [AS_HELP_STRING([--enable-$1=yes|no|auto], [$2; auto is the default])],
+              [], [enable_$1=auto])
+AS_CASE([$enable_$1], [yes|no|auto], [], [AC_MSG_ERROR([--enable-$1 takes yes, no or auto])])
+have_$1=no
+AS_IF([test "$enable_$1" != no], [$3])
+AS_IF([test "$enable_$1:$have_$1" = yes:no],
+      [AC_MSG_ERROR([--enable-$1 was given, but what it needs was not found (see config.log)])])
+enable_$1=$have_$1
+AM_CONDITIONAL([ENABLE_]m4_toupper([$1]), [test "$enable_$1" = yes])
+])
+
 # AFORK_HAVE(NAME, MODULES)
 # Looks for something that only a tool, a test or a benchmark uses: NAME_CFLAGS, NAME_LIBS, the
 # variable have_NAME and the conditional HAVE_NAME.
 AC_DEFUN([AFORK_HAVE], [
 PKG_CHECK_MODULES([$1], [$2], [have_$1=yes], [have_$1=no])
 AM_CONDITIONAL([HAVE_$1], [test $have_$1 = yes])
+])
+
+# AFORK_HAVE_PROGRAM(NAME, PROGRAM)
+# The same for a program: NAME is its path, and there is the conditional HAVE_NAME.
+AC_DEFUN([AFORK_HAVE_PROGRAM], [
+AC_PATH_PROG([$1], [$2])
+AM_CONDITIONAL([HAVE_$1], [test -n "$$1"])
+])
+
+# AFORK_HAVE_PYTHON_GI
+# A Python that knows typelibs; there may be others in front of it.
+AC_DEFUN([AFORK_HAVE_PYTHON_GI], [
+AC_CACHE_CHECK([for a Python with gi], [ac_cv_path_PYTHON_GI], [
+    AC_PATH_PROGS_FEATURE_CHECK([PYTHON_GI], [python3],
+        [AS_IF(["$ac_path_PYTHON_GI" -c 'import gi' 2>/dev/null],
+               [ac_cv_path_PYTHON_GI=$ac_path_PYTHON_GI ac_path_PYTHON_GI_found=:])],
+        [ac_cv_path_PYTHON_GI=])
+])
+AC_SUBST([PYTHON_GI], [$ac_cv_path_PYTHON_GI])
+AM_CONDITIONAL([HAVE_PYTHON_GI], [test -n "$PYTHON_GI"])
 ])
 
 # AFORK_TRY_CFLAGS(FLAG...)
@@ -87,6 +121,36 @@ AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $have_version_script = yes])
 AC_DEFUN([AFORK_CHECK_GLIB], [
 PKG_CHECK_MODULES([GLIB], [glib-2.0 >= 2.64 gobject-2.0 gio-unix-2.0],
                   [have_glib=yes], [have_glib=no])
+PKG_CHECK_VAR([GLIB_MKENUMS], [glib-2.0], [glib_mkenums], [], [have_glib=no])
+PKG_CHECK_VAR([GLIB_COMPILE_RESOURCES], [gio-2.0], [glib_compile_resources], [], [have_glib=no])
+])
+
+# AFORK_CHECK_INTROSPECTION
+# Without the macro that comes with it, which not every tree that makes a configure has.
+AC_DEFUN([AFORK_CHECK_INTROSPECTION], [
+PKG_CHECK_EXISTS([gobject-introspection-1.0 >= 1.60], [have_introspection=$with_glib])
+PKG_CHECK_VAR([INTROSPECTION_SCANNER], [gobject-introspection-1.0], [g_ir_scanner])
+PKG_CHECK_VAR([INTROSPECTION_COMPILER], [gobject-introspection-1.0], [g_ir_compiler])
+PKG_CHECK_VAR([INTROSPECTION_DATADIR], [gobject-introspection-1.0], [datadir])
+AC_SUBST([INTROSPECTION_MAKEFILE],
+         [$INTROSPECTION_DATADIR/gobject-introspection-1.0/Makefile.introspection])
+])
+
+# AFORK_CHECK_VALA
+AC_DEFUN([AFORK_CHECK_VALA], [
+AC_PATH_PROG([VAPIGEN], [vapigen])
+AS_IF([test -n "$VAPIGEN"], [have_vala=$enable_introspection])
+])
+
+# AFORK_DOCS
+AC_DEFUN([AFORK_DOCS], [
+AC_ARG_ENABLE([docs],
+              [AS_HELP_STRING([--enable-docs], [make a reference of the GObject layer (gi-docgen)])],
+              [], [enable_docs=no])
+AC_PATH_PROG([GI_DOCGEN], [gi-docgen])
+AS_IF([test "$enable_docs" != no && test "$enable_introspection:${GI_DOCGEN:+yes}" != yes:yes],
+      [AC_MSG_ERROR([--enable-docs needs the introspection and gi-docgen])])
+AM_CONDITIONAL([ENABLE_DOCS], [test "$enable_docs" != no])
 ])
 
 # AFORK_CHECK_LIBUV

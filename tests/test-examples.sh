@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The examples that need the core alone do what they say.
+# The examples do what they say: those that print something and end.
 set -u
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -32,4 +32,9 @@ error=$(timeout 20 doc/examples/fork-exec "$work/out" "$work/missing" 2>&1)
 check "fork-exec: no such program" "127 $work/missing: No such file or directory" "$? $error"
 timeout 20 doc/examples/fork-exec "$work/out" sh -c 'kill -9 $$' 2>"$work/err"
 check "fork-exec: a signal" "125 killed by signal 9 (Killed)" "$? $(cat "$work/err")"
+
+if [ -e doc/examples/embedded-code/main ]; then
+    check "embedded-code" "23 letters
+6 words" "$(timeout 20 doc/examples/embedded-code/main 'never gonna give it up, again' | sort)"
+fi
 echo "1..$n"

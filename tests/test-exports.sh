@@ -34,11 +34,17 @@ exported_names()
 }
 
 # Names of functions declared with AFORK_EXPORT: the word before the first parenthesis that is not an
-# attribute's.
+# attribute's. A final type declares its _get_type(); so does an enumeration, in a header that the
+# build makes.
 marked_names()
 {
-    cat "$@" | sed '/^ *#/d' | tr '\n' ' ' | grep -o 'AFORK_EXPORT [^;(]*(' |
-        sed 's/.*[ *]\([a-z0-9_]*\)(/\1/' | sort
+    {
+        cat "$@" | sed '/^ *#/d
+            s/G_DECLARE_FINAL_TYPE([A-Za-z]*, \([a-z_]*\),/GType \1_get_type(/' | tr '\n' ' ' |
+            grep -o 'AFORK_EXPORT [^;(]*(' | sed 's/.*[ *]\([a-z0-9_]*\)(/\1/'
+        cat "$@" | sed -n 's/^} GAfork\([A-Za-z]*\);$/gafork_\1_get_type/p' |
+            tr '[:upper:]' '[:lower:]'
+    } | sort
 }
 
 needed_libraries()
@@ -67,7 +73,8 @@ check()
 
 check libafork "$src/src/libafork.map" 'libc\.so\.6' "$src"/src/afork-*.h
 check libafork-glib "$src/glib/libafork-glib.map" \
-    'libafork\.so\.0|libglib-2\.0\.so\.0|libc\.so\.6' "$src"/glib/afork-glib*.h
+    'libafork\.so\.0|lib(glib|gobject|gio)-2\.0\.so\.0|libc\.so\.6' \
+    "$src"/glib/afork-glib*.h "$src"/glib/gafork-[cept]*.h
 check libafork-ev "$src/ev-adapter/libafork-ev.map" \
     'libafork\.so\.0|libev\.so\.4|libc\.so\.6' "$src"/ev-adapter/afork-ev*.h
 check libafork-uv "$src/uv-adapter/libafork-uv.map" \

@@ -79,9 +79,9 @@ if [ -e "$include/afork/afork-uv.h" ]; then
     # uv.h names types of POSIX.
     umbrella afork-uv.h -D_POSIX_C_SOURCE=200809L
 fi
-for header in "$include"/afork/afork-*.h; do
+for header in "$include"/afork/afork-*.h "$include"/afork/gafork-*.h; do
     case $header in
-    */afork-glib.h | */afork-ev.h | */afork-uv.h) ;;
+    */afork-glib.h | */afork-ev.h | */afork-uv.h | *\**) ;;
     *) refused "${header##*/}" ;;
     esac
 done

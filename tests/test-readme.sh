@@ -1,23 +1,39 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The README is true: its program is doc/examples/hello.c, and prints what it says.
+# The README is true: its programs are those of doc/examples, and print what it says. Python's is run
+# where there is Python and the typelib; an interpreter does not bring the sanitizers.
 set -u
 src=${srcdir:-.}
-echo "1..2"
+n=0
 
-block=$(sed -n '/^```c$/,/^```$/p' "$src/README.md" | sed '1d;$d')
-if [ "$block" = "$(cat "$src/doc/examples/hello.c")" ]; then
-    echo "ok 1 - the program of the README is the example"
-else
-    echo "not ok 1 - the program of the README is the example"
-fi
+# check NAME EXPECTED GOT
+check()
+{
+    n=$((n + 1))
+    if [ -n "$2" ] && [ "$2" = "$3" ]; then
+        echo "ok $n - $1"
+    else
+        echo "not ok $n - $1"
+        echo "# got: $3"
+    fi
+}
+
+# block LANGUAGE
+block()
+{
+    sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" "$src/README.md" | sed '1d;$d'
+}
 
 expected=$(sed -n 's/^    \([0-9a-f]\{40\}\)$/\1/p' "$src/README.md")
-printed=$(timeout 20 doc/examples/hello)
-if [ -n "$expected" ] && [ "$printed" = "$expected" ]; then
-    echo "ok 2 - it prints what the README shows"
-else
-    echo "not ok 2 - it prints what the README shows"
-    echo "# printed: $printed"
+check "the program in C is the example" "$(cat "$src/doc/examples/hello.c")" "$(block c)"
+check "it prints what the README shows" "$expected" "$(timeout 20 doc/examples/hello)"
+check "the program without GObject prints the same" "$expected" \
+    "$(timeout 20 doc/examples/hello-plain)"
+check "the program in Python is the example" "$(cat "$src/doc/examples/hello.py")" "$(block python)"
+if [ -n "$PYTHON_GI" ] && [ -e glib/Afork-1.0.typelib ] && [ -z "$AFORK_TEST_SANITIZERS" ]; then
+    check "it prints the same" "$expected" "$(
+        GI_TYPELIB_PATH=$PWD/glib LD_LIBRARY_PATH=$PWD/.libs \
+            timeout 20 "$PYTHON_GI" "$src/doc/examples/hello.py")"
 fi
+echo "1..$n"

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of libafork-glib share.
+ */
+#ifndef GAFORK_PRIVATE_H
+#define GAFORK_PRIVATE_H
+
+#include <afork/afork.h>
+
+#include "afork-glib-loop.h"
+#include "gafork-context.h"
+#include "gafork-exit.h"
+#include "gafork-process.h"
+
+/* afork-glib-loop.c */
+
+/* Has `cb` called after each dispatch of a watcher or timer of `loop`, from the loop; not any more
+ * once the loop was freed. */
+void afork_glib__loop_set_after(struct afork_glib_loop *loop, void (*cb)(void *data), void *data);
+
+/* gafork-types.c */
+
+/* Perl's text as a program can show it: valid UTF-8, no newline at the end. The caller frees it. */
+char *gafork__text(const char *octets);
+
+/* The error that says what stopped a process. */
+GError *gafork__error_new(const struct afork_exit *failure);
+
+/* Whether a call of the core succeeded; sets `error` if not. */
+gboolean gafork__check(int result, GError **error);
+
+/* gafork-exit.c */
+
+GAforkExit *gafork__exit_new(const struct afork_exit *core);
+
+/* gafork-context.c */
+
+/* The core's context, made at the first call; NULL and `error` if it cannot be, or was closed. */
+struct afork_context *gafork__context_get_core(GAforkContext *self, GError **error);
+
+/* Makes a process known, for warnings, pids and the context's end. It is not referenced, and takes
+ * itself out again. */
+void gafork__context_add(GAforkContext *self, struct afork_process *core, GAforkProcess *process);
+void gafork__context_remove(GAforkContext *self, struct afork_process *core,
+                            GAforkProcess *process);
+
+/* For dispose: where the last reference to `object` goes in another thread than the context's, it is
+ * released there instead. Returns whether that is so. */
+gboolean gafork__context_send_home(GAforkContext *self, GObject *object);
+
+/* Has the pids of processes looked at on the next turn of the loop. */
+void gafork__context_look_soon(GAforkContext *self);
+
+/* gafork-task.c */
+
+/* A task of `source` that returns in the context's main context, from wherever it is made. */
+GTask *gafork__task_new(GAforkContext *context, gpointer source, GCancellable *cancellable,
+                        GAsyncReadyCallback callback, gpointer user_data, gpointer tag);
+
+/* Fails `task`, taken, with G_IO_ERROR_CLOSED, on a later turn. */
+void gafork__task_return_closed(GTask *task);
+
+/* Calls `cb` with `data` from the task's main context once its cancellable is cancelled. NULL if it
+ * has none. */
+GSource *gafork__task_watch_cancellable(GTask *task, GCancellableSourceFunc cb, gpointer data);
+
+/* Ends that; what is pointed to becomes NULL, and may be. */
+void gafork__task_unwatch(GSource **source);
+
+/* gafork-process.c */
+
+struct afork_process *gafork__process_get_core(GAforkProcess *self);
+
+/* Whether a call of the core for this process succeeded; sets `error` if not. */
+gboolean gafork__process_check(GAforkProcess *self, int result, GError **error);
+
+/* Whether the pid of the process is known. */
+gboolean gafork__process_has_pid(GAforkProcess *self);
+
+/* Tells changes of the pids. */
+void gafork__process_update_pids(GAforkProcess *self);
+
+/* The context was closed: what waits for the process fails. */
+void gafork__process_context_closed(GAforkProcess *self);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The enumerations and errors of the GObject layer, and how the core's become these.
+ */
+#define AFORK_GLIB_COMPILATION
+
+#include "gafork-types.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "gafork-private.h"
+
+/**
+ * GAforkPeer:
+ * @GAFORK_PEER_OWN: `afork-perl`, which reports pids, entries, errors and ends
+ * @GAFORK_PEER_ORIGINAL: any perl with `AFork::Serve` or `AnyEvent::Fork::Serve`, which only obeys
+ *
+ * The program at the other end of a command socket. It is stated by the user, never guessed.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkStdio:
+ * @GAFORK_STDIO_DEFAULT: standard input is null, output and error are inherited
+ * @GAFORK_STDIO_INHERIT: that of this program
+ * @GAFORK_STDIO_NULL: `/dev/null`
+ * @GAFORK_STDIO_FD: a descriptor, named by a property of its own
+ *
+ * What standard input, output or error of an executed perl, and of all that is forked from it, is.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkThreads:
+ * @GAFORK_THREADS_WARN: fork, and warn, naming the command that started them
+ * @GAFORK_THREADS_REFUSE: do not fork; the new process fails with %GAFORK_ERROR_FORK
+ *
+ * What a server does when it is told to fork while it runs more than one thread. Only the forking
+ * thread exists in the child; locks held by the others stay locked there for ever.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkCause:
+ * @GAFORK_CAUSE_UNKNOWN: it is gone, and nobody knows how
+ * @GAFORK_CAUSE_EXITED: it exited
+ * @GAFORK_CAUSE_SIGNALLED: a signal killed it
+ * @GAFORK_CAUSE_START: the perl ended before it could serve
+ * @GAFORK_CAUSE_EVAL: evaluated code died
+ * @GAFORK_CAUSE_REQUIRE: a module could not be loaded
+ * @GAFORK_CAUSE_FUNCTION: the function to run does not exist
+ * @GAFORK_CAUSE_FORK: the template could not fork, or was gone before it did
+ * @GAFORK_CAUSE_PROTOCOL: the peer sent or received what it cannot have been sent
+ *
+ * Why a process ended. The codes of [error@Afork.Error] are the same.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkError:
+ * @GAFORK_ERROR_UNKNOWN: the process is gone, and nobody knows how
+ * @GAFORK_ERROR_EXITED: it exited before it entered the function
+ * @GAFORK_ERROR_SIGNALLED: a signal killed it before it entered the function
+ * @GAFORK_ERROR_START: the perl ended before it could serve
+ * @GAFORK_ERROR_EVAL: evaluated code died; the message is Perl's
+ * @GAFORK_ERROR_REQUIRE: a module could not be loaded; the message is Perl's
+ * @GAFORK_ERROR_FUNCTION: the function to run does not exist; the message is Perl's
+ * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did
+ * @GAFORK_ERROR_PROTOCOL: the peer sent or received what it cannot have been sent
+ *
+ * Errors of a Perl process, which stopped it before it entered its function. What a call itself could
+ * not do is an error of [error@Gio.IOErrorEnum].
+ *
+ * Since: 0.1
+ */
+
+/**
+ * gafork_error_quark:
+ *
+ * The domain of the errors in [error@Afork.Error].
+ *
+ * Returns: the quark
+ *
+ * Since: 0.1
+ */
+GQuark gafork_error_quark(void)
+{
+    return g_quark_from_static_string("gafork-error-quark");
+}
+
+#define SAME(ours, core) G_STATIC_ASSERT((int)(ours) == (int)(core))
+
+SAME(GAFORK_PEER_OWN, AFORK_PEER_OWN);
+SAME(GAFORK_PEER_ORIGINAL, AFORK_PEER_ORIGINAL);
+
+SAME(GAFORK_STDIO_DEFAULT, AFORK_STDIO_DEFAULT);
+SAME(GAFORK_STDIO_INHERIT, AFORK_STDIO_INHERIT);
+SAME(GAFORK_STDIO_NULL, AFORK_STDIO_NULL);
+SAME(GAFORK_STDIO_FD, AFORK_STDIO_FD);
+
+SAME(GAFORK_THREADS_WARN, AFORK_THREADS_WARN);
+SAME(GAFORK_THREADS_REFUSE, AFORK_THREADS_REFUSE);
+
+#define SAME_CAUSE(name)                                                                           \
+    SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \
+    SAME(GAFORK_ERROR_##name, AFORK_CAUSE_##name)
+
+SAME_CAUSE(UNKNOWN);
+SAME_CAUSE(EXITED);
+SAME_CAUSE(SIGNALLED);
+SAME_CAUSE(START);
+SAME_CAUSE(EVAL);
+SAME_CAUSE(REQUIRE);
+SAME_CAUSE(FUNCTION);
+SAME_CAUSE(FORK);
+SAME_CAUSE(PROTOCOL);
+
+char *gafork__text(const char *octets)
+{
+    return g_strchomp(g_utf8_make_valid(octets, -1));
+}
+
+GError *gafork__error_new(const struct afork_exit *failure)
+{
+    g_autofree char *text = gafork__text(failure->message);
+
+    return g_error_new_literal(GAFORK_ERROR, (int)failure->cause, text);
+}
+
+gboolean gafork__check(int result, GError **error)
+{
+    if (result >= 0)
+        return TRUE;
+    int code = g_io_error_from_errno(-result);
+    const char *text = g_strerror(-result);
+    if (result == -ESHUTDOWN) {
+        code = G_IO_ERROR_CLOSED;
+        text = "the process or its context was closed";
+    } else if (result == -ESRCH) {
+        code = G_IO_ERROR_NOT_FOUND;
+        text = "the process has ended";
+    } else if (result == -ECHILD) {
+        text = "the object belongs to the program that this one was forked from";
+    }
+    g_set_error_literal(error, G_IO_ERROR, code, text);
+    return FALSE;
+}

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+#
+# Every call, property and signal of the GObject layer, from Python by the typelib. TAP.
+
+import os
+import signal
+import sys
+import traceback
+
+import gi
+
+gi.require_version("Afork", "1.0")
+from gi.repository import Afork, Gio, GLib
+
+BUILD = os.environ["AFORK_TEST_BUILDDIR"]
+FAKE = BUILD + "/tests/fake-server"
+PERL = os.environ["AFORK_PERL"]
+SECONDS = 20
+
+
+def wait(condition):
+    """Turns the main context until the condition holds."""
+    late = []
+    timer = GLib.timeout_add_seconds(SECONDS, lambda: late.append(True) or True)
+    while not condition():
+        assert not late, "not in time"
+        GLib.MainContext.default().iteration(True)
+    GLib.source_remove(timer)
+
+
+def outcome(start, finish, *arguments):
+    """What an asynchronous call returns, or raises."""
+    results = []
+    start(*arguments, lambda source, result: results.append(result))
+    wait(lambda: results)
+    return finish(results[0])
+
+
+def run(process, function, cancellable=None):
+    return outcome(process.run_async, process.run_finish, function, cancellable)
+
+
+def wait_exit(process, cancellable=None):
+    return outcome(process.wait_async, process.wait_finish, cancellable)
+
+
+def read(connection):
+    stream = connection.get_input_stream()
+    data = b""
+    while chunk := outcome(stream.read_bytes_async, stream.read_bytes_finish, 65536,
+                           GLib.PRIORITY_DEFAULT, None).get_data():
+        data += chunk
+    return data
+
+
+def fails(domain, code, function, *arguments):
+    try:
+        function(*arguments)
+    except GLib.Error as error:
+        assert error.matches(domain, code), error
+        return error.message
+    raise AssertionError("it did not fail")
+
+
+def fake(**options):
+    return Afork.Context(perl=FAKE, **options)
+
+
+def test_options():
+    main_context = GLib.MainContext.default()
+    with open("/dev/null", "rb") as null, open("/dev/null", "wb") as other:
+        context = fake(include_dirs=["/first"], environment=["ONE=1"],
+                       environment_changes=["TWO=2"], working_directory="/",
+                       standard_input=Afork.Stdio.INHERIT, standard_output=Afork.Stdio.NULL,
+                       standard_error=Afork.Stdio.DEFAULT, new_session=True,
+                       threads=Afork.Threads.REFUSE, priority=GLib.PRIORITY_LOW,
+                       main_context=main_context)
+        with_fds = fake(standard_input_fd=null.fileno(), standard_output_fd=other.fileno(),
+                        standard_error_fd=other.fileno())
+    p = context.props
+    assert p.include_dirs == ["/first"]
+    assert p.environment == ["ONE=1"]
+    assert p.environment_changes == ["TWO=2"]
+    assert p.working_directory == "/"
+    assert p.standard_input == Afork.Stdio.INHERIT
+    assert p.standard_output == Afork.Stdio.NULL
+    assert p.standard_error == Afork.Stdio.DEFAULT
+    assert p.new_session and p.threads == Afork.Threads.REFUSE
+    assert p.priority == context.get_priority() == GLib.PRIORITY_LOW
+    assert p.main_context == context.get_main_context() == main_context
+    assert p.peer == Afork.Peer.OWN and p.serve_module is None
+    assert p.perl == context.get_perl() == FAKE
+    text = read(run(Afork.Process.new_exec(context), "surroundings"))
+    for line in b"argv -I", b"argv /first", b"env ONE=1", b"env TWO=2", b"cwd /", b"session 1":
+        assert line in text.split(b"\n"), line
+    assert with_fds.props.standard_input == Afork.Stdio.FD
+    assert b"\n2 /dev/null\n" in read(run(Afork.Process.new(with_fds), "descriptors"))
+    with_fds.close()
+    context.close()
+
+
+def test_perl_property():
+    context = Afork.Context.new()
+    names = []
+    for name in "perl", "peer", "serve-module":
+        context.connect("notify::" + name, lambda context, pspec: names.append(pspec.name))
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT, context.set_perl, "/nowhere",
+          Afork.Peer.OWN, "Module")
+    assert context.set_perl("/nowhere", Afork.Peer.ORIGINAL, "Module")
+    assert sorted(names) == ["peer", "perl", "serve-module"]
+    assert context.props.peer == Afork.Peer.ORIGINAL and context.props.serve_module == "Module"
+    text = fails(Gio.io_error_quark(), Gio.IOErrorEnum.NOT_FOUND, Afork.Process.new_exec, context)
+    assert "/nowhere" in text
+    context.close()
+
+
+def test_default():
+    os.environ["AFORK_PERL"] = FAKE
+    context = Afork.Context.get_default()
+    process = Afork.Process.new(None)
+    os.environ["AFORK_PERL"] = PERL
+    assert process.get_context() == process.props.context == context
+    context.close()
+    assert Afork.Context.get_default() != context
+    Afork.Context.get_default().close()
+
+
+def test_commands():
+    context = fake()
+    template = Afork.Process.new(context)
+    template.eval("code", None)
+    template.eval("list", ["one", "zwölf"])
+    template.eval_bytes(GLib.Bytes.new(b"bytes"), GLib.Variant("aay", [b"\x01\xff", b"x"]))
+    template.eval_bytes(GLib.Bytes.new(b"alone"), None)
+    template.require(["Some::Module"])
+    process = template.fork()
+    process.send_arg("text")
+    process.send_bytes(GLib.Bytes.new(b"\xfe"))
+    with open("/dev/null") as null:
+        process.send_fd(null.fileno())
+    connection = run(process, "dump")
+    assert isinstance(connection, Gio.UnixConnection)
+    text = read(connection)
+    assert text.startswith(b"code code\ncode list\nwith one\nwith zw\xc3\xb6lf\n"
+                           b"code bytes\nwith \x01\xff\nwith x\ncode alone\n"), text
+    assert b"with Some/Module\narg text\narg \xfe\nfd " in text, text
+    context.close()
+
+
+def test_errors():
+    context = fake()
+    domain = Afork.error_quark()
+    assert domain == Afork.Error.quark()
+    process = Afork.Process.new(context)
+    process.eval("die for a reason", None)
+    assert fails(domain, Afork.Error.EVAL, run, process, "dump") == "for a reason"
+    process = Afork.Process.new(context)
+    process.require(["Missing"])
+    assert "Missing.pm" in fails(domain, Afork.Error.REQUIRE, run, process, "dump")
+    text = fails(domain, Afork.Error.FUNCTION, run, Afork.Process.new(context), "nothing")
+    assert "nothing" in text
+    process = Afork.Process.new(context)
+    connection = run(process, "hold")
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT, process.eval, "1", None)
+    context.close()
+
+
+def test_end():
+    context = fake()
+    process = Afork.Process.new(context)
+    told = []
+    process.connect("exited", lambda process, end: told.append(end))
+    process.connect("notify::exit", lambda process, pspec: told.append(pspec.name))
+    process.send_arg("7")
+    assert process.get_exit() is None and process.props.exit is None
+    connection = run(process, "exit")
+    end = wait_exit(process)
+    assert told[0] == "exit" and told[1].get_status() == 7
+    assert end.get_cause() == Afork.Cause.EXITED and end.get_status() == 7
+    assert os.WEXITSTATUS(end.get_wait_status()) == 7
+    assert end.get_message() == "exited with status 7"
+    assert end.get_user_time() >= 0 and end.get_system_time() >= 0
+    assert end.get_max_rss() > 100000
+    assert process.get_exit().get_status() == process.props.exit.get_status() == 7
+    context.close()
+
+
+def test_pids_and_signals():
+    context = fake()
+    executed = Afork.Process.new_exec(context)
+    names = []
+    for name in "pid", "peer-pid":
+        executed.connect("notify::" + name, lambda process, pspec: names.append(pspec.name))
+    assert executed.props.pid == executed.get_pid() > 0
+    assert executed.props.peer_pid == executed.get_peer_pid() == executed.get_pid()
+    assert executed.kill(signal.SIGKILL)
+    end = wait_exit(executed)
+    assert end.get_cause() in (Afork.Cause.SIGNALLED, Afork.Cause.START)
+    assert end.get_status() == signal.SIGKILL
+    assert executed.get_pid() == 0 and sorted(names) == ["peer-pid", "pid"]
+    context.close()
+
+
+def test_cancel():
+    context = fake()
+    process = Afork.Process.new(context)
+    cancellable = Gio.Cancellable()
+    cancellable.cancel()
+    domain, code = Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED
+    fails(domain, code, run, process, "hold", cancellable)
+    fails(domain, code, wait_exit, process, cancellable)
+    cancellable.reset()
+    results = []
+    process.run_async("hold", cancellable, lambda source, result: results.append(result))
+    cancellable.cancel()
+    wait(lambda: results)
+    fails(domain, code, process.run_finish, results[0])
+    assert wait_exit(process).get_status() == 0
+    context.close()
+
+
+def test_close():
+    context = fake()
+    process = Afork.Process.new(context)
+    results = []
+    process.run_async("hold", None, lambda source, result: results.append(result))
+    process.close()
+    assert not results
+    wait(lambda: results)
+    domain, code = Gio.io_error_quark(), Gio.IOErrorEnum.CLOSED
+    fails(domain, code, process.run_finish, results[0])
+    fails(domain, code, process.send_arg, "x")
+    context.close()
+    fails(domain, code, Afork.Process.new, context)
+
+
+def test_warning():
+    context = fake()
+    told = []
+    context.connect("warning", lambda context, process, text: told.append((process, text)))
+    process = Afork.Process.new(context)
+    process.eval("warn beware", None)
+    wait(lambda: told)
+    assert told == [(process, "beware")]
+    context.close()
+
+
+def test_dropped_early():
+    """What was asked for happens, although nobody holds the processes."""
+    context = fake()
+    results = []
+
+    def start():
+        template = Afork.Process.new(context)
+        for i in range(20):
+            process = template.fork()
+            process.send_arg(str(i))
+            process.run_async("dump", None, lambda process, result:
+                              results.append(process.run_finish(result)))
+    start()
+    wait(lambda: len(results) == 20)
+    texts = sorted(int(read(connection)[4:]) for connection in results)
+    assert texts == list(range(20)), texts
+    context.close()
+
+
+def test_perl():
+    if not os.path.exists(PERL):
+        return "afork-perl was not built"
+    context = Afork.Context(perl=PERL)
+    process = Afork.Process.new(context)
+    process.eval("sub double { syswrite $_[0], 2 * $_[1] } die qq{$_[0]\\n}",
+                 ["it's über"])
+    assert fails(Afork.Error.quark(), Afork.Error.EVAL, run, process, "double") == "it's über"
+    process = Afork.Process.new(context)
+    process.eval("sub double { syswrite $_[0], 2 * $_[1] }", None)
+    process.send_arg("21")
+    assert read(run(process, "double")) == b"42"
+    assert wait_exit(process).get_status() == 0
+    context.close()
+
+
+tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
+print("1..%d" % len(tests))
+failed = 0
+for number, test in enumerate(tests, 1):
+    name = test.__name__[5:]
+    try:
+        reason = test()
+        print("ok %d - %s%s" % (number, name, " # SKIP " + reason if reason else ""), flush=True)
+    except Exception:
+        failed += 1
+        for line in traceback.format_exc().splitlines():
+            print("#", line)
+        print("not ok %d - %s" % (number, name), flush=True)
+sys.exit(failed != 0)
