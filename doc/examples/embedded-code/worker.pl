@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+#
 # What the workers do. It is part of the executable, as a resource: nothing has to be installed or
 # found. Evaluated once, in the template; every worker is forked with it.
 
@@ -5,6 +7,7 @@ package Count;
 
 use strict;
 use warnings;
+use IO::Handle ();
 
 our $units = {words => qr/\S+/, letters => qr/\pL/};
 
@@ -20,5 +23,4 @@ sub run
     }
 }
 
-require IO::Handle;
 1;
