@@ -18,7 +18,7 @@
 struct _GAforkExit {
     gatomicrefcount refs;
     GAforkCause cause;
-    char *message;
+    char *message, *stderr_tail;
     int wait_status, status;
     gint64 user_time, system_time, max_rss; /* -1: not known */
 };
@@ -37,6 +37,7 @@ GAforkExit *gafork__exit_new(const struct afork_exit *core)
     g_atomic_ref_count_init(&self->refs);
     self->cause = (GAforkCause)core->cause;
     self->message = gafork__text(core->message);
+    self->stderr_tail = gafork__text(core->stderr_tail);
     self->wait_status = core->wait_status;
     self->status = core->status;
     self->user_time = core->has_usage ? usec(core->usage.ru_utime) : -1;
@@ -76,6 +77,7 @@ void gafork_exit_unref(GAforkExit *self)
     if (!g_atomic_ref_count_dec(&self->refs))
         return;
     g_free(self->message);
+    g_free(self->stderr_tail);
     g_free(self);
 }
 
@@ -111,6 +113,24 @@ const char *gafork_exit_get_message(GAforkExit *self)
 {
     g_return_val_if_fail(self != NULL, NULL);
     return self->message;
+}
+
+/**
+ * gafork_exit_get_stderr_tail:
+ * @self: an exit
+ *
+ * The last 4 KiB at most that the process wrote to its standard error, if that is kept
+ * ([enum@Afork.Stdio]). Of a process whose template could not start it is what the template wrote.
+ * Without the newline at the end; what is not UTF-8 is replaced.
+ *
+ * Returns: (transfer none): the text, may be empty
+ *
+ * Since: 0.1
+ */
+const char *gafork_exit_get_stderr_tail(GAforkExit *self)
+{
+    g_return_val_if_fail(self != NULL, NULL);
+    return self->stderr_tail;
 }
 
 /**

@@ -24,6 +24,7 @@ AFORK_EXPORT void gafork_exit_unref(GAforkExit *self);
 
 AFORK_EXPORT GAforkCause gafork_exit_get_cause(GAforkExit *self);
 AFORK_EXPORT const char *gafork_exit_get_message(GAforkExit *self);
+AFORK_EXPORT const char *gafork_exit_get_stderr_tail(GAforkExit *self);
 AFORK_EXPORT int gafork_exit_get_status(GAforkExit *self);
 AFORK_EXPORT int gafork_exit_get_wait_status(GAforkExit *self);
 AFORK_EXPORT gint64 gafork_exit_get_user_time(GAforkExit *self);

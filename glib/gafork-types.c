@@ -27,6 +27,8 @@
  * @GAFORK_STDIO_INHERIT: that of this program
  * @GAFORK_STDIO_NULL: `/dev/null`
  * @GAFORK_STDIO_FD: a descriptor, named by a property of its own
+ * @GAFORK_STDIO_TAIL: standard error only: the last 4 KiB are kept for
+ *   [method@Afork.Exit.get_stderr_tail]
  *
  * What standard input, output or error of an executed perl, and of all that is forked from it, is.
  *
@@ -102,6 +104,7 @@ SAME(GAFORK_STDIO_DEFAULT, AFORK_STDIO_DEFAULT);
 SAME(GAFORK_STDIO_INHERIT, AFORK_STDIO_INHERIT);
 SAME(GAFORK_STDIO_NULL, AFORK_STDIO_NULL);
 SAME(GAFORK_STDIO_FD, AFORK_STDIO_FD);
+SAME(GAFORK_STDIO_TAIL, AFORK_STDIO_TAIL);
 
 SAME(GAFORK_THREADS_WARN, AFORK_THREADS_WARN);
 SAME(GAFORK_THREADS_REFUSE, AFORK_THREADS_REFUSE);

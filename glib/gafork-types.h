@@ -28,6 +28,7 @@ typedef enum {
     GAFORK_STDIO_INHERIT,
     GAFORK_STDIO_NULL,
     GAFORK_STDIO_FD,
+    GAFORK_STDIO_TAIL,
 } GAforkStdio;
 
 typedef enum {

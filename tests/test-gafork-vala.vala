@@ -198,6 +198,7 @@ void test_end () throws Error
     assert (end.get_message () == "exited with status 7");
     assert (end.get_user_time () >= 0 && end.get_system_time () >= 0);
     assert (end.get_max_rss () > 100000);
+    assert (end.get_stderr_tail () == "");
     assert (process.get_exit ().get_status () == 7 && process.exit.get_status () == 7);
     connection.close ();
     context.close ();

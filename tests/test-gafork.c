@@ -278,6 +278,20 @@ static void end_is_told(struct gafork_test *f)
     gafork_exit_unref(end.exit);
 }
 
+static void standard_error_is_kept(struct gafork_test *f)
+{
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", f->t->options.perl,
+                              "environment-changes", f->t->environment, "standard-error",
+                              GAFORK_STDIO_TAIL, NULL);
+    g_autoptr(GAforkProcess) process = gafork_new(f);
+
+    g_assert_true(gafork_process_eval(process, "say some \xff words", NULL, NULL));
+    gafork_process_run_async(process, "return", NULL, NULL, NULL);
+    gafork_wait_exit(f, process);
+    g_assert_cmpstr(gafork_exit_get_stderr_tail(gafork_process_get_exit(process)), ==,
+                    "some \xef\xbf\xbd words");
+}
+
 static void end_is_there_for_the_late(struct gafork_test *f)
 {
     struct gafork_result first = {0}, second = {0};
@@ -563,6 +577,7 @@ int main(int argc, char **argv)
         {"/gafork/process/pids", pids_notify},
         {"/gafork/process/pid-that-a-signal-read", pid_that_a_signal_read},
         {"/gafork/process/exit/told", end_is_told},
+        {"/gafork/process/exit/standard-error", standard_error_is_kept},
         {"/gafork/process/exit/late", end_is_there_for_the_late},
         {"/gafork/process/exit/commands-after", commands_after_the_end},
         {"/gafork/process/wait/holds", waiting_holds},

@@ -201,6 +201,7 @@ const tests = {
         assert(end.get_user_time() >= 0, 'user time');
         assert(end.get_system_time() >= 0, 'system time');
         assert(end.get_max_rss() > 100000, 'memory');
+        equal(end.get_stderr_tail(), '');
         equal(process.get_exit().get_status(), 7);
         equal(process.exit.get_status(), 7);
         context.close();

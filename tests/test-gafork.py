@@ -181,6 +181,7 @@ def test_end():
     assert end.get_message() == "exited with status 7"
     assert end.get_user_time() >= 0 and end.get_system_time() >= 0
     assert end.get_max_rss() > 100000
+    assert end.get_stderr_tail() == ""
     assert process.get_exit().get_status() == process.props.exit.get_status() == 7
     context.close()
 
