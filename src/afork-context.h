@@ -104,7 +104,8 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
 /* Ends everything of this context and releases it: queues are dropped, servers end, workers see the
  * end of file only if their channel was not handed out. On return no descriptor, watcher or
  * callback of it is left; handles on its processes stay valid for afork_process_unref(), and other
- * calls on them return -ESHUTDOWN. Never waits: an executed perl that has not ended by then is reaped
+ * calls on them return -ESHUTDOWN. In a forked copy of the host only memory is released: the watchers
+ * stay in the loop, which must be released there as well before it turns. Never waits: an executed perl that has not ended by then is reaped
  * when a context is made or closed, or a perl executed, the next time. May be called from any
  * callback. */
 AFORK_EXPORT void afork_context_close(struct afork_context *context);

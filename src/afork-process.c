@@ -354,6 +354,7 @@ static int signal_by_pid(struct afork_process *process, int signal)
     if (pidfd == -ESRCH)
         return pidfd;
     afork__monitor_drain(process->context);
+    afork__notice_set_timer(process->context); /* for what others are to be told */
     if (process->ended)
         return -ESRCH;
     if (pidfd >= 0)

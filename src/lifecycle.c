@@ -62,7 +62,7 @@ void afork__process_update_busy(struct afork_process *process)
     struct afork_context *context = process->context;
     bool run_due = process->run == AFORK__RUN_QUEUED && process->run_cb;
     bool exit_due = process->exit_cb && (process->run != AFORK__RUN_NONE || process->released);
-    bool busy = !process->ended && (run_due || exit_due);
+    bool busy = !process->ended && (run_due || exit_due || process->leaving);
 
     if (busy == process->busy || !context->status_io || is_copy(process))
         return;
@@ -126,6 +126,23 @@ static void end_without_report(struct afork_process *process)
     afork__process_ended(process, -1, NULL);
 }
 
+static void poll_ends(struct afork_context *context)
+{
+    context->poll = true;
+    afork__notice_set_timer(context);
+}
+
+/* A child of the host has closed its socket. Where there is no descriptor for its end, it is looked
+ * at until it has ended. */
+static void leaves(struct afork_process *process)
+{
+    if (process->pidfd >= 0)
+        return;
+    process->leaving = true;
+    afork__process_update_busy(process);
+    poll_ends(process->context);
+}
+
 /* The command socket is readable: the peer closed it, or said something where it has nothing to say.
  * What it reported before has to be known first. */
 static void look_for_end(struct afork_process *process)
@@ -143,13 +160,12 @@ static void look_for_end(struct afork_process *process)
     if (got <= 0)
         afork__queue_clear(&process->queue);
     update_watch(process);
-    if (process->peer == AFORK_PEER_OWN) {
-        if (got > 0)
-            afork__process_failed(process, AFORK_CAUSE_PROTOCOL, unasked, sizeof unasked - 1);
+    if (process->peer == AFORK_PEER_OWN && got > 0)
+        afork__process_failed(process, AFORK_CAUSE_PROTOCOL, unasked, sizeof unasked - 1);
+    if (!process->parent)
+        leaves(process);
+    else if (process->peer == AFORK_PEER_OWN || got <= 0)
         end_without_report(process);
-    } else if (got <= 0 && process->parent) {
-        end_without_report(process);
-    }
 }
 
 static void io_cb(unsigned events, void *data)
@@ -263,21 +279,18 @@ void afork__process_unwatch_pid(struct afork_process *process)
     afork__close(&process->pidfd);
 }
 
-static void poll_ends(struct afork_context *context)
-{
-    context->poll = true;
-    afork__notice_set_timer(context);
-}
-
 void afork__process_started(struct afork_process *process, pid_t pid)
 {
     process->pid = pid;
     process->perl = strdup(afork__context_perl(process->context));
     int result = afork__process_watch_pid(process);
-    if (result == -ESRCH) /* it ended, and somebody else has reaped it */
+    if (result == -ESRCH) { /* it ended, and somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
-    else if (result < 0)
+    } else if (result < 0) {
+        process->watch_end = true; /* no end without that of the socket, as long as that is here */
+        update_watch(process);
         poll_ends(process->context);
+    }
 }
 
 /* Takes the socket out of the loop and gives it to the caller. */

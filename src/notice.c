@@ -23,7 +23,7 @@ static bool is_due(const struct afork_context *context)
 {
     const struct afork_process *process;
 
-    if (!STAILQ_EMPTY(&context->warnings))
+    if (!STAILQ_EMPTY(&context->warnings) || context->recheck)
         return true;
     TAILQ_FOREACH (process, &context->notices, notice_link)
         if (!process->in_callback)

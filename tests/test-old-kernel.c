@@ -53,6 +53,26 @@ static void exits_are_told(struct test *t)
     }
 }
 
+/* Of a process that was not told to run, and did not keep the loop alive. */
+static void end_of_a_held_server(struct test *t)
+{
+    for (int peer = AFORK_PEER_OWN; peer <= AFORK_PEER_ORIGINAL; peer++) {
+        t->options.peer = (enum afork_peer)peer;
+        struct afork_process *process = test_new_exec(t);
+        struct test_exit end = {0};
+
+        test_ok(afork_process_on_exit(process, test_on_exit, &end));
+        test_turn_for(t, 50 * 1000);
+        test_ok(afork_process_kill(process, SIGKILL));
+        test_wait(t, end.calls);
+        g_assert_cmpint(end.cause, ==, AFORK_CAUSE_SIGNALLED);
+        g_assert_cmpint(end.status, ==, SIGKILL);
+        afork_process_unref(process);
+        afork_context_close(t->context);
+        t->context = NULL;
+    }
+}
+
 static void signals_arrive(struct test *t)
 {
     for (int way = 0; way < 2; way++) {
@@ -156,6 +176,7 @@ int main(int argc, char **argv)
         return 0;
     }
     test_add("/old-kernel/exit/told", exits_are_told);
+    test_add("/old-kernel/exit/of-a-held-server", end_of_a_held_server);
     test_add("/old-kernel/kill/arrives", signals_arrive);
     test_add("/old-kernel/fork/templates", templates_are_forked);
     /* Init may take its time to reap what it inherits. */

@@ -135,6 +135,27 @@ static void template_killed_after_the_forks(struct test *t)
     afork_process_unref(template);
 }
 
+/* The pid that a signal waits for becomes known by a call for another process. */
+static void pending_signal_is_sent(struct test *t)
+{
+    struct afork_process *known = test_new(t);
+    struct witness witness;
+
+    test_wait(t, afork_process_peer_pid(known));
+    struct afork_process *other = test_new(t);
+    witness_start(&witness, other);
+    test_ok(afork_process_kill(other, SIGTERM));
+    gint64 deadline = test_deadline_new();
+    while (!afork_process_peer_pid(other)) { /* the loop does not turn */
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        test_ok(afork_process_kill(known, 0));
+    }
+    witness_end(t, &witness);
+    g_assert_cmpint(witness.end.status, ==, SIGTERM);
+    afork_process_unref(known);
+    afork_process_unref(other);
+}
+
 /* Said twice before the host tells the user. */
 static void entered_twice(struct test *t)
 {
@@ -420,6 +441,7 @@ int main(int argc, char **argv)
     test_add("/races/late-child/of-a-template-that-runs", child_of_a_template_that_runs);
     test_add("/races/late-child/dropped", child_that_is_dropped);
     test_add("/races/late-child/template-killed", template_killed_after_the_forks);
+    test_add("/races/pending-signal", pending_signal_is_sent);
     test_add("/races/entered-twice", entered_twice);
     test_add("/races/nested-loop-rests", nested_loop_rests);
     test_add("/races/failed-default-template", failed_default_template_is_replaced);
