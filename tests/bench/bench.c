@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The clock, the memory and the numbers of the benchmark. Knows nothing of what is measured.
+ * The clock, the memory, the numbers and the sockets of the benchmark. Knows nothing of what is
+ * measured.
  */
 #include "bench.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define WARM_UP 3
+
+extern char **environ;
 
 noreturn void bench_fail(const char *what, int error)
 {
@@ -63,7 +69,7 @@ static int compare(const void *a, const void *b)
 void bench_print_samples(double *samples, size_t n)
 {
     qsort(samples, n, sizeof *samples, compare);
-    printf("%.2f %.2f\n", samples[n / 2], samples[n * 99 / 100]);
+    printf("%.2f %.2f %.2f\n", samples[n / 2], samples[n * 99 / 100], samples[n - 1]);
     fflush(stdout);
 }
 
@@ -87,4 +93,23 @@ void bench_print_rate(size_t n, double start)
 {
     printf("%.1f\n", n * 1e6 / (bench_now() - start));
     fflush(stdout);
+}
+
+int bench_start_on_socket(char **command)
+{
+    posix_spawn_file_actions_t actions;
+    int ends[2];
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 ||
+        fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
+        bench_fail("socketpair", errno);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
+    int error = posix_spawnp(&pid, command[0], &actions, NULL, command, environ);
+    if (error)
+        bench_fail(command[0], error);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    return ends[0];
 }

@@ -21,14 +21,18 @@ double bench_now(void);
 /* Holds `megabytes` of touched memory until the end of the program. */
 void bench_hold(size_t megabytes);
 
-/* Calls `call` and then `settle` `n` times, after a few that do not count, and prints the median
- * and the 99th percentile of the microseconds spent in `call`. */
+/* Calls `call` and then `settle` `n` times, after a few that do not count, and prints the median,
+ * the 99th percentile and the greatest of the microseconds spent in `call`. */
 void bench_stall(size_t n, void (*call)(void *data), void (*settle)(void *data), void *data);
 
-/* Prints the median and the 99th percentile of `n` samples, which are sorted. */
+/* Prints the median, the 99th percentile and the greatest of `n` samples, which are sorted. */
 void bench_print_samples(double *samples, size_t n);
 
 /* Prints how often something happened in a second: `n` times since `start`. */
 void bench_print_rate(size_t n, double start);
+
+/* Starts `command` by posix_spawn() with one end of a socketpair as its standard input, and returns
+ * the other end, which is non-blocking. Nothing waits for the process. */
+int bench_start_on_socket(char **command);
 
 #endif

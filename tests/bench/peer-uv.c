@@ -1,47 +1,109 @@
 /* SPDX-License-Identifier: MIT
  *
- * The peer libuv: `peer-uv MB CALLS COMMAND...` prints the us until uv_spawn() returned.
+ * The peer libuv: processes by uv_spawn(), a socket by uv_pipe_open(). The arguments are those of
+ * bench-loop.c, with a command at the end.
  */
+#include <stdlib.h>
 #include <uv.h>
 
+#include "bench-loop.h"
 #include "bench.h"
+#include "channel-uv.h"
 
-struct call {
-    char **command;
-    uv_loop_t *loop;
+struct child {
     uv_process_t process;
+    uv_pipe_t output; /* if it talks */
+    int n_open;       /* handles of the two that are not closed yet */
 };
+
+static uv_loop_t uv;
+static char **command;
+
+void loop_open(char **arguments)
+{
+    command = arguments;
+    loop_check("uv_loop_init", uv_loop_init(&uv));
+}
+
+void loop_close(void)
+{
+    uv_run(&uv, UV_RUN_DEFAULT);
+    loop_check("uv_loop_close", uv_loop_close(&uv));
+}
+
+void loop_run(void)
+{
+    uv_run(&uv, UV_RUN_DEFAULT);
+}
+
+void loop_turn(void)
+{
+    uv_run(&uv, UV_RUN_NOWAIT);
+}
+
+void loop_quit(void)
+{
+    uv_stop(&uv);
+}
+
+/* ---- processes that leave ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct child *child = handle->data;
+
+    if (--child->n_open)
+        return;
+    free(child);
+    loop_left();
+}
 
 static void on_exit_status(uv_process_t *process, int64_t status, int signal)
 {
     if (status || signal)
         bench_fail("a child failed", 0);
-    uv_close((uv_handle_t *)process, NULL);
+    uv_close((uv_handle_t *)process, on_closed);
 }
 
-static void call(void *data)
+static void on_output(uv_stream_t *output, ssize_t n, const uv_buf_t *buffer)
 {
-    struct call *self = data;
-    const uv_process_options_t options = {
-        .exit_cb = on_exit_status, .file = self->command[0], .args = self->command};
-
-    int error = uv_spawn(self->loop, &self->process, &options);
-    if (error < 0)
-        bench_fail("uv_spawn", error);
+    if (n > 0)
+        loop_got((size_t)n);
+    else if (n < 0)
+        uv_close((uv_handle_t *)output, on_closed);
 }
 
-static void settle(void *data)
+void loop_start(bool talks)
 {
-    struct call *self = data;
-    uv_run(self->loop, UV_RUN_DEFAULT);
+    struct child *child = calloc(1, sizeof *child);
+    if (!child)
+        bench_fail("child", UV_ENOMEM);
+    uv_stdio_container_t stdio[] = {
+        {.flags = UV_INHERIT_FD, .data.fd = 0},
+        {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&child->output},
+        {.flags = UV_INHERIT_FD, .data.fd = 2},
+    };
+    const uv_process_options_t options = {.exit_cb = on_exit_status,
+                                          .file = command[0],
+                                          .args = command,
+                                          .stdio_count = talks ? 3 : 0,
+                                          .stdio = talks ? stdio : NULL};
+
+    child->n_open = talks ? 2 : 1;
+    child->process.data = child->output.data = child;
+    if (talks)
+        uv_pipe_init(&uv, &child->output, 0);
+    loop_check("uv_spawn", uv_spawn(&uv, &child->process, &options));
+    if (talks)
+        loop_check("uv_read_start",
+                   uv_read_start((uv_stream_t *)&child->output, channel_buffer, on_output));
 }
 
-int main(int argc, char **argv)
+/* ---- the process that echoes ---- */
+
+void loop_start_echo(void)
 {
-    if (argc < 4)
-        bench_fail("arguments: MB CALLS COMMAND...", 0);
-    bench_hold(bench_number(argv[1]));
-    bench_stall(bench_number(argv[2]), call, settle,
-                &(struct call){.command = argv + 3, .loop = uv_default_loop()});
-    return uv_loop_close(uv_default_loop()) < 0;
+    uv_pipe_init(&uv, &channel, 0);
+    loop_check("uv_pipe_open", uv_pipe_open(&channel, bench_start_on_socket(command)));
+    channel_start();
 }
