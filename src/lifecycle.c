@@ -11,6 +11,7 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -524,12 +525,28 @@ static bool reports(const struct afork_process *process)
     return !process->ended && !process->entered;
 }
 
+/* Whether a process has ended, as far as the host can see: a zombie, whose parent runs a function of
+ * the user's and does not reap it, has. */
+static bool is_gone(pid_t pid)
+{
+    char path[32], line[64] = "";
+
+    if (kill(pid, 0) < 0 && errno == ESRCH)
+        return true;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    AFORK__AUTO_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, line, sizeof line - 1) < 0)
+        return false;
+    const char *state = strrchr(line, ')'); /* behind the name, which has at most 15 octets */
+    return state && state[1] == ' ' && state[2] == 'Z';
+}
+
 /* Watches a pid that nobody reports on; without a descriptor, by looking at it from time to time. */
 static void watch_orphan(struct afork_process *process)
 {
     int result = afork__process_watch_pid(process);
 
-    if (result < 0 && kill(process->pid, 0) < 0 && errno == ESRCH)
+    if (result < 0 && is_gone(process->pid))
         result = -ESRCH;
     process->vanished = result == -ESRCH;
     if (result < 0 && !process->vanished) {

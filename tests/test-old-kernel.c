@@ -119,6 +119,25 @@ static void worker_of_a_worker(struct test *t)
     afork_process_unref(worker);
 }
 
+/* It lives on, and does not reap what it forked before. */
+static void worker_of_a_living_worker(struct test *t)
+{
+    struct afork_process *template = test_new_exec(t), *worker = test_fork(template);
+    struct test_exit end = {0};
+
+    test_ok(afork_process_on_exit(worker, test_on_exit, &end));
+    int fd = test_run_function(t, worker, "hold");
+    int of_template = test_run_function(t, template, "hold");
+    test_turn_for(t, 50 * 1000);
+    g_assert_cmpuint(end.calls, ==, 0);
+    close(fd);
+    test_wait(t, end.calls);
+    g_assert_cmpint(end.cause, ==, AFORK_CAUSE_UNKNOWN);
+    close(of_template);
+    afork_process_unref(worker);
+    afork_process_unref(template);
+}
+
 /* Nobody is left to report: the host looks itself. */
 static void kill_the_root(struct test *t, rlim_t limit)
 {
@@ -181,6 +200,7 @@ int main(int argc, char **argv)
     test_add("/old-kernel/fork/templates", templates_are_forked);
     /* Init may take its time to reap what it inherits. */
     test_add_for(&test_loop_poll, "/old-kernel/fork/worker-of-a-worker", worker_of_a_worker);
+    test_add("/old-kernel/fork/worker-of-a-living-worker", worker_of_a_living_worker);
     test_add_for(&test_loop_poll, "/old-kernel/root/killed", root_is_killed);
     test_add_for(&test_loop_poll, "/old-kernel/root/killed-without-descriptors",
                  root_is_killed_without_descriptors);
