@@ -380,6 +380,7 @@ int afork_process_kill(struct afork_process *process, int signal)
         return -ENOTSUP;
     if (signal)
         process->pending_signals |= UINT64_C(1) << (signal - 1);
+    afork__process_update_busy(process);
     return 0;
 }
 

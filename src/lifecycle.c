@@ -63,7 +63,8 @@ void afork__process_update_busy(struct afork_process *process)
     struct afork_context *context = process->context;
     bool run_due = process->run == AFORK__RUN_QUEUED && process->run_cb;
     bool exit_due = process->exit_cb && (process->run != AFORK__RUN_NONE || process->released);
-    bool busy = !process->ended && (run_due || exit_due || process->leaving);
+    bool busy = !process->ended &&
+                (run_due || exit_due || process->leaving || process->pending_signals);
 
     if (busy == process->busy || !context->status_io || is_copy(process))
         return;
@@ -598,6 +599,7 @@ static void send_pending_signals(struct afork_process *process)
     for (int signal = 1; signals; signal++, signals >>= 1)
         if (signals & 1)
             afork_process_kill(process, signal);
+    afork__process_update_busy(process);
 }
 
 /* A process that nobody reports on and whose pid is gone has ended, unless its record still waits. */

@@ -84,6 +84,18 @@ static int error_of(const struct afork_process *process)
     }
 }
 
+/* What is told of a failure does not change under the user's eyes, who may turn the loop and have the
+ * end come in meanwhile. */
+static void tell_failure(struct afork_process *process, afork_run_cb *cb)
+{
+    struct afork_exit failure = process->exit;
+    char tail[AFORK__TAIL_MAX + 1];
+
+    memcpy(tail, failure.stderr_tail, failure.stderr_tail_len + 1);
+    failure.stderr_tail = tail;
+    cb(process, error_of(process), &failure, process->run_data);
+}
+
 static void deliver_run(struct afork_process *process)
 {
     afork_run_cb *cb = process->run_cb;
@@ -98,7 +110,7 @@ static void deliver_run(struct afork_process *process)
     if (ready)
         cb(process, afork__process_take_socket(process), NULL, process->run_data);
     else
-        cb(process, error_of(process), &process->exit, process->run_data);
+        tell_failure(process, cb);
     if (release)
         release(process->run_data);
 }

@@ -156,6 +156,22 @@ static void pending_signal_is_sent(struct test *t)
     afork_process_unref(other);
 }
 
+/* Nothing but the signal waits for anything: a loop that ends by itself must not end before. */
+static void pending_signal_keeps_the_loop(struct test *t)
+{
+    struct afork_process *process = test_new(t);
+    struct witness witness;
+
+    witness_start(&witness, process);
+    test_ok(afork_process_on_exit(process, NULL, NULL));
+    test_ok(afork_process_run(process, "hang", NULL, NULL));
+    test_ok(afork_process_kill(process, SIGKILL));
+    afork_process_unref(process);
+    test_ok(afork_poll_run(t->loop_self));
+    test_wait(t, is_gone(&witness));
+    close(witness.fd);
+}
+
 /* Said twice before the host tells the user. */
 static void entered_twice(struct test *t)
 {
@@ -442,6 +458,8 @@ int main(int argc, char **argv)
     test_add("/races/late-child/dropped", child_that_is_dropped);
     test_add("/races/late-child/template-killed", template_killed_after_the_forks);
     test_add("/races/pending-signal", pending_signal_is_sent);
+    test_add_for(&test_loop_poll, "/races/pending-signal/keeps-the-loop",
+                 pending_signal_keeps_the_loop);
     test_add("/races/entered-twice", entered_twice);
     test_add("/races/nested-loop-rests", nested_loop_rests);
     test_add("/races/failed-default-template", failed_default_template_is_replaced);

@@ -100,6 +100,42 @@ static void perl_that_does_not_start(struct test *t)
     rmdir(directory);
 }
 
+static struct test *turning;
+
+static void on_failure(struct afork_process *process, int fd, const struct afork_exit *failure,
+                       void *data)
+{
+    g_assert_cmpint(fd, ==, -ENOEXEC);
+    g_assert_true(g_str_has_prefix(failure->stderr_tail, "first\n"));
+    struct afork_exit before = *failure;
+    g_autofree char *tail = g_strdup(failure->stderr_tail);
+    test_turn_for(turning, 100 * 1000); /* it ends meanwhile */
+    g_assert_cmpstr(failure->stderr_tail, ==, tail);
+    g_assert_cmpint(memcmp(&before, failure, sizeof before), ==, 0);
+    ++*(unsigned *)data;
+}
+
+/* What a callback was given does not change when it turns the loop. */
+static void failure_does_not_change(struct test *t)
+{
+    struct test_exit end = {0};
+    unsigned calls = 0;
+
+    with_tail(t);
+    turning = t;
+    struct afork_process *process = test_new(t);
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    test_ok(afork_process_eval(process, "say first", NULL));
+    test_ok(afork_process_eval(process, "error 1 broken", NULL));
+    for (int i = 0; i < 20; i++)
+        test_ok(afork_process_eval(process, "say more", NULL));
+    test_ok(afork_process_run(process, "hold", on_failure, &calls));
+    afork_process_unref(process);
+    test_wait(t, end.calls);
+    g_assert_cmpuint(calls, ==, 1);
+    g_assert_true(g_str_has_prefix(end.stderr_tail, "first\n"));
+}
+
 /* What a worker leaves behind may go on writing. */
 static void pipe_outlives_the_worker(struct test *t)
 {
@@ -185,6 +221,7 @@ int main(int argc, char **argv)
     test_add("/stderr/not-kept", nothing_is_kept_otherwise);
     test_add("/stderr/last-octets", the_last_four_kilobytes);
     test_add("/stderr/start", perl_that_does_not_start);
+    test_add("/stderr/failure-does-not-change", failure_does_not_change);
     test_add("/stderr/outlives-worker", pipe_outlives_the_worker);
     test_add("/stderr/let-go", let_go_in_any_way);
     test_add("/stderr/original", original_peers_share);
