@@ -577,6 +577,8 @@ static void gafork_process_dispose(GObject *object)
 {
     GAforkProcess *self = GAFORK_PROCESS(object);
 
+    /* Until it is home, the end may still come: nobody is to be told any more. */
+    g_signal_handlers_destroy(object);
     if (self->context && gafork__context_send_home(self->context, object))
         return;
     G_OBJECT_CLASS(gafork_process_parent_class)->dispose(object);
