@@ -118,7 +118,7 @@ static int fail(EV_P_ struct afork_ev_channel *channel, int error)
 /* libev cannot watch the socket and has stopped the watcher. */
 static void not_watched(EV_P_ struct afork_ev_channel *channel)
 {
-    if (channel->error)
+    if (channel->error == -EIO) /* of the other watcher: told already */
         return;
     fail(EV_A_ channel, -EIO);
     channel->cb(EV_A_ channel, EV_ERROR);

@@ -43,7 +43,9 @@ struct afork_ev_channel;
  *   EV_WRITE   all that was written is with the socket, and it takes more; comes again until it is
  *              stopped or something has to wait in the queue
  *   EV_ERROR   what waited in the queue could not be written and was dropped: `error` says why.
- *              Comes once, whether anything was started or not. Reading is still possible. */
+ *              Comes once, whether anything was started or not. Reading is still possible, but for
+ *              -EIO, which may come after another error: libev cannot watch the socket and has
+ *              stopped what it watched. */
 typedef void afork_ev_channel_cb(EV_P_ struct afork_ev_channel *channel, int revents);
 
 struct afork_ev_channel {

@@ -9,6 +9,7 @@
 #include "gafork-context.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "gafork-options.h"
 #include "gafork-private.h"
@@ -64,7 +65,7 @@ static void on_warning(G_GNUC_UNUSED struct afork_context *core, struct afork_pr
                        const char *message, void *data)
 {
     GAforkContext *self = data;
-    g_autofree char *text = gafork__text(message);
+    g_autofree char *text = gafork__text(message, -1);
     gpointer object = process ? g_hash_table_lookup(self->processes, process) : NULL;
 
     g_signal_emit(self, warning_signal, 0, object, text);
@@ -154,6 +155,8 @@ gboolean gafork__context_send_home(GAforkContext *self, GObject *object)
 {
     if (!self->thread || self->thread == g_thread_self())
         return FALSE;
+    /* News may come before it is home, but nobody is to be told any more. */
+    g_signal_handlers_destroy(object);
     g_autoptr(GSource) source = g_idle_source_new();
     g_source_set_priority(source, self->options.priority);
     g_source_set_callback(source, at_home, g_object_ref(object), g_object_unref);
@@ -197,9 +200,13 @@ GAforkContext *gafork_context_new(void)
  */
 GAforkContext *gafork_context_get_default(void)
 {
+    static pid_t owner;
     g_autoptr(GMainContext) main_context = g_main_context_ref_thread_default();
 
     G_LOCK(defaults);
+    if (owner != getpid()) /* in a forked copy, those of the original are of no use */
+        defaults = NULL;
+    owner = getpid();
     if (!defaults)
         defaults = g_hash_table_new_full(NULL, NULL, NULL, g_object_unref);
     GAforkContext *self = g_hash_table_lookup(defaults, main_context);

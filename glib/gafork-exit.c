@@ -36,8 +36,8 @@ GAforkExit *gafork__exit_new(const struct afork_exit *core)
 
     g_atomic_ref_count_init(&self->refs);
     self->cause = (GAforkCause)core->cause;
-    self->message = gafork__text(core->message);
-    self->stderr_tail = gafork__text(core->stderr_tail);
+    self->message = gafork__text(core->message, -1);
+    self->stderr_tail = gafork__text(core->stderr_tail, (gssize)core->stderr_tail_len);
     self->wait_status = core->wait_status;
     self->status = core->status;
     self->user_time = core->has_usage ? usec(core->usage.ru_utime) : -1;

@@ -20,8 +20,9 @@ void afork_glib__loop_set_after(struct afork_glib_loop *loop, void (*cb)(void *d
 
 /* gafork-types.c */
 
-/* Perl's text as a program can show it: valid UTF-8, no newline at the end. The caller frees it. */
-char *gafork__text(const char *octets);
+/* Perl's text, of `len` octets or, with -1, up to a NUL, as a program can show it: valid UTF-8, no
+ * newline at the end. The caller frees it. */
+char *gafork__text(const char *octets, gssize len);
 
 /* The error that says what stopped a process. */
 GError *gafork__error_new(const struct afork_exit *failure);

@@ -206,7 +206,9 @@ static GAforkProcess *construct(GAforkContext *context, constructor *make, GErro
     if (!core_context)
         return NULL;
     if (!gafork__check(make(core_context, &core), error)) {
-        g_prefix_error(error, "cannot start %s: ", gafork_context_get_perl(context));
+        const char *perl = gafork_context_get_perl(context);
+        if (perl)
+            g_prefix_error(error, "cannot start %s: ", perl);
         return NULL;
     }
     return process_new(context, core);
@@ -577,8 +579,6 @@ static void gafork_process_dispose(GObject *object)
 {
     GAforkProcess *self = GAFORK_PROCESS(object);
 
-    /* Until it is home, the end may still come: nobody is to be told any more. */
-    g_signal_handlers_destroy(object);
     if (self->context && gafork__context_send_home(self->context, object))
         return;
     G_OBJECT_CLASS(gafork_process_parent_class)->dispose(object);

@@ -28,7 +28,7 @@
  * @GAFORK_STDIO_NULL: `/dev/null`
  * @GAFORK_STDIO_FD: a descriptor, named by a property of its own
  * @GAFORK_STDIO_TAIL: standard error only: the last 4 KiB are kept for
- *   [method@Afork.Exit.get_stderr_tail]
+ *   [method@Afork.Exit.get_stderr_tail]; who outlives the context finds the pipe broken
  *
  * What standard input, output or error of an executed perl, and of all that is forked from it, is.
  *
@@ -123,14 +123,14 @@ SAME_CAUSE(FUNCTION);
 SAME_CAUSE(FORK);
 SAME_CAUSE(PROTOCOL);
 
-char *gafork__text(const char *octets)
+char *gafork__text(const char *octets, gssize len)
 {
-    return g_strchomp(g_utf8_make_valid(octets, -1));
+    return g_strchomp(g_utf8_make_valid(octets, len));
 }
 
 GError *gafork__error_new(const struct afork_exit *failure)
 {
-    g_autofree char *text = gafork__text(failure->message);
+    g_autofree char *text = gafork__text(failure->message, -1);
 
     return g_error_new_literal(GAFORK_ERROR, (int)failure->cause, text);
 }

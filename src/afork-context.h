@@ -28,7 +28,8 @@ enum afork_stdio_mode {
     AFORK_STDIO_FD,      /* the descriptor in `fd`, duplicated when the context is made */
     AFORK_STDIO_TAIL, /* standard error only: for each process a pipe that the loop reads; the last
                             4 KiB are in the notice of its end. It takes a descriptor of the host for
-                            each process. What AFORK_PEER_ORIGINAL forks shares its template's. */
+                            each process. What AFORK_PEER_ORIGINAL forks shares its template's. A
+                            worker that outlives the context finds the pipe broken (SIGPIPE). */
 };
 
 struct afork_stdio {
@@ -105,9 +106,9 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
  * end of file only if their channel was not handed out. On return no descriptor, watcher or
  * callback of it is left; handles on its processes stay valid for afork_process_unref(), and other
  * calls on them return -ESHUTDOWN. In a forked copy of the host only memory is released: the watchers
- * stay in the loop, which must be released there as well before it turns. Never waits: an executed perl that has not ended by then is reaped
- * when a context is made or closed, or a perl executed, the next time. May be called from any
- * callback. */
+ * stay in the loop, which must be released there as well before it turns. Never waits: an executed
+ * perl that has not ended by then is reaped when a context is made or closed, or a perl executed, the
+ * next time. May be called from any callback. */
 AFORK_EXPORT void afork_context_close(struct afork_context *context);
 
 /* The perl that the next start would execute, as found by the rules of the options; for messages.

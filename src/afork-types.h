@@ -18,7 +18,8 @@
  *           Functions that release something accept NULL.
  *
  * Callbacks Run from the event loop only, never inside a call of this library, and may call
- *           anything, also release the object they were called for.
+ *           anything, also release the object they were called for. Those of one process do
+ *           not nest: a callback that turns the loop gets those of other processes only.
  *
  * Threads   A loop and all that was made with it belong to one thread. Different loops may be used
  *           in different threads at the same time.

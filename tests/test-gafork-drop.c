@@ -3,6 +3,8 @@
  * Objects of the GObject layer that are dropped, closed or disposed of in every callback, alone, with
  * a sibling or with their context.
  */
+#include <signal.h>
+
 #include "gafork-lib.h"
 
 enum place { IN_RUN, IN_FAILED_RUN, IN_WAIT, IN_EXITED, IN_NOTIFY, IN_WARNING, N_PLACES };
@@ -115,9 +117,37 @@ static void dropped_in_callbacks(struct gafork_test *f)
             drop_at(f, place, deed);
 }
 
+static gpointer unref_elsewhere(gpointer object)
+{
+    g_object_unref(object);
+    return NULL;
+}
+
+static void must_not_come(G_GNUC_UNUSED GAforkProcess *process, G_GNUC_UNUSED GAforkExit *end,
+                          G_GNUC_UNUSED gpointer data)
+{
+    g_assert_not_reached();
+}
+
+/* A garbage collector drops the last reference in its own thread when the end is about to be told. */
+static void dropped_in_another_thread(struct gafork_test *f)
+{
+    GAforkProcess *process = gafork_new(f);
+
+    g_signal_connect(process, "exited", G_CALLBACK(must_not_come), NULL);
+    gafork_wait(f->main_context, gafork_process_get_peer_pid(process));
+    pid_t pid = gafork_process_get_peer_pid(process);
+    kill(pid, SIGKILL);
+    while (test_is_running(pid))
+        g_thread_yield();
+    g_thread_join(g_thread_new("collector", unref_elsewhere, process));
+    gafork_settle(f);
+}
+
 int main(int argc, char **argv)
 {
     gafork_test_init(&argc, &argv);
+    gafork_add("/gafork/dropped-in-another-thread", dropped_in_another_thread);
     gafork_add("/gafork/dropped-in-callbacks", dropped_in_callbacks);
     return g_test_run();
 }

@@ -25,6 +25,7 @@ static uv_loop_t uv;
 static uv_pipe_t worker;
 static bool ended; /* the worker is */
 static int status = 1;
+static bool output_failed;
 
 static uv_fs_t input, output;
 static uv_write_t feeding;
@@ -81,7 +82,9 @@ static void on_printed(uv_fs_t *request)
     ssize_t put = request->result;
     uv_fs_req_cleanup(request);
     if (put < 0) {
-        close_worker(); /* nobody listens any more */
+        fprintf(stderr, "lines: standard output: %s\n", uv_strerror((int)put));
+        output_failed = true;
+        close_worker();
         return;
     }
     answer = uv_buf_init(answer.base + put, (unsigned)(answer.len - (size_t)put));
@@ -149,6 +152,8 @@ int main(int argc, char **argv)
     afork_process_unref(process); /* what was asked for still happens */
 
     uv_run(&uv, UV_RUN_DEFAULT);
+    if (output_failed)
+        status = 1;
     afork_context_close(context);
     afork_uv_loop_free(loop);
     uv_run(&uv, UV_RUN_NOWAIT); /* libuv lets go of what was closed */

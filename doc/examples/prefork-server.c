@@ -168,6 +168,8 @@ int main(int argc, char **argv)
     struct afork_context_options options = AFORK_CONTEXT_OPTIONS_INIT;
     struct afork_ev_loop *loop;
 
+    if (argc > 2 && atoi(argv[2]) < 1)
+        must(-EINVAL, argv[2]);
     listener = listen_on(argc > 1 ? argv[1] : "8080");
     requests = argc > 2 ? argv[2] : "1000";
     options.new_session = true; /* a terminal's signals are for this process */

@@ -2,7 +2,7 @@
  *
  * Worker code that lives inside the executable: worker.pl is compiled into it as a resource,
  * evaluated in a template, and run by workers that are forked from that. Counts words and letters of
- * the text in its first argument, at the same time. */
+ * the line in its first argument, at the same time. */
 #include <afork/afork-glib.h>
 #include <stdlib.h>
 
