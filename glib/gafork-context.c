@@ -26,7 +26,10 @@
  * All options are properties that are set at construction, which cannot fail: what is wrong with
  * them is told by the first call that needs them. A context belongs to the thread that runs its main
  * context, with all processes made on it; there signals are emitted and asynchronous calls return.
- * Only references may be released elsewhere, as garbage collectors do.
+ * Only references may be released elsewhere, as garbage collectors do; the objects are then released
+ * when the main context runs next. A thread that ends before the program therefore closes its
+ * contexts: else what is released after it is never released, and its perls stay. A thread without
+ * a thread-default main context has the program's, and must not use it while another thread does.
  *
  * Processes hold a reference on their context. When the last reference is gone, the context is
  * closed; a program that lets go of processes before their work was delivered keeps the context.

@@ -61,6 +61,9 @@ GTask *gafork__task_new(GAforkContext *context, gpointer source, GCancellable *c
 /* Fails `task`, taken, with G_IO_ERROR_CLOSED, on a later turn. */
 void gafork__task_return_closed(GTask *task);
 
+/* Fails `task` with G_IO_ERROR_CANCELLED, also if its cancellable was reset meanwhile. */
+void gafork__task_return_cancelled(GTask *task);
+
 /* Calls `cb` with `data` from the task's main context once its cancellable is cancelled. NULL if it
  * has none. */
 GSource *gafork__task_watch_cancellable(GTask *task, GCancellableSourceFunc cb, gpointer data);

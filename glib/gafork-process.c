@@ -303,7 +303,7 @@ static gboolean on_run_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpoint
     g_autoptr(GTask) task = g_steal_pointer(&run->task);
 
     gafork__task_unwatch(&run->cancelled);
-    g_task_return_error_if_cancelled(task);
+    gafork__task_return_cancelled(task);
     return G_SOURCE_REMOVE;
 }
 
@@ -381,7 +381,7 @@ static gboolean on_wait_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpoin
     if (link) {
         self->waits = g_list_delete_link(self->waits, link);
         g_object_unref(task);
-        g_task_return_error_if_cancelled(task);
+        gafork__task_return_cancelled(task);
     }
     return G_SOURCE_REMOVE;
 }

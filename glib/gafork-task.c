@@ -41,6 +41,11 @@ void gafork__task_return_closed(GTask *task)
     g_task_attach_source(taken, source, return_closed);
 }
 
+void gafork__task_return_cancelled(GTask *task)
+{
+    g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_CANCELLED, "Operation was cancelled");
+}
+
 GSource *gafork__task_watch_cancellable(GTask *task, GCancellableSourceFunc cb, gpointer data)
 {
     GCancellable *cancellable = g_task_get_cancellable(task);

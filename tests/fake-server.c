@@ -10,7 +10,7 @@
  *   die TEXT                                as code that died
  *   error PHASE TEXT                        a record of that phase; and goes on
  *   warn TEXT                               a warning
- *   say TEXT                                a line on standard error
+ *   say TEXT, say-nul TEXT                  a line on standard error, after a NUL
  *   hello VERSION, no-hello                 the introduction; at the start only
  *   entered, hello-again, garbage, orphan PID   records out of place
  *   fork-fails                              from now on
@@ -225,6 +225,8 @@ static void obey(const char *code)
         report_self(AFORK__WARNING, AFORK__PHASE_NONE, rest);
     else if (g_str_equal(word, "say"))
         dprintf(STDERR_FILENO, "%s\n", rest);
+    else if (g_str_equal(word, "say-nul"))
+        dprintf(STDERR_FILENO, "%c%s\n", 0, rest);
     else if (g_str_equal(word, "no-hello"))
         self.no_hello = true;
     else if (g_str_equal(word, "entered"))

@@ -57,6 +57,7 @@ is_deeply [lines("a\n", '}')], ["", 255, 0], "code that does not compile";
     local $ENV{AFORK_PERL} = "/bin/true";
     is_deeply [lines("a\n")], ["", 1, 0], "a perl that is none";
 }
+is system("echo hi | doc/examples/lines print >/dev/full") >> 8, 1, "output that cannot be written";
 open STDERR, ">&", $stderr or die $!;
 
 # Ends although its input does not.

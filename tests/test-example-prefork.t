@@ -134,5 +134,7 @@ ok !connection(), 'it does not listen any more';
     isnt status(), 0, 'it ends where there is no perl';
     ok nothing_left(), 'and leaves nothing';
 }
+isnt system("$ENV{AFORK_TEST_BUILDDIR}/doc/examples/prefork-server 0 0 2>/dev/null"), 0,
+    'workers that answer nothing are refused';
 
 done_testing;

@@ -187,8 +187,21 @@ static void default_is_one_for_each_main_context(struct gafork_test *f)
     gafork_context_close(gafork_context_get_default());
 }
 
+/* In a forked copy of the program, the default is a new one. */
+static int copy_of_default(struct gafork_test *f, GAforkContext *original)
+{
+    g_autoptr(GAforkProcess) process = gafork_process_new(NULL, NULL);
+
+    if (!process || gafork_process_get_context(process) == original)
+        return 1;
+    g_autofree char *text = gafork_output(f, process, "dump");
+    gafork_context_close(gafork_context_get_default());
+    return *text;
+}
+
 static void without_context_is_the_default(struct gafork_test *f)
 {
+    int status;
     g_autofree char *old = g_strdup(g_getenv("AFORK_PERL"));
     g_autoptr(GError) error = NULL;
 
@@ -203,6 +216,12 @@ static void without_context_is_the_default(struct gafork_test *f)
     g_assert_cmpstr(gafork_context_get_perl(gafork_context_get_default()), ==, f->t->options.perl);
     g_autofree char *text = gafork_output(f, forked, "dump");
     g_assert_cmpstr(text, ==, "");
+    GAforkContext *original = gafork_context_get_default();
+    pid_t pid = fork();
+    if (!pid)
+        _exit(copy_of_default(f, original));
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_cmpint(status, ==, 0);
     gafork_context_close(gafork_context_get_default());
     if (old)
         g_setenv("AFORK_PERL", old, TRUE);

@@ -286,10 +286,11 @@ static void standard_error_is_kept(struct gafork_test *f)
     g_autoptr(GAforkProcess) process = gafork_new(f);
 
     g_assert_true(gafork_process_eval(process, "say some \xff words", NULL, NULL));
+    g_assert_true(gafork_process_eval(process, "say-nul last", NULL, NULL));
     gafork_process_run_async(process, "return", NULL, NULL, NULL);
     gafork_wait_exit(f, process);
     g_assert_cmpstr(gafork_exit_get_stderr_tail(gafork_process_get_exit(process)), ==,
-                    "some \xef\xbf\xbd words");
+                    "some \xef\xbf\xbd words\n\xef\xbf\xbdlast");
 }
 
 static void end_is_there_for_the_late(struct gafork_test *f)
@@ -435,6 +436,7 @@ static void cancelled_while_it_waits(struct gafork_test *f)
     int pid = gafork_process_get_peer_pid(process);
     gafork_wait(f->main_context, test_process_state(pid) == 'T');
     g_cancellable_cancel(cancellable);
+    g_cancellable_reset(cancellable); /* too late */
     g_assert_cmpuint(run.calls + wait.calls, ==, 0);
     gafork_wait(f->main_context, run.calls && wait.calls);
     g_assert_error(run.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);

@@ -45,8 +45,9 @@ static LIST_HEAD(, worker) workers; /* those that serve, or have been told to le
 static struct afork_context *context;
 static struct afork_process *template; /* of the workers to come */
 static const char *requests; /* that a worker serves */
-static int listener, generation, status;
+static int listener, generation, missing, status;
 static ev_signal hup, term;
+static ev_timer refill; /* runs while workers are missing */
 
 static void must(int result, const char *what)
 {
@@ -72,6 +73,7 @@ static void end(void)
     set_generation(0);
     ev_signal_stop(EV_DEFAULT_ &hup);
     ev_signal_stop(EV_DEFAULT_ &term);
+    ev_timer_stop(EV_DEFAULT_ &refill);
 }
 
 static afork_run_cb on_entered;
@@ -89,6 +91,13 @@ static void start_worker(void)
     afork_process_unref(process); /* from now on it is known by its channel */
 }
 
+/* A moment later, so that workers that cannot serve do not make this fork without end. */
+static void on_refill(EV_P_ ev_timer *timer, int revents)
+{
+    for (; missing; missing--)
+        start_worker();
+}
+
 /* It left, or something killed it. */
 static void on_channel(EV_P_ struct afork_ev_channel *channel, int revents)
 {
@@ -97,8 +106,10 @@ static void on_channel(EV_P_ struct afork_ev_channel *channel, int revents)
 
     if (afork_ev_channel_read(EV_A_ channel, &octet, 1) == -EAGAIN)
         return;
-    if (worker->generation == generation)
-        start_worker();
+    if (worker->generation == generation && !missing++) {
+        ev_timer_set(&refill, 0.1, 0.);
+        ev_timer_start(EV_A_ &refill);
+    }
     afork_ev_channel_close(EV_A_ channel);
     LIST_REMOVE(worker, link);
     free(worker);
@@ -129,6 +140,8 @@ static void reload(void)
     char number[16];
 
     set_generation(generation + 1);
+    missing = 0;
+    ev_timer_stop(EV_DEFAULT_ &refill);
     snprintf(number, sizeof number, "%d", generation);
     afork_process_unref(template);
     must(afork_process_new(context, &template), "new");
@@ -175,6 +188,7 @@ int main(int argc, char **argv)
     options.new_session = true; /* a terminal's signals are for this process */
     must(afork_ev_loop_new(EV_DEFAULT_ &loop), "loop");
     must(afork_context_new(afork_ev_loop_get(loop), &options, &context), "context");
+    ev_init(&refill, on_refill);
     ev_signal_init(&hup, on_signal, SIGHUP);
     ev_signal_init(&term, on_signal, SIGTERM);
     ev_signal_start(EV_DEFAULT_ &hup);
