@@ -79,6 +79,7 @@ static int check_options(const struct afork_context_options *options)
     if (options->size < sizeof *options ||
         (options->peer != AFORK_PEER_OWN && options->peer != AFORK_PEER_ORIGINAL) ||
         (options->serve_module && options->peer != AFORK_PEER_ORIGINAL) ||
+        (options->spares && options->peer != AFORK_PEER_OWN) ||
         (options->threads != AFORK_THREADS_WARN && options->threads != AFORK_THREADS_REFUSE) ||
         !are_variables(options->environment, false) ||
         !are_variables(options->environment_changes, true))
@@ -127,6 +128,7 @@ static int copy_options(struct afork_context *context, const struct afork_contex
     context->peer = options->peer;
     context->new_session = options->new_session;
     context->threads = options->threads;
+    context->n_spares = options->spares;
     context->on_warning = options->on_warning;
     context->warning_data = options->warning_data;
     return result;
@@ -221,6 +223,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     TAILQ_INIT(&context->notices);
     STAILQ_INIT(&context->warnings);
     LIST_INIT(&context->tails);
+    LIST_INIT(&context->spares);
 
     result = copy_options(context, options);
     if (!result)
@@ -265,6 +268,15 @@ static void leave_child(struct afork_process *process)
         afork__leave_to_reap(process->pid);
 }
 
+/* The default template ends, once what was asked for is there. */
+static void drop_template(struct afork_context *context)
+{
+    struct afork_process *old = context->template;
+
+    context->template = NULL;
+    afork_process_unref(old);
+}
+
 void afork_context_close(struct afork_context *context)
 {
     struct afork_process *process;
@@ -274,9 +286,7 @@ void afork_context_close(struct afork_context *context)
     context->closed = true;
     if (afork__context_is_copy(context))
         abandon_copy(context);
-    if (context->template)
-        afork_process_unref(context->template);
-    context->template = NULL;
+    drop_template(context);
     while ((process = TAILQ_FIRST(&context->processes))) {
         afork__process_ref_memory(process);
         afork_process_close(process);
@@ -343,9 +353,20 @@ int afork_context_set_perl(struct afork_context *context, const char *perl, enum
     context->serve_module = module_copy;
     context->peer = peer;
 
-    struct afork_process *old = context->template;
-    context->template = NULL;
-    afork_process_unref(old);
+    drop_template(context);
+    return 0;
+}
+
+int afork_context_get_spare_stats(struct afork_context *context, struct afork_spare_stats *ret)
+{
+    int result = ret ? afork__context_check(context) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    *ret = context->spare_stats;
+    ret->ready = 0;
+    if (context->template)
+        afork__spares_count(context->template, ret);
     return 0;
 }
 
@@ -466,11 +487,12 @@ int afork__context_template(struct afork_context *context, struct afork_process 
         *ret = old;
         return 0;
     }
-    context->template = NULL;
-    afork_process_unref(old);
+    drop_template(context);
     int result = afork_process_new_exec(context, &context->template);
     if (result < 0)
         return result;
+    if (context->n_spares && context->peer == AFORK_PEER_OWN)
+        afork__spares_set(context->template, context->n_spares);
     *ret = context->template;
     return 0;
 }

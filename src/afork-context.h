@@ -81,6 +81,10 @@ struct afork_context_options {
 
     enum afork_threads threads;
 
+    /* Spares of the default template, for afork_process_new(); see afork_process_set_spares(). Not with
+     * AFORK_PEER_ORIGINAL. */
+    unsigned spares;
+
     /* Called for every warning of a server; NULL: warnings are dropped. `process` is NULL where the
      * server is the default template or its handle was released. `message` is NUL-terminated and
      * valid during the call. */
@@ -114,6 +118,10 @@ AFORK_EXPORT void afork_context_close(struct afork_context *context);
 /* The perl that the next start would execute, as found by the rules of the options; for messages.
  * Borrowed until the next call of this function or of afork_context_set_perl(). */
 AFORK_EXPORT const char *afork_context_get_perl(struct afork_context *context);
+
+/* What became of calls of afork_process_new() with spares, over all default templates there were. */
+AFORK_EXPORT int afork_context_get_spare_stats(struct afork_context *context,
+                                               struct afork_spare_stats *ret);
 
 /* Changes the perl for later starts. The default template that runs is kept for its children, and
  * replaced at the next afork_process_new(). `perl` and `serve_module` as in the options. */

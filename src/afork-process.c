@@ -39,11 +39,12 @@ static int check_server(const struct afork_process *process)
     return lost ? -ESRCH : 0;
 }
 
-/* Ends a call that has put something into the queue. */
+/* Ends a call that has put something into the queue. What was forked in advance has not seen it. */
 static int queued(struct afork_process *process, int result)
 {
     if (result < 0)
         return result;
+    afork__spares_renew(process);
     afork__process_send(process, AFORK__SHARE_OCTETS);
     return 0;
 }
@@ -82,17 +83,17 @@ int afork_process_new_exec(struct afork_context *context, struct afork_process *
     return 0;
 }
 
-int afork_process_fork(struct afork_process *process, struct afork_process **ret)
+int afork__process_fork(struct afork_process *process, unsigned flags, struct afork_process **ret)
 {
     struct afork_process *child;
     AFORK__AUTO_FD far_fd = -1, error_fd = -1;
-    int result = ret ? check_server(process) : -EINVAL;
+    int result = check_server(process);
 
     if (!result)
         result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
     if (result < 0)
         return result;
-    result = afork__queue_fork(&process->queue, far_fd, error_fd, child->identity);
+    result = afork__queue_fork(&process->queue, far_fd, error_fd, child->identity, flags);
     if (result < 0) {
         afork__close(&error_fd);
         afork__process_abandon(child);
@@ -102,7 +103,41 @@ int afork_process_fork(struct afork_process *process, struct afork_process **ret
     afork__steal_fd(&far_fd);
     afork__steal_fd(&error_fd);
     *ret = child;
-    return queued(process, 0);
+    afork__process_send(process, AFORK__SHARE_OCTETS);
+    return 0;
+}
+
+int afork_process_fork(struct afork_process *process, struct afork_process **ret)
+{
+    int result = ret ? check_server(process) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    struct afork_process *spare = afork__spares_take(process);
+    if (!spare)
+        return afork__process_fork(process, 0, ret);
+    *ret = spare;
+    return 0;
+}
+
+int afork_process_set_spares(struct afork_process *process, unsigned n)
+{
+    int result = check_server(process);
+
+    if (!result && process->peer == AFORK_PEER_ORIGINAL)
+        result = -ENOTSUP;
+    return result < 0 ? result : afork__spares_set(process, n);
+}
+
+int afork_process_get_spare_stats(struct afork_process *process, struct afork_spare_stats *ret)
+{
+    int result = ret ? check_process(process) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    *ret = (struct afork_spare_stats){0};
+    afork__spares_count(process, ret);
+    return 0;
 }
 
 /* The strings of a variable argument list after `first`, up to NULL; the caller frees the vector. */
@@ -296,6 +331,7 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     process->run_cb = cb;
     process->run_data = data;
     process->run_release = release;
+    afork__spares_free(process);
     afork__process_update_busy(process);
     return queued(process, 0);
 }
@@ -409,6 +445,7 @@ void afork_process_close(struct afork_process *process)
     process->closed = true;
     process->run_cb = NULL;
     process->exit_cb = NULL;
+    afork__spares_free(process);
     afork__queue_clear(&process->queue);
     afork__process_forget_socket(process);
     if (process->peer == AFORK_PEER_ORIGINAL && process->parent) /* nobody would tell */

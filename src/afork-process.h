@@ -93,6 +93,29 @@ AFORK_EXPORT AFORK_NODISCARD int afork_process_new_exec(struct afork_context *co
 AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *process,
                                                     struct afork_process **ret);
 
+/* Keeps up to `n` spares: children of `process` that are forked in advance, each with its socket, and made
+ * ready while nothing else is to be done. afork_process_fork() hands one out where there is one. A
+ * command to `process` makes them out of date; those are replaced, and end without a trace, no END block
+ * or destructor runs. One that is killed before it is used is replaced silently, but where they keep
+ * ending only when somebody asks for a process. Each costs a descriptor and some hundred kilobytes. They
+ * do not keep the loop alive, and are gone when `process` runs, ends, or is released. 0: none, the
+ * default. For the default template see the options of the context.
+ * Errors: -ENOTSUP (a peer of the original kind). */
+AFORK_EXPORT int afork_process_set_spares(struct afork_process *process, unsigned n);
+
+/* What became of calls of afork_process_fork() for a process with spares, and of the spares. */
+struct afork_spare_stats {
+    unsigned ready;    /* there now, or being forked */
+    uint64_t hits;     /* a spare was handed out */
+    uint64_t misses;   /* there was none: it was forked when asked for */
+    uint64_t renewals; /* spares that were out of date */
+    uint64_t lost;     /* spares that ended, or could not be forked */
+};
+
+/* The numbers since the first afork_process_set_spares(); all zero without. */
+AFORK_EXPORT int afork_process_get_spare_stats(struct afork_process *process,
+                                               struct afork_spare_stats *ret);
+
 /* Evaluates `code` in package main, with the strings that follow, up to a NULL, in @_ and the
  * pending arguments in @arg. If it dies, so does the process (AFORK_CAUSE_EVAL). */
 AFORK_EXPORT int afork_process_eval(struct afork_process *process, const char *code,

@@ -56,8 +56,9 @@
 #define AFORK_NODISCARD
 #endif
 
-struct afork_loop;    /* afork-loop.h: what the core asks of an event loop */
-struct afork_context; /* afork-context.h: one per loop; perl, environment, default template */
-struct afork_process; /* afork-process.h: a handle on one Perl process */
+struct afork_loop;        /* afork-loop.h: what the core asks of an event loop */
+struct afork_context;     /* afork-context.h: one per loop; perl, environment, default template */
+struct afork_process;     /* afork-process.h: a handle on one Perl process */
+struct afork_spare_stats; /* afork-process.h */
 
 #endif

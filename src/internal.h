@@ -7,6 +7,7 @@
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
+ *   spares.c         children forked in advance
  */
 #ifndef AFORK_INTERNAL_H
 #define AFORK_INTERNAL_H
@@ -17,6 +18,7 @@
 #include "afork-loop.h"
 #include "afork-process.h"
 #include "queue.h"
+#include "spares.h"
 #include "status.h"
 #include "tail.h"
 
@@ -61,6 +63,9 @@ struct afork_context {
     TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
     STAILQ_HEAD(, afork__warning) warnings;
     LIST_HEAD(, afork__tail) tails; /* also of processes that have ended */
+    LIST_HEAD(, afork__spares) spares;
+    unsigned n_spares;                    /* of the default template */
+    struct afork_spare_stats spare_stats; /* of default templates that are gone */
 };
 
 /* What became of afork_process_run().
@@ -124,7 +129,10 @@ struct afork_process {
     /* What exit.message and exit.stderr_tail point to, unless it is a constant. */
     char *message, *stderr_tail;
 
-    TAILQ_ENTRY(afork_process) link, notice_link;
+    struct afork__spares *spares;   /* forked from it; NULL: it never had any */
+    struct afork__spares *spare_of; /* nobody has asked for it yet */
+
+    TAILQ_ENTRY(afork_process) link, notice_link, spare_link;
     LIST_ENTRY(afork_process) identity_link;
 };
 
@@ -141,6 +149,10 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
                            uint64_t identity);
 /* The default template, borrowed; executed if there is none. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
+
+/* afork-process.c */
+/* Has `process` fork, with these AFORK__FORK_ flags. As afork_process_fork(), but never a spare. */
+int afork__process_fork(struct afork_process *process, unsigned flags, struct afork_process **ret);
 
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end

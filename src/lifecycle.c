@@ -366,6 +366,7 @@ void afork__process_send(struct afork_process *process, size_t limit)
 void afork__process_release(struct afork_process *process)
 {
     process->released = true;
+    afork__spares_free(process);
     afork__process_update_busy(process);
     if (process->run == AFORK__RUN_NONE && process->fd >= 0 &&
         afork__queue_is_empty(&process->queue))
@@ -380,6 +381,9 @@ void afork__process_abandon(struct afork_process *process)
     if (process->ended)
         return;
     process->ended = true;
+    afork__spares_free(process);
+    if (process->spare_of)
+        afork__spares_lost(process);
     afork__process_update_busy(process);
     afork__queue_clear(&process->queue);
     if (process->run != AFORK__RUN_READY)

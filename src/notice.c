@@ -34,8 +34,13 @@ static bool is_due(const struct afork_context *context)
 void afork__notice_set_timer(struct afork_context *context)
 {
     bool look = context->retry || (context->poll && context->n_busy);
-    int64_t usec = is_due(context) ? 0 : look ? POLL_USEC : -1;
+    int64_t usec = look ? POLL_USEC : -1;
+    int64_t spares = afork__spares_wait(context);
 
+    if (spares >= 0 && (usec < 0 || spares < usec))
+        usec = spares;
+    if (is_due(context))
+        usec = 0;
     if (context->timer && !afork__context_is_copy(context))
         context->loop->ops->timer_set(context->timer, usec);
 }
@@ -215,6 +220,7 @@ void afork__notice_timer_cb(void *data)
     if (context->retry || context->poll)
         poll_processes(context);
     afork__context_recheck(context);
+    afork__spares_fill(context);
     afork__notice_deliver(context);
     afork__context_unref(context);
 }

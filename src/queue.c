@@ -166,7 +166,7 @@ int afork__queue_handle(struct afork__queue *queue, int fd)
 
 /* The command itself. */
 static int append_fork(struct afork__chunks *chunks, const struct afork__queue *queue,
-                       bool has_error_fd, uint64_t identity)
+                       uint64_t identity, unsigned flags)
 {
     size_t size = queue->original ? 0 : sizeof identity + 1;
     struct afork__chunk *chunk = frame_new(queue->original ? AFORK__FORK : AFORK__FORK_AS, size);
@@ -175,13 +175,14 @@ static int append_fork(struct afork__chunks *chunks, const struct afork__queue *
         return -ENOMEM;
     if (size) {
         memcpy(chunk->inside + AFORK__HEADER_SIZE, &identity, sizeof identity);
-        chunk->inside[AFORK__HEADER_SIZE + sizeof identity] = has_error_fd ? AFORK__FORK_STDERR : 0;
+        chunk->inside[AFORK__HEADER_SIZE + sizeof identity] = (uint8_t)flags;
     }
     STAILQ_INSERT_TAIL(chunks, chunk, link);
     return 0;
 }
 
-int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity)
+int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity,
+                      unsigned flags)
 {
     struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
     int result = error_fd >= 0 ? append_handle(&chunks, error_fd) : 0;
@@ -189,7 +190,8 @@ int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t
     if (!result)
         result = append_handle(&chunks, fd);
     if (!result)
-        result = append_fork(&chunks, queue, error_fd >= 0, identity);
+        result = append_fork(&chunks, queue, identity,
+                             flags | (error_fd >= 0 ? AFORK__FORK_STDERR : 0));
     if (!result) {
         STAILQ_CONCAT(&queue->chunks, &chunks);
         return 0;

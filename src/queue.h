@@ -44,9 +44,10 @@ int afork__queue_command(struct afork__queue *queue, enum afork__command command
 int afork__queue_handle(struct afork__queue *queue, int fd);
 
 /* Adds what makes the peer fork: handles with what is to be the child's standard error, if it is not
- * -1, and with its socket, both taken on success; and the fork command, with `identity` unless the
- * peer is an original, which cannot be given an `error_fd` either. */
-int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity);
+ * -1, and with its socket, both taken on success; and the fork command, with `identity` and `flags`
+ * unless the peer is an original, which cannot be given an `error_fd` either. */
+int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity,
+                      unsigned flags);
 
 /* Sends up to about `limit` octets. Returns 1 when the queue is empty, 0 when the socket is full or
  * the limit was reached, -ENOBUFS when the kernel wants it later without saying when, or another

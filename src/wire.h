@@ -23,6 +23,7 @@ enum afork__command {
 /* Flags of AFORK__FORK_AS. */
 enum {
     AFORK__FORK_STDERR = 1 << 0, /* the argument before the socket is to be standard error */
+    AFORK__FORK_SPARE = 1 << 1,  /* nobody needs the child yet: it gets ready, and leaves no trace */
 };
 
 #define AFORK__FORK_AS_SIZE 9

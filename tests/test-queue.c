@@ -57,7 +57,7 @@ static void fill(struct afork__queue *queue)
     test_ok(afork__queue_strings(queue, AFORK__ARGS, &string, 1));   /* 6 octets */
     test_ok(afork__queue_handle(queue, file_of_size(0)));            /* 5, 1 */
     test_ok(afork__queue_handle(queue, file_of_size(0)));            /* 5, 1 */
-    test_ok(afork__queue_fork(queue, file_of_size(0), -1, 42));      /* 5, 1, 5 and 9 */
+    test_ok(afork__queue_fork(queue, file_of_size(0), -1, 42, 0));   /* 5, 1, 5 and 9 */
     test_ok(afork__queue_command(queue, AFORK__RUN, "function", 8)); /* 13 */
 }
 
@@ -91,7 +91,7 @@ static void messages_to_our_own(struct test *t)
     fill(&queue);
     g_assert_cmpint(afork__queue_send(&queue, pair[0], NO_LIMIT), ==, 1);
     assert_message(pair[1], 6 + 6 + 6 + 6 + 14 + 13, 3); /* all at once */
-    test_ok(afork__queue_fork(&queue, file_of_size(0), file_of_size(0), 42));
+    test_ok(afork__queue_fork(&queue, file_of_size(0), file_of_size(0), 42, 0));
     g_assert_cmpint(afork__queue_send(&queue, pair[0], NO_LIMIT), ==, 1);
     assert_message(pair[1], 6 + 6 + 14, 2); /* with its standard error */
     afork__close(&pair[0]);

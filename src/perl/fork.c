@@ -63,7 +63,8 @@ static void flush_handles(pTHX_ struct afork__server *server)
 }
 
 /* The first thing a child does: it stops being the process it was copied from. */
-static void become_child(pTHX_ struct afork__server *server, int socket, uint64_t identity)
+static void become_child(pTHX_ struct afork__server *server, int socket, uint64_t identity,
+                         unsigned flags)
 {
     if (PL_sig_pending) {
         PL_sig_pending = 0;
@@ -89,6 +90,8 @@ static void become_child(pTHX_ struct afork__server *server, int socket, uint64_
     }
     if (server->fds.count)
         afork__fd_queue_clear(&server->fds);
+    server->spare = flags & AFORK__FORK_SPARE;
+    server->warm = false;
     server->title = AFORK__TITLE_FORKED;
     server->unsaid = server->extended;
     server->threads.count = 1;
@@ -118,6 +121,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
     if (!server->children.own)
         afork__exit_prepare(aTHX);
     afork__server_need_handle(aTHX_ server);
+    if (flags & AFORK__FORK_SPARE)
+        afork__warm_prepare(aTHX);
     if (afork__children_reserve(&server->children) < 0 ||
         afork__children_watch(&server->children) < 0) {
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
@@ -132,7 +137,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
     if (pid == 0) {
         if (error_fd >= 0)
             dup2(error_fd, STDERR_FILENO);
-        become_child(aTHX_ server, afork__steal_fd(&socket), identity);
+        become_child(aTHX_ server, afork__steal_fd(&socket), identity, flags);
         return;
     }
     int error = errno;

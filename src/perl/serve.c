@@ -20,6 +20,7 @@ enum {
     PAYLOAD_KEEP = 1024 * 1024,
     TAKE_STRING = 4096,
     THREADS_POLL_MSEC = 500,
+    WARM_MSEC = 1,
 };
 
 _Alignas(4096) static struct afork__server the_server = {
@@ -66,8 +67,10 @@ XS_INTERNAL(xs_run_args);
  * one page only. */
 static void show_run_args(pTHX_ bool show)
 {
-    CV *cv = get_cvs(OWN_PACKAGE "::run_args", GV_ADD);
+    static CV *cv;
 
+    if (!cv)
+        cv = get_cvs(OWN_PACKAGE "::run_args", GV_ADD);
     if (show == (CvISXSUB(cv) && CvXSUB(cv) == xs_run_args))
         return;
     if (show) {
@@ -109,6 +112,8 @@ static void run_signal_handlers(pTHX_ struct afork__server *server)
  * looked at from time to time. */
 static int poll_timeout(const struct afork__server *server)
 {
+    if (server->spare && !server->warm)
+        return WARM_MSEC; /* under high demand it is not worth it */
     return server->children.watching && server->threads.count > 1 ? THREADS_POLL_MSEC : -1;
 }
 
@@ -139,6 +144,8 @@ static void wait_for_children(struct afork__server *server)
 __attribute__((noreturn))
 static void leave(pTHX_ struct afork__server *server, int status)
 {
+    if (server->spare) /* it never was anything */
+        _exit(0);
     shutdown(server->command, SHUT_WR);
     afork__children_suspect(&server->children);
     if (server->children.root) {
@@ -197,7 +204,9 @@ static void wait_for_command(pTHX_ struct afork__server *server)
         if (server->reporter.lost)
             leave(aTHX_ server, 0);
         int ready = poll(fds, 3, poll_timeout(server));
-        if (ready == 0)
+        if (ready == 0 && server->spare)
+            afork__server_warm(aTHX_ server);
+        else if (ready == 0)
             afork__children_suspect(&server->children);
         if (ready <= 0)
             continue;
@@ -218,6 +227,7 @@ static void receive(pTHX_ struct afork__server *server, void *data, size_t len)
                                       MSG_DONTWAIT);
         if (n > 0) {
             got += (size_t)n;
+            server->spare = false;
         } else if (n == -EAGAIN) {
             wait_for_command(aTHX_ server);
         } else if (n == 0) {

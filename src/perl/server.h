@@ -28,6 +28,8 @@ struct afork__server {
     bool refuse_threads;
     bool unsaid;   /* the record `forked` is due */
     bool code_ran; /* since output was flushed */
+    bool spare;    /* nobody has asked for this process yet */
+    bool warm;     /* it is ready for that */
     bool borrowed; /* the caller of serve() has the handle, too */
     enum afork__title title;
     U8 warn;     /* PL_dowarn of who called serve() */
@@ -60,6 +62,12 @@ void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase ph
 
 /* Releases what the server has, but for the command socket and the arguments. */
 void afork__server_release(pTHX_ struct afork__server *server);
+
+/* Before the first spare is forked. */
+void afork__warm_prepare(pTHX);
+
+/* Makes a spare ready for its first command. */
+void afork__server_warm(pTHX_ struct afork__server *server);
 
 /* Commands. `payload` is that of the frame. */
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);

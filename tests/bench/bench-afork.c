@@ -9,6 +9,9 @@
  *     bench-afork stall-fork MB CALLS     us that one fork blocks it
  *     bench-afork memory COUNT            keeps COUNT idle workers until the end of its input
  *     bench-afork live COUNT CALLS        the same; us for one more worker to enter its function
+ *     bench-afork latency COUNT PAUSE N   us from fork to the first octet of the function, COUNT times with
+ *                                         PAUSE us between them, with N spares
+ *     bench-afork spares COUNT            keeps COUNT spares until the end of its input
  */
 #include <errno.h>
 #include <stdio.h>
@@ -186,12 +189,114 @@ static void settle_idle(void *data)
     check("poll", afork_poll_run(host->poll));
 }
 
+/* ---- the first octet ---- */
+
+static void on_octet(unsigned events, void *data)
+{
+    struct channel *channel = data;
+    char octet;
+
+    if (read(channel->fd, &octet, 1) != 1)
+        bench_fail("no octet", 0);
+    afork_poll_quit(channel->host->poll);
+}
+
+static void on_started(struct afork_process *process, int fd, const struct afork_exit *failure,
+                       void *data)
+{
+    struct channel *channel = data;
+
+    if (failure)
+        bench_fail(*failure->message ? failure->message : "run", fd);
+    channel->fd = fd;
+    struct afork_loop *loop = channel->host->loop;
+    check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_octet, channel, &channel->io));
+}
+
+static double first_octet(struct host *host)
+{
+    struct channel channel = {.host = host};
+    struct afork_process *process;
+
+    double start = bench_now();
+    check("fork", afork_process_fork(host->template, &process));
+    check("run", afork_process_run(process, "octet", on_started, &channel));
+    afork_process_unref(process);
+    check("poll", afork_poll_run(host->poll));
+    double end = bench_now();
+    host->loop->ops->io_free(channel.io);
+    close(channel.fd);
+    return end - start;
+}
+
+static void on_pause(void *data)
+{
+    struct host *host = data;
+    afork_poll_quit(host->poll);
+}
+
+/* The loop goes on turning meanwhile. */
+static void rest(struct host *host, struct afork_timer *timer, int64_t usec)
+{
+    host->loop->ops->timer_set(timer, usec);
+    check("poll", afork_poll_run(host->poll));
+}
+
+enum { SETTLE_USEC = 200 * 1000 };
+
+static void run_latency(struct host *host, size_t n, size_t pause, size_t spares)
+{
+    double *samples = calloc(n, sizeof *samples);
+    struct afork_timer *timer;
+
+    check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
+    check("eval", afork_process_eval(host->template, "sub octet { syswrite $_[0], 'x' }", NULL));
+    check("spares", afork_process_set_spares(host->template, (unsigned)spares));
+    for (size_t i = 0; i < 5; i++)
+        first_octet(host);
+    rest(host, timer, SETTLE_USEC);
+    for (size_t i = 0; i < n; i++) {
+        samples[i] = first_octet(host);
+        if (pause)
+            rest(host, timer, (int64_t)pause);
+    }
+    bench_print_samples(samples, n);
+    host->loop->ops->timer_free(timer);
+    free(samples);
+}
+
 static void on_input(unsigned events, void *data)
 {
     struct host *host = data;
     char octet;
     if (read(STDIN_FILENO, &octet, 1) == 0)
         afork_poll_quit(host->poll);
+}
+
+/* Until the end of the input. */
+static void wait_for_input(struct host *host)
+{
+    struct afork_io *input;
+
+    check("io_new",
+          host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host, &input));
+    check("poll", afork_poll_run(host->poll));
+    host->loop->ops->io_free(input);
+}
+
+static void run_spares(struct host *host, size_t n)
+{
+    struct afork_timer *timer;
+
+    check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
+    check("eval",
+          afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }", NULL));
+    check("spares", afork_process_set_spares(host->template, (unsigned)n));
+    rest(host, timer, SETTLE_USEC);
+    puts("ready");
+    fflush(stdout);
+    wait_for_input(host);
+    host->loop->ops->timer_free(timer);
 }
 
 /* The channels of the workers stay open until the program ends. */
@@ -211,12 +316,7 @@ static void run_idle(struct host *host, size_t n, size_t calls)
     else
         puts("ready");
     fflush(stdout);
-
-    struct afork_io *input;
-    check("io_new",
-          host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host, &input));
-    check("poll", afork_poll_run(host->poll));
-    host->loop->ops->io_free(input);
+    wait_for_input(host);
 }
 
 /* ---- */
@@ -259,6 +359,10 @@ int main(int argc, char **argv)
         run_stall(&host, first, second);
     else if (!strcmp(what, "memory") || !strcmp(what, "live"))
         run_idle(&host, first, second);
+    else if (!strcmp(what, "latency") && argc > 4)
+        run_latency(&host, first, second, bench_number(argv[4]));
+    else if (!strcmp(what, "spares"))
+        run_spares(&host, first);
     else
         bench_fail("see the head of bench-afork.c for the arguments", 0);
     close_host(&host);

@@ -7,6 +7,8 @@
  *
  *     peer-libperl spawn COUNT IN-FLIGHT   processes a second, until the host saw the end of file
  *     peer-libperl memory COUNT            keeps COUNT idle children until the end of its input
+ *     peer-libperl latency COUNT PAUSE     us from the request to the first octet of the sub, COUNT times
+ *                                          with PAUSE us between them
  */
 #define PERL_NO_GET_CONTEXT
 #include <EXTERN.h>
@@ -61,7 +63,8 @@ static void serve(pTHX_ CV *work, int socket)
 static noreturn void server(int argc, char **argv, char **env, const char *name, int socket)
 {
     static char option[] = "-e";
-    static char code[] = "sub leave { } sub idle { sysread STDIN, my $octet, 1 }";
+    static char code[] = "sub leave { } sub idle { sysread STDIN, my $octet, 1 } "
+                         "open O, '>&=', 0; sub octet { syswrite O, 'x' }";
     char *program[] = {argv[0], option, code, NULL};
 
     PERL_SYS_INIT3(&argc, &argv, &env);
@@ -133,10 +136,39 @@ static void hold(int server, size_t n)
         continue;
 }
 
+static double first_octet(int server)
+{
+    double start = bench_now();
+    struct pollfd channel = {.fd = request(server), .events = POLLIN};
+    char octet;
+
+    if (poll(&channel, 1, -1) != 1 || read(channel.fd, &octet, 1) != 1)
+        bench_fail("no octet", errno);
+    double end = bench_now();
+    close(channel.fd);
+    return end - start;
+}
+
+static void latency(int server, size_t n, size_t pause)
+{
+    double *samples = calloc(n, sizeof *samples);
+
+    for (size_t i = 0; i < WARM_UP; i++)
+        first_octet(server);
+    for (size_t i = 0; i < n; i++) {
+        samples[i] = first_octet(server);
+        if (pause)
+            usleep((useconds_t)pause);
+    }
+    bench_print_samples(samples, n);
+    free(samples);
+}
+
 int main(int argc, char **argv, char **env)
 {
     bool spawns = argc == 4 && !strcmp(argv[1], "spawn");
-    if (!spawns && !(argc == 3 && !strcmp(argv[1], "memory")))
+    bool waits = argc == 4 && !strcmp(argv[1], "latency");
+    if (!spawns && !waits && !(argc == 3 && !strcmp(argv[1], "memory")))
         bench_fail("see the head of peer-libperl.c for the arguments", 0);
     size_t count = bench_number(argv[2]);
 
@@ -148,7 +180,7 @@ int main(int argc, char **argv, char **env)
         bench_fail("fork", errno);
     if (!pid) {
         close(pair[0]);
-        server(argc, argv, env, spawns ? "leave" : "idle", pair[1]);
+        server(argc, argv, env, spawns ? "leave" : waits ? "octet" : "idle", pair[1]);
     }
     close(pair[1]);
 
@@ -160,6 +192,8 @@ int main(int argc, char **argv, char **env)
             bench_fail("bad number in flight", 0);
         spawn(pair[0], count, in_flight);
         bench_print_rate(count, start);
+    } else if (waits) {
+        latency(pair[0], count, bench_number(argv[3]));
     } else {
         hold(pair[0], count);
     }
