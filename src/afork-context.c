@@ -20,6 +20,10 @@
 
 extern char **environ;
 
+/* Default templates that keep ending are executed again after a while that doubles up to a limit. One that
+ * lived long enough had no part in that. */
+enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000, LIVED_USEC = 10000000 };
+
 /* Records of 64 octets are charged with about 768: room for some thousand exits at once. */
 enum { STATUS_BUFFER = 4 << 20 };
 
@@ -140,6 +144,7 @@ static void context_free(struct afork_context *context)
     free(context->serve_module);
     free(context->directory);
     free(context->found_perl);
+    free(context->last_error);
     list_free(context->include_dirs);
     list_free(context->environment);
     list_free(context->environment_changes);
@@ -273,8 +278,43 @@ static void drop_template(struct afork_context *context)
 {
     struct afork_process *old = context->template;
 
+    if (!old)
+        return;
+    old->is_default = old->broken; /* else it is the host who ends it */
     context->template = NULL;
     afork_process_unref(old);
+}
+
+void afork__context_note_error(struct afork_context *context, const char *message)
+{
+    char *copy = strdup(message);
+
+    if (!copy)
+        return;
+    free(context->last_error);
+    context->last_error = copy;
+}
+
+void afork__context_lost_template(struct afork_context *context,
+                                  const struct afork_process *template)
+{
+    static const char format[] = "the default template has ended (%s); the next process that needs "
+                                 "it starts another";
+    int64_t now = afork__now(), back_off = 0;
+    char text[1024];
+
+    if (now - template->made_at > LIVED_USEC)
+        context->templates_lost = 0;
+    if (context->templates_lost)
+        back_off = (int64_t)BACK_OFF_USEC << (context->templates_lost - 1);
+    if (back_off < BACK_OFF_MAX_USEC)
+        context->templates_lost++;
+    else
+        back_off = BACK_OFF_MAX_USEC;
+    context->retry_at = now + back_off;
+    int length = snprintf(text, sizeof text, format, template->exit.message);
+    afork__notice_warning(context, NULL, text,
+                          (size_t)length < sizeof text ? (size_t)length : sizeof text - 1);
 }
 
 void afork_context_close(struct afork_context *context)
@@ -352,6 +392,8 @@ int afork_context_set_perl(struct afork_context *context, const char *perl, enum
     context->perl = perl_copy;
     context->serve_module = module_copy;
     context->peer = peer;
+    context->templates_lost = 0;
+    context->retry_at = 0;
 
     drop_template(context);
     return 0;
@@ -483,14 +525,17 @@ int afork__context_template(struct afork_context *context, struct afork_process 
 {
     struct afork_process *old = context->template;
 
-    if (old && !old->ended && old->fd >= 0) {
+    if (old && !old->ended && !old->broken && old->fd >= 0) {
         *ret = old;
         return 0;
     }
     drop_template(context);
+    if (afork__now() < context->retry_at)
+        return -EAGAIN;
     int result = afork_process_new_exec(context, &context->template);
     if (result < 0)
         return result;
+    context->template->is_default = true;
     if (context->n_spares && context->peer == AFORK_PEER_OWN)
         afork__spares_set(context->template, context->n_spares);
     *ret = context->template;

@@ -85,8 +85,8 @@ struct afork_context_options {
      * AFORK_PEER_ORIGINAL. */
     unsigned spares;
 
-    /* Called for every warning of a server; NULL: warnings are dropped. `process` is NULL where the
-     * server is the default template or its handle was released. `message` is NUL-terminated and
+    /* Called for every warning of a server, and when a default template has ended by itself; NULL: warnings
+     * are dropped. `process` is NULL where the server is the default template or its handle was released. `message` is NUL-terminated and
      * valid during the call. */
     void (*on_warning)(struct afork_context *context, struct afork_process *process,
                        const char *message, void *data);
@@ -114,6 +114,12 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
  * perl that has not ended by then is reaped when a context is made or closed, or a perl executed, the
  * next time. May be called from any callback. */
 AFORK_EXPORT void afork_context_close(struct afork_context *context);
+
+/* What there is of this context now, as JSON: the tree of its processes with state, pid, function, age,
+ * memory and spares, and the last error; for people who look for a fault. The format may grow. It looks at
+ * each process in /proc, which takes the time of about a fork. `*ret` is UTF-8, returned; release it
+ * with free(). */
+AFORK_EXPORT int afork_context_dump(struct afork_context *context, char **ret);
 
 /* The perl that the next start would execute, as found by the rules of the options; for messages.
  * Borrowed until the next call of this function or of afork_context_set_perl(). */

@@ -328,6 +328,7 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     if (result < 0)
         return result;
     process->run = AFORK__RUN_QUEUED;
+    process->function = strdup(function);
     process->run_cb = cb;
     process->run_data = data;
     process->run_release = release;

@@ -77,7 +77,9 @@ typedef void afork_exit_cb(struct afork_process *process, const struct afork_exi
                            void *data);
 
 /* A new empty server, forked from the context's default template, which is executed when first
- * needed. Returned; release with afork_process_unref(). Errors: as afork_process_new_exec(). */
+ * needed. One that has ended is replaced then, which a warning tells once; where they keep ending within
+ * seconds, not before 0.1 to 10 s have passed. Returned; release with afork_process_unref().
+ * Errors: as afork_process_new_exec(); -EAGAIN (the default templates keep ending). */
 AFORK_EXPORT AFORK_NODISCARD int afork_process_new(struct afork_context *context,
                                                    struct afork_process **ret);
 

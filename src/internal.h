@@ -57,6 +57,9 @@ struct afork_context {
     bool recheck;    /* somebody ended: see who reports on its children now */
 
     struct afork_process *template; /* the default template: a user's reference, or NULL */
+    unsigned templates_lost;        /* default templates that ended by themselves, in a row */
+    int64_t retry_at;               /* none is executed before, where they keep doing that */
+    char *last_error;               /* what went wrong with a process, for the dump */
     uint64_t last_identity;
     TAILQ_HEAD(, afork_process) processes; /* all not known to have ended; a reference each */
     LIST_HEAD(, afork_process) by_identity[AFORK__BUCKETS];
@@ -103,9 +106,12 @@ struct afork_process {
     bool broken;  /* the peer closed it */
     bool leaving; /* the same, and nothing but looking at it tells of the end */
 
-    char *perl; /* of executed ones: what was started, for messages */
-    pid_t pid;  /* 0: not known to run */
-    int pidfd;  /* of executed ones, and of orphans nobody reports on; else -1 */
+    char *perl;     /* of executed ones: what was started, for messages */
+    char *function; /* that it was told to run, for the dump */
+    int64_t made_at;
+    bool is_default; /* it is a default template whose end nobody asked for */
+    pid_t pid;       /* 0: not known to run */
+    int pidfd;       /* of executed ones, and of orphans nobody reports on; else -1 */
     struct afork_io *pidfd_io;
     uint64_t pending_signals; /* sent once the pid is known */
 
@@ -147,8 +153,13 @@ const char *afork__context_perl(const struct afork_context *context);
  * -1, to where the options say; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity);
-/* The default template, borrowed; executed if there is none. */
+/* The default template, borrowed; executed if there is none, or it is lost. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
+/* A default template has ended by itself. */
+void afork__context_lost_template(struct afork_context *context,
+                                  const struct afork_process *template);
+/* Remembers what went wrong last. */
+void afork__context_note_error(struct afork_context *context, const char *message);
 
 /* afork-process.c */
 /* Has `process` fork, with these AFORK__FORK_ flags. As afork_process_fork(), but never a spare. */

@@ -40,6 +40,7 @@ void afork__process_unref_memory(struct afork_process *process)
         free(process->message);
         free(process->stderr_tail);
         free(process->perl);
+        free(process->function);
         free(process);
         process = parent;
     }
@@ -239,6 +240,7 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
     process->refs = 2; /* the user's and the list's */
     process->user_refs = 1;
     process->context = afork__context_ref(context);
+    process->made_at = afork__now();
     process->identity = ++context->last_identity;
     process->pidfd = -1;
     process->exit.message = process->exit.stderr_tail = "";
@@ -459,6 +461,7 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
     process->exit.cause = cause;
     process->message = strndup(message, len);
     process->exit.message = process->message ? process->message : "";
+    afork__context_note_error(process->context, process->exit.message);
     afork__process_forget_socket(process);
     afork__queue_clear(&process->queue);
     if (process->run == AFORK__RUN_READY) /* it has no channel to give any more */
@@ -488,6 +491,8 @@ static void describe_end(struct afork_process *process)
         process->message = strdup(text);
     }
     end->message = process->message ? process->message : "";
+    if (end->cause != AFORK_CAUSE_EXITED)
+        afork__context_note_error(process->context, end->message);
 }
 
 void afork__process_ended(struct afork_process *process, int wait_status,
@@ -511,6 +516,8 @@ void afork__process_ended(struct afork_process *process, int wait_status,
     }
     if (!process->message)
         describe_end(process);
+    if (process->is_default)
+        afork__context_lost_template(process->context, process);
     fail_run(process);
     afork__notice(process);
     if (process->n_children)

@@ -18,7 +18,8 @@
 #include "fdpass.h"
 #include "util.h"
 
-enum { IOV_PER_MESSAGE = 32, FDS_PER_MESSAGE = 16 };
+/* All descriptors of a message need room at once in a peer that may have few. */
+enum { IOV_PER_MESSAGE = 32, FDS_PER_MESSAGE = 4 };
 
 struct afork__chunk {
     STAILQ_ENTRY(afork__chunk) link;
