@@ -13,6 +13,7 @@
 #include "gafork-enums.h"
 #include "gafork-exit.h"
 #include "gafork-process.h"
+#include "gafork-spares.h"
 #include "gafork-types.h"
 
 #undef AFORK_GLIB_H_INSIDE

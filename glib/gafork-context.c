@@ -9,6 +9,7 @@
 #include "gafork-context.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "gafork-options.h"
@@ -315,6 +316,31 @@ int gafork_context_get_priority(GAforkContext *self)
 {
     g_return_val_if_fail(GAFORK_IS_CONTEXT(self), 0);
     return self->options.priority;
+}
+
+/**
+ * gafork_context_dump:
+ * @self: a context
+ * @error: return location for an error
+ *
+ * What there is of this context now, as JSON: the tree of its processes with state, pid, function, age,
+ * memory and spares, and the last error; for people who look for a fault. The format may grow.
+ *
+ * Returns: (transfer full): the text, or %NULL with @error set
+ *
+ * Since: 0.1
+ */
+char *gafork_context_dump(GAforkContext *self, GError **error)
+{
+    char *text;
+
+    g_return_val_if_fail(GAFORK_IS_CONTEXT(self), NULL);
+    struct afork_context *core = gafork__context_get_core(self, error);
+    if (!core || !gafork__check(afork_context_dump(core, &text), error))
+        return NULL;
+    char *copy = g_strdup(text); /* GLib's memory need not be libc's */
+    free(text);
+    return copy;
 }
 
 /* The core's context is gone: what waits for its processes fails. */

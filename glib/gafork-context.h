@@ -26,6 +26,7 @@ AFORK_EXPORT gboolean gafork_context_set_perl(GAforkContext *self, const char *p
                                               GError **error);
 AFORK_EXPORT GMainContext *gafork_context_get_main_context(GAforkContext *self);
 AFORK_EXPORT int gafork_context_get_priority(GAforkContext *self);
+AFORK_EXPORT char *gafork_context_dump(GAforkContext *self, GError **error);
 AFORK_EXPORT void gafork_context_close(GAforkContext *self);
 
 AFORK_END_DECLS

@@ -74,6 +74,9 @@ void gafork__options_set(struct gafork__options *self, guint id, const GValue *v
     case GAFORK__PROP_THREADS:
         self->threads = g_value_get_enum(value);
         break;
+    case GAFORK__PROP_SPARES:
+        self->spares = g_value_get_uint(value);
+        break;
     case GAFORK__PROP_PRIORITY:
         self->priority = g_value_get_int(value);
         break;
@@ -117,6 +120,9 @@ void gafork__options_get(const struct gafork__options *self, guint id, GValue *v
         break;
     case GAFORK__PROP_THREADS:
         g_value_set_enum(value, self->threads);
+        break;
+    case GAFORK__PROP_SPARES:
+        g_value_set_uint(value, self->spares);
         break;
     case GAFORK__PROP_PRIORITY:
         g_value_set_int(value, self->priority);
@@ -202,6 +208,16 @@ static void install_perl_properties(void)
      */
     props[GAFORK__PROP_THREADS] = g_param_spec_enum("threads", NULL, NULL, GAFORK_TYPE_THREADS,
                                                     GAFORK_THREADS_WARN, ONCE);
+
+    /**
+     * GAforkContext:spares:
+     *
+     * How many processes are forked in advance for [ctor@Afork.Process.new]; see
+     * [method@Afork.Process.set_spares]. Not with %GAFORK_PEER_ORIGINAL.
+     *
+     * Since: 0.1
+     */
+    props[GAFORK__PROP_SPARES] = g_param_spec_uint("spares", NULL, NULL, 0, G_MAXUINT, 0, ONCE);
 }
 
 static void install_process_properties(void)
@@ -379,6 +395,7 @@ int gafork__options_fill(const struct gafork__options *self, struct afork_contex
     core->standard_error = self->stdio[STDERR_FILENO];
     core->new_session = self->new_session;
     core->threads = (enum afork_threads)self->threads;
+    core->spares = self->spares;
     return self->stdio_error;
 }
 

@@ -25,6 +25,7 @@ enum {
     GAFORK__PROP_STANDARD_ERROR_FD,
     GAFORK__PROP_NEW_SESSION,
     GAFORK__PROP_THREADS,
+    GAFORK__PROP_SPARES,
     GAFORK__PROP_PRIORITY,
     GAFORK__PROP_MAIN_CONTEXT,
     GAFORK__N_PROPS
@@ -38,6 +39,7 @@ struct gafork__options {
     int stdio_error;                           /* of one that could not be duplicated, or 0 */
     gboolean new_session;
     GAforkThreads threads;
+    guint spares;
     int priority;
     GMainContext *main_context;
 };

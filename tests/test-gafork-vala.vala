@@ -152,6 +152,21 @@ void test_commands () throws Error
     context.close ();
 }
 
+void test_spares () throws Error
+{
+    var context = (Afork.Context) Object.new (typeof (Afork.Context), perl: FAKE, spares: 1);
+    var template = new Afork.Process (context);
+    assert (context.spares == 1);
+    template.set_spares (1);
+    template.eval ("code", null);
+    assert (slurp (run (template.fork (), "dump")) == "code code\n");
+    Afork.SpareStats stats = template.get_spare_stats ();
+    assert (stats.hits + stats.misses == 1 && stats.lost == 0);
+    assert (context.get_spare_stats ().misses == 1);
+    assert ("\"host\"" in context.dump ());
+    context.close ();
+}
+
 void test_errors () throws Error
 {
     var context = fake ();
@@ -333,6 +348,7 @@ int main (string[] args)
     add ("perl-property", test_perl_property);
     add ("default", test_default);
     add ("commands", test_commands);
+    add ("spares", test_spares);
     add ("errors", test_errors);
     add ("end", test_end);
     add ("pids-and-signals", test_pids_and_signals);

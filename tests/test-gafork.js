@@ -166,6 +166,22 @@ const tests = {
         context.close();
     },
 
+    spares() {
+        const context = fake({spares: 2});
+        const template = Afork.Process.new(context);
+        equal(context.spares, 2);
+        wait(() => context.get_spare_stats().ready === 2);
+        Afork.Process.new(context);
+        equal(context.get_spare_stats().hits, 1);
+        template.set_spares(1);
+        wait(() => template.get_spare_stats().ready === 1);
+        template.eval('code', null);
+        equal(template.get_spare_stats().renewals, 1);
+        equal(read(run(template.fork(), 'dump')), 'code code\n');
+        equal(JSON.parse(context.dump()).spares.hits, 1);
+        context.close();
+    },
+
     errors() {
         const context = fake();
         equal(Afork.error_quark(), Afork.Error.quark());

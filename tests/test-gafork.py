@@ -2,6 +2,7 @@
 #
 # Every call, property and signal of the GObject layer, from Python by the typelib. TAP.
 
+import json
 import os
 import signal
 import sys
@@ -145,6 +146,24 @@ def test_commands():
                            b"code bytes\nwith \x01\xff\nwith x\ncode alone\n"), text
     assert b"with Some/Module\narg text\narg \xfe\nfd " in text, text
     context.close()
+
+
+def test_spares():
+    context = fake(spares=2)
+    template = Afork.Process.new(context)
+    assert context.props.spares == 2
+    wait(lambda: context.get_spare_stats().ready == 2)
+    Afork.Process.new(context)
+    assert (context.get_spare_stats().hits, context.get_spare_stats().misses) == (1, 1)
+    assert template.set_spares(1)
+    wait(lambda: template.get_spare_stats().ready == 1)
+    template.eval("code", None)
+    assert template.get_spare_stats().renewals == 1
+    assert read(run(template.fork(), "dump")) == b"code code\n"
+    dump = json.loads(context.dump())
+    assert dump["host"] == os.getpid() and dump["spares"]["hits"] == 1
+    context.close()
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.CLOSED, context.dump)
 
 
 def test_errors():

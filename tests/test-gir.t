@@ -39,8 +39,8 @@ sub written
 {
     my ($language, $kind, $name, $class) = @_;
     (my $word = $name) =~ tr/-/_/;
-    # References are the business of the language.
-    return if $kind eq 'method' && $name =~ /^(?:un)?ref$/;
+    # References and copies are the business of the language.
+    return if $kind eq 'method' && $name =~ /^(?:(?:un)?ref|copy|free)$/;
     return qr/["'.:]\Q$name\E\b/ if $kind eq 'glib:signal' && $language ne 'vala';
     return qr/\.$word\.connect\b/ if $kind eq 'glib:signal';
     return qr/\.$word\b(?!\s*\()|\b$word[:=]/ if $kind eq 'property'; # read, or given at construction
