@@ -14,6 +14,7 @@ enum { PAGE = 4096, C_STACK = 4 * PAGE };
 
 /* As a function does: arguments, variables, a string, a list, a hash, a call. */
 static const char rehearsal[] =
+    "package AnyEvent::Fork::Serve;"
     "sub {"
     " my ($socket, @list) = @_;"
     " my %hash = (length => scalar @list);"
