@@ -113,7 +113,7 @@ static void run_signal_handlers(pTHX_ struct afork__server *server)
 static int poll_timeout(const struct afork__server *server)
 {
     if (server->spare && !server->warm)
-        return WARM_MSEC; /* under high demand it is not worth it */
+        return WARM_MSEC; /* under high demand it has a command by then */
     return server->children.watching && server->threads.count > 1 ? THREADS_POLL_MSEC : -1;
 }
 
@@ -190,7 +190,8 @@ static void on_child_signal(pTHX_ struct afork__server *server)
 /* Sleeps until there is a command, and looks after children and records meanwhile. */
 static void wait_for_command(pTHX_ struct afork__server *server)
 {
-    afork__server_announce(aTHX_ server);
+    if (!server->spare)
+        afork__server_announce(aTHX_ server);
     for (;;) {
         if (PL_sig_pending)
             run_signal_handlers(aTHX_ server);

@@ -101,6 +101,7 @@ static void touch_stacks(pTHX)
 void afork__server_warm(pTHX_ struct afork__server *server)
 {
     server->warm = true;
+    afork__server_announce(aTHX_ server);
     dl_iterate_phdr(map_perl, NULL);
     touch(aTHX, sizeof(PerlInterpreter));
     touch_stacks(aTHX);
