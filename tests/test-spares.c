@@ -365,7 +365,7 @@ static void with_a_tail(struct test *t)
     g_assert_cmpuint(stats_of(template).hits, ==, 1);
     test_ok(afork_process_on_exit(child, test_on_exit, &end));
     test_ok(afork_process_eval(child, "say words", NULL));
-    g_autofree char *text = test_output(t, child, "dump");
+    g_free(test_output(t, child, "dump"));
     test_wait(t, end.calls);
     g_assert_cmpstr(end.stderr_tail, ==, "words\n");
     afork_process_unref(template);
