@@ -217,6 +217,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     context->owner = getpid();
     context->loop = loop;
     context->status_fd = context->status_far_fd = -1;
+    context->lifeline[0] = context->lifeline[1] = -1;
     TAILQ_INIT(&context->processes);
     TAILQ_INIT(&context->notices);
     STAILQ_INIT(&context->warnings);
@@ -290,6 +291,7 @@ void afork_context_close(struct afork_context *context)
     context->loop->ops->timer_free(context->timer);
     context->status_io = NULL;
     context->timer = NULL;
+    afork__lifeline_close(context);
     afork__reap_left();
     afork__close(&context->status_fd);
     afork__close(&context->status_far_fd);

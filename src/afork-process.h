@@ -37,6 +37,13 @@ enum afork_cause {
     AFORK_CAUSE_PROTOCOL,  /* the peer sent or received what it cannot have been sent */
 };
 
+/* What runs when a forked process ends: it has copies of what its template had loaded and made. */
+enum afork_exit_mode {
+    AFORK_EXIT_PERL,  /* as perl ends: END blocks and destructors, inherited ones too */
+    AFORK_EXIT_QUICK, /* output is flushed; of END blocks and destructors only those that were added
+                         after the fork run */
+};
+
 /* How a process ended. Valid during the callback. */
 struct afork_exit {
     enum afork_cause cause;
@@ -126,6 +133,24 @@ AFORK_EXPORT int afork_process_send_arg(struct afork_process *process, const voi
  * dropped, possibly before this call returns. */
 AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
                                              void (*release)(void *data));
+
+/* Says what runs when the process, and what will be forked from it, ends: by return, exit, die or end
+ * of file. Where nothing was inherited, in an executed process, both modes are the same. Initially AFORK_EXIT_PERL.
+ * Errors: -EINVAL (no such mode), -ENOTSUP (AFORK_PEER_ORIGINAL). */
+AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
+                                             enum afork_exit_mode mode);
+
+/* Makes the process, and what will be forked from it, end with the host: by SIGKILL at once, also in
+ * the middle of a computation or a sleep, however the host ends, SIGKILL included. Without this, a
+ * worker ends when it finds its channel closed.
+ *
+ * afork_context_close() of its context is the end of the host as well, whoever has the channel. The
+ * process must not close the descriptor that this takes in it, as code does that closes all it finds;
+ * an exec closes it: other programs that a worker starts are not ended, nor are its plain forks. As
+ * long as a forked copy of the host lives that has not closed the context and did not execute another
+ * program, the host has not ended. Where the process has no /proc it dies (AFORK_CAUSE_EVAL).
+ * Errors: -ENOTSUP (AFORK_PEER_ORIGINAL), -EMFILE, -ENFILE. */
+AFORK_EXPORT int afork_process_end_with_host(struct afork_process *process);
 
 /* Ends the life as a server: calls `function`, looked up in package main unless it is qualified,
  * with the channel and the arguments sent. Later commands return -EINVAL; pid, kill, on_exit, ref

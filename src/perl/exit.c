@@ -110,6 +110,7 @@ static bool has_free_hook(const SV *sv)
 }
 
 static bool destruct_level_given; /* in the environment */
+static bool quick;
 
 struct objects {
     HV *harmless; /* the class seen last: most objects are handles */
@@ -164,6 +165,11 @@ static void flush_all(pTHX)
             STATUS_ALL_FAILURE;
     }
     PerlIO_flush(NULL);
+}
+
+void afork__exit_set_quick(bool set)
+{
+    quick = set;
 }
 
 void afork__exit_prepare(pTHX)

@@ -13,6 +13,9 @@ void afork__exit_init(void);
 /* Looks at what afork__exit() will look at, so that perl's caches know the answers in forked processes. */
 void afork__exit_prepare(pTHX);
 
+/* Whether END blocks and objects that were inherited at a fork are left alone. */
+void afork__exit_set_quick(bool quick);
+
 /* Ends a process whose function has returned, with status 0 and without leaving its scopes, if no code would run for that.
  * Returns if some would. Without `flush`, there is no output to be flushed. */
 void afork__exit_if_unnoticed(pTHX_ bool flush);
