@@ -6,8 +6,10 @@
  * waits for its destruction, the process exits. Else perl goes its whole way.
  */
 #define PERL_CORE 1
+#define PERLIO_NOT_STDIO 0 /* stdio, too */
 #include "exit.h"
 #include "handles.h"
+#include "inherited.h"
 #include "serve.h"
 
 #include <link.h>
@@ -83,7 +85,15 @@ static bool has_free_hook(const SV *sv)
 }
 
 static bool destruct_level_given; /* in the environment */
+
 static bool quick;
+static bool prepared; /* nothing came since values were looked at for children */
+
+/* Whether what was inherited is not to end with this process. */
+static bool leaves_inherited(void)
+{
+    return quick && afork__inherited_noted();
+}
 
 struct objects {
     HV *harmless; /* the class seen last: most objects are handles */
@@ -95,6 +105,8 @@ static bool waits_for_destruction(pTHX_ SV *sv, void *data)
     struct objects *objects = data;
 
     if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP)
+        return false;
+    if (leaves_inherited() && afork__is_inherited(sv))
         return false;
     if (SvTYPE(sv) != SVt_PVIO)
         objects->containers = true;
@@ -140,9 +152,26 @@ static void flush_all(pTHX)
     PerlIO_flush(NULL);
 }
 
-void afork__exit_set_quick(bool set)
+void afork__exit_set_quick(pTHX_ bool set, bool forked)
 {
+    prepared &= set == quick;
+    if (set && !quick && forked)
+        afork__inherited_note(aTHX);
     quick = set;
+}
+
+void afork__exit_before_fork(pTHX_ bool code_ran)
+{
+    if (!quick || (prepared && !code_ran))
+        return;
+    afork__inherited_prepare(aTHX);
+    prepared = true;
+}
+
+void afork__exit_forked(pTHX)
+{
+    if (quick)
+        afork__inherited_copied(aTHX);
 }
 
 void afork__exit_prepare(pTHX)
@@ -184,12 +213,44 @@ static void exit_fast(pTHX_ bool flush)
     exit(STATUS_EXIT);
 }
 
+/* Whether there is anything of its own to end where the rest is left. */
+static bool has_own(pTHX)
+{
+    struct objects objects = {NULL, false};
+
+    return PL_exitlistlen || afork__any_value(aTHX_ waits_for_destruction, &objects);
+}
+
+static void end_own(pTHX)
+{
+    dJMPENV;
+    int jumped;
+
+    JMPENV_PUSH(jumped); /* a destructor may exit */
+    if (!jumped)
+        afork__inherited_finish(aTHX);
+    JMPENV_POP;
+}
+
+/* Functions that C libraries registered for the end may be inherited as well: none of them is called. */
+__attribute__((noreturn))
+static void exit_quickly(pTHX)
+{
+    flush_all(aTHX);
+    fflush(NULL);
+    _exit(STATUS_EXIT);
+}
+
 void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
     STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
+    if (leaves_inherited())
+        afork__inherited_disarm(aTHX);
     if (PL_endav && av_count(PL_endav))
         return;
-    if (!needs_destruction(aTHX))
+    if (leaves_inherited() && !has_own(aTHX))
+        exit_quickly(aTHX);
+    if (!leaves_inherited() && !needs_destruction(aTHX))
         exit_fast(aTHX_ flush);
 }
 
@@ -197,7 +258,14 @@ void afork__exit(pTHX)
 {
     afork__serve_leave();
     reset_signals(aTHX);
+    if (leaves_inherited())
+        afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);
+    if (leaves_inherited()) {
+        if (has_own(aTHX))
+            end_own(aTHX);
+        exit_quickly(aTHX);
+    }
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ true);
 

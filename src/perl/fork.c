@@ -100,6 +100,7 @@ static void become_child(pTHX_ struct afork__server *server, int socket, uint64_
 /* What was asked of the process that this one was forked from, and costs time where it was only. */
 static void inherit(pTHX_ struct afork__server *server)
 {
+    afork__exit_forked(aTHX);
     if (server->lifeline >= 0)
         afork__server_renew_lifeline(aTHX_ server, server->lifeline);
     if (afork__hooks_exist())
@@ -133,6 +134,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
+    afork__exit_before_fork(aTHX_ server->code_ran);
     flush_handles(aTHX_ server);
 
     sigset_t all, serving;

@@ -12,6 +12,9 @@
 #include <perliol.h>
 
 static const MGVTBL mark;
+/* How often the process at hand and those above it were copied. What one of them had marked (mg_len: how
+ * often it was copied itself) is inherited here, what this one marks for its own copies is not. */
+static unsigned generation;
 static bool noted;
 static Size_t n_end_blocks;
 static I32 n_exit_functions;
@@ -25,7 +28,7 @@ bool afork__is_inherited(const SV *sv)
 {
     const MAGIC *magic = find_mark(sv);
 
-    if (!magic)
+    if (!magic || magic->mg_len >= (SSize_t)generation)
         return false;
     return SvTYPE(sv) != SVt_PVIO || magic->mg_private == (U8)IoTYPE((const IO *)sv);
 }
@@ -36,19 +39,34 @@ static bool mark_object(pTHX_ SV *sv, void *data)
     if (!SvOBJECT(sv))
         return false;
     MAGIC *magic = (MAGIC *)find_mark(sv);
+    bool is_handle = SvTYPE(sv) == SVt_PVIO;
+    if (magic && (!is_handle || magic->mg_private == (U8)IoTYPE((IO *)sv)))
+        return false;
     if (!magic)
         magic = sv_magicext(sv, NULL, PERL_MAGIC_ext, &mark, NULL, 0);
-    if (SvTYPE(sv) == SVt_PVIO && magic->mg_private != (U8)IoTYPE((IO *)sv))
+    magic->mg_len = (SSize_t)generation;
+    if (is_handle)
         magic->mg_private = (U8)IoTYPE((IO *)sv);
     return false;
 }
 
-void afork__inherited_note(pTHX)
+void afork__inherited_prepare(pTHX)
+{
+    afork__any_value(aTHX_ mark_object, NULL);
+}
+
+void afork__inherited_copied(pTHX)
 {
     noted = true;
+    generation++;
     n_end_blocks = PL_endav ? av_count(PL_endav) : 0;
     n_exit_functions = (I32)PL_exitlistlen;
-    afork__any_value(aTHX_ mark_object, NULL);
+}
+
+void afork__inherited_note(pTHX)
+{
+    afork__inherited_prepare(aTHX);
+    afork__inherited_copied(aTHX);
 }
 
 bool afork__inherited_noted(void)

@@ -16,6 +16,12 @@
  * objects and not noted yet. May be called again. */
 void afork__inherited_note(pTHX);
 
+/* The same in two steps, for a process that inherited something itself, and whose own must end with it:
+ * the first before it is copied, the second in the copy. The first need not be repeated if no code ran
+ * since. */
+void afork__inherited_prepare(pTHX);
+void afork__inherited_copied(pTHX);
+
 /* Whether that was ever called in this process or one above. */
 bool afork__inherited_noted(void);
 
