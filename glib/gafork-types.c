@@ -47,6 +47,17 @@
  */
 
 /**
+ * GAforkExitMode:
+ * @GAFORK_EXIT_MODE_PERL: as perl ends: END blocks and destructors, inherited ones too
+ * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were added
+ *   after the fork run
+ *
+ * What runs when a forked process ends, which has copies of what its template had loaded and made.
+ *
+ * Since: 0.1
+ */
+
+/**
  * GAforkCause:
  * @GAFORK_CAUSE_UNKNOWN: it is gone, and nobody knows how
  * @GAFORK_CAUSE_EXITED: it exited
@@ -108,6 +119,9 @@ SAME(GAFORK_STDIO_TAIL, AFORK_STDIO_TAIL);
 
 SAME(GAFORK_THREADS_WARN, AFORK_THREADS_WARN);
 SAME(GAFORK_THREADS_REFUSE, AFORK_THREADS_REFUSE);
+
+SAME(GAFORK_EXIT_MODE_PERL, AFORK_EXIT_PERL);
+SAME(GAFORK_EXIT_MODE_QUICK, AFORK_EXIT_QUICK);
 
 #define SAME_CAUSE(name)                                                                           \
     SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \

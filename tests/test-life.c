@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,9 +119,71 @@ static void closed_context_ends_them(struct test *t)
     close(unasked);
 }
 
+/* What the two calls need and what they refuse, against the fake server. */
+static void calls_are_checked(struct test *t)
+{
+    struct afork_process *process = test_new(t);
+    unsigned fds = test_count_fds();
+
+    g_assert_cmpint(afork_process_set_exit_mode(process, (enum afork_exit_mode)2), ==, -EINVAL);
+    g_assert_cmpint(afork_process_set_exit_mode(NULL, AFORK_EXIT_QUICK), ==, -EINVAL);
+    g_assert_cmpint(afork_process_end_with_host(NULL), ==, -EINVAL);
+    test_ok(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK));
+    test_ok(afork_process_end_with_host(process));
+    test_ok(afork_process_eval(process, "code", NULL));
+    test_ok(afork_process_set_exit_mode(process, AFORK_EXIT_PERL));
+    test_ok(afork_process_end_with_host(process)); /* once more does no harm */
+    int fd = test_run_function(t, process, "dump");
+    g_assert_cmpint(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK), ==, -EINVAL);
+    g_assert_cmpint(afork_process_end_with_host(process), ==, -EINVAL);
+    g_autofree char *text = test_slurp(t, fd, NULL);
+    g_assert_cmpstr(text, ==, "exit-mode 1\nlifeline pipe\ncode code\nexit-mode 0\nlifeline pipe\n");
+    /* One pipe, whatever asks for it; the process's socket is closed. */
+    g_assert_cmpuint(test_count_fds(), ==, fds - 1 + 2);
+    afork_process_close(process);
+    g_assert_cmpint(afork_process_end_with_host(process), ==, -ESHUTDOWN);
+    g_assert_cmpint(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK), ==, -ESHUTDOWN);
+    afork_process_unref(process);
+}
+
+/* There is no descriptor left for the pipe: nothing was sent, and it works later. */
+static void no_descriptor_for_the_lifeline(struct test *t)
+{
+    struct afork_process *process = test_new_exec(t);
+    struct rlimit limit, none;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    for (int spare = 0; spare < 3; spare++) { /* neither end, one, both but no copy */
+        int lowest = dup(STDERR_FILENO);
+        close(lowest);
+        none.rlim_cur = (rlim_t)(lowest + spare);
+        setrlimit(RLIMIT_NOFILE, &none);
+        int result = afork_process_end_with_host(process);
+        setrlimit(RLIMIT_NOFILE, &limit);
+        g_assert_cmpint(result, ==, -EMFILE);
+    }
+    test_ok(afork_process_end_with_host(process));
+    g_autofree char *text = test_output(t, process, "dump");
+    g_assert_cmpstr(text, ==, "lifeline pipe\n");
+}
+
+static void originals_are_not_asked(struct test *t)
+{
+    t->options.peer = AFORK_PEER_ORIGINAL;
+    struct afork_process *process = test_new(t);
+    g_assert_cmpint(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK), ==, -ENOTSUP);
+    g_assert_cmpint(afork_process_end_with_host(process), ==, -ENOTSUP);
+    g_autofree char *text = test_output(t, process, "dump");
+    g_assert_cmpstr(text, ==, "");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    test_add("/life/calls/checked", calls_are_checked);
+    test_add_for(&test_loop_poll, "/life/calls/no-descriptor", no_descriptor_for_the_lifeline);
+    test_add_for(&test_loop_poll, "/life/calls/original", originals_are_not_asked);
     test_perl_add("/life/host/killed", killed_host_takes_all_with_it);
     test_perl_add("/life/host/terminated", terminated_host_takes_all_with_it);
     test_perl_add("/life/host/context-closed", closed_context_ends_them);
