@@ -314,9 +314,13 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
         afork__server_fork(aTHX_ server, identity, flags);
         return;
     case AFORK__EXIT_MODE:
+        if (!server->extended)
+            break;
         afork__server_exit_mode(aTHX_ server, server->payload, len);
         return;
     case AFORK__END_WITH_HOST:
+        if (!server->extended || len)
+            break;
         afork__server_end_with_host(aTHX_ server);
         return;
     case AFORK__RUN:

@@ -158,4 +158,117 @@ for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back')
     }
 }
 
+# ---- The end with the host ----
+
+# A lifeline as the host has it, sent: the end for reading is closed here.
+sub lifeline {
+    my ($server) = @_;
+    pipe my $in, my $out or die $!;
+    $server->handle($in)->command('W', '');
+    return $out;
+}
+
+my $busy = 'sub busy { syswrite $_[0], "$$\n"; $SIG{$_} = "IGNORE" for qw(TERM IO POLL); 1 while 1 } ';
+
+subtest 'killed in a loop, in all processes below' => sub {
+    my $server = Host->start;
+    $server->eval($busy);
+    my $out = lifeline($server);
+    my $child = $server->fork;
+    my $grandchild = $child->fork;
+    my @channels = map $_->run('busy'), $grandchild, $child;
+    Host::line($_) for @channels;
+    $server->eval($busy)->run('busy');
+    close $out;
+    is $server->wait, 9, 'the executed one';
+    is Host::slurp($_), '', 'another' for @channels;
+};
+
+subtest 'the host was gone before it was asked for' => sub {
+    my $server = Host->start;
+    $server->eval($busy);
+    my $child = $server->fork;
+    close lifeline($child);
+    $child->run('busy');
+    is $server->expect('exited', $child->{identity})->{value}, 9, 'the process is killed at once';
+    is $server->end, 0, 'status';
+};
+
+subtest 'a second host replaces the first' => sub {
+    my $server = Host->start;
+    $server->eval($busy);
+    my $child = $server->fork;
+    my ($first, $second) = map lifeline($child), 1 .. 2;
+    my $channel = $child->run('busy');
+    Host::line($channel);
+    close $first;
+    ok !IO::Select->new($channel)->can_read(0.2), 'it lives without the first';
+    close $second;
+    is Host::slurp($channel), '', 'but not without the second';
+    is $server->end, 0, 'status';
+};
+
+subtest 'where it is lost' => sub {
+    my $server = Host->start;
+    my $out = lifeline($server);
+    my $child = $server->fork;
+    my $channel = $child->run_code('$fd->autoflush; print $fd "$$\n"; exec "sleep", "600"');
+    chomp(my $pid = Host::line($channel));
+    Host::eventually(sub { (readlink("/proc/$pid/exe") // '') !~ /perl/ });
+    close $out;
+    is $server->wait, 9, 'a server';
+    ok kill(0, $pid), 'not a program that a worker became';
+    kill KILL => $pid;
+};
+
+subtest 'neighbours' => sub {
+    my $server = Host->start;
+    my $out = lifeline($server);
+    my $child = $server->fork;
+    $child->eval('sub fds { my $fd = shift; opendir my $dir, "/proc/self/fd"; print $fd map { my $to = readlink "/proc/self/fd/$_";'
+        . ' ($to // "") =~ /^pipe/ && $_ > 2 ? "$_\n" : () } readdir $dir }');
+    is split(/\n/, Host::slurp($child->run('fds'))), 1, 'a process has one lifeline, not its template\'s';
+    for (1 .. 20) {
+        my $one = $server->fork;
+        $one->run('CORE::exit');
+        is $server->expect('exited', $one->{identity})->{value}, 0, 'the end of one is not that of others'
+    }
+    is $server->end, 0, 'status';
+};
+
+SKIP: {
+    skip 'needs the rights to chroot', 1 if $>;
+    subtest 'no /proc' => sub {
+        my ($file, $told) = capture();
+        my $empty = File::Temp->newdir;
+        my $server = Host->start(stderr => $file);
+        my $out = lifeline($server);
+        my $child = $server->fork;
+        $child->eval('chroot $_[0] or die; chdir "/"', "$empty");
+        my $grandchild = $child->fork;
+        my $error = $server->expect('error', $grandchild->{identity});
+        like $error->{text}, qr{^cannot end with the host: /proc/self/fd/\d+: No such file}, 'inherited';
+        is $error->{phase}, 'eval', 'phase';
+        my $asked = lifeline($child);
+        $server->expect('error', $child->{identity});
+        is $server->expect('exited', $child->{identity})->{value}, 255 << 8, 'status';
+        is $server->end, 0, 'the one above lives';
+        like $told->(), qr/ERROR: cannot end with the host/, 'told';
+    };
+}
+
+subtest 'commands that are not commands' => sub {
+    for my $bad ([X => ''], [X => "\2"], [X => "\1\1"], [W => '']) {
+        my ($file, $told) = capture();
+        my $server = Host->start(stderr => $file);
+        $server->command(@$bad);
+        is $server->expect('error')->{phase}, 'protocol', "$bad->[0], " . length $bad->[1];
+        is $server->wait, 255 << 8, 'status';
+    }
+    my ($file, $told) = capture();
+    my $original = Host->start(%{ $kinds{original} }, stderr => $file);
+    $original->command(X => "\1");
+    is $original->wait, 255 << 8, 'to a server of the original kind';
+};
+
 done_testing;
