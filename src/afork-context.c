@@ -430,14 +430,36 @@ static void free_block(char ***block)
     free(*block);
 }
 
+static bool is_set(char *const *environment, const char *prefix)
+{
+    for (; *environment; environment++)
+        if (!strncmp(*environment, prefix, strlen(prefix)))
+            return true;
+    return false;
+}
+
+/* Everything is passed on. But the debugger that PERL5OPT may ask for would stop the server at its first
+ * statement, and wait at the terminal of the host. */
+static char **make_environment(const struct afork_context *context)
+{
+    static char no_stop[] = "PERLDB_OPTS=NonStop=1";
+    char *const more[] = {no_stop, NULL};
+    char **environment = afork__environment(context->environment ? context->environment : environ,
+                                            context->environment_changes);
+
+    if (!environment || !is_set(environment, "PERL5OPT=") || is_set(environment, "PERLDB_OPTS="))
+        return environment;
+    char **extended = afork__environment(environment, more);
+    free(environment);
+    return extended;
+}
+
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity)
 {
     const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
-    AFORK__CLEANUP(free_block)
-    char **environment = afork__environment(context->environment ? context->environment : environ,
-                                            context->environment_changes);
+    AFORK__CLEANUP(free_block) char **environment = make_environment(context);
 
     if (!environment)
         return -ENOMEM;
