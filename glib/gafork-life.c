@@ -47,6 +47,6 @@ gboolean gafork_process_set_exit_mode(GAforkProcess *self, GAforkExitMode mode, 
 gboolean gafork_process_end_with_host(GAforkProcess *self, GError **error)
 {
     g_return_val_if_fail(GAFORK_IS_PROCESS(self), FALSE);
-    return gafork__process_check(
-        self, afork_process_end_with_host(gafork__process_get_core(self)), error);
+    return gafork__process_check(self, afork_process_end_with_host(gafork__process_get_core(self)),
+                                 error);
 }

@@ -63,7 +63,7 @@
  * @GAFORK_CAUSE_EXITED: it exited
  * @GAFORK_CAUSE_SIGNALLED: a signal killed it
  * @GAFORK_CAUSE_START: the perl ended before it could serve
- * @GAFORK_CAUSE_EVAL: evaluated code died
+ * @GAFORK_CAUSE_EVAL: evaluated code, or a hook after the fork, died
  * @GAFORK_CAUSE_REQUIRE: a module could not be loaded
  * @GAFORK_CAUSE_FUNCTION: the function to run does not exist
  * @GAFORK_CAUSE_FORK: the template could not fork, or was gone before it did
@@ -80,7 +80,7 @@
  * @GAFORK_ERROR_EXITED: it exited before it entered the function
  * @GAFORK_ERROR_SIGNALLED: a signal killed it before it entered the function
  * @GAFORK_ERROR_START: the perl ended before it could serve
- * @GAFORK_ERROR_EVAL: evaluated code died; the message is Perl's
+ * @GAFORK_ERROR_EVAL: evaluated code, or a hook after the fork, died; the message is Perl's
  * @GAFORK_ERROR_REQUIRE: a module could not be loaded; the message is Perl's
  * @GAFORK_ERROR_FUNCTION: the function to run does not exist; the message is Perl's
  * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did

@@ -149,7 +149,8 @@ int afork_process_eval_iov(struct afork_process *process, const struct iovec *st
 
     if (result < 0)
         return result;
-    return afork__process_queued(process, afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
+    return afork__process_queued(process,
+                                 afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
 }
 
 /* Whether `name` is of the form Some::Module; perl looks for Some/Module.pm, so that nothing else may
@@ -268,7 +269,8 @@ int afork_process_send_arg(struct afork_process *process, const void *data, size
 
     if (result < 0)
         return result;
-    return afork__process_queued(process, afork__queue_strings(&process->queue, AFORK__ARGS, &string, 1));
+    return afork__process_queued(process,
+                                 afork__queue_strings(&process->queue, AFORK__ARGS, &string, 1));
 }
 
 int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,

@@ -30,7 +30,7 @@ enum afork_cause {
     AFORK_CAUSE_EXITED,    /* it exited; `status` is its exit status */
     AFORK_CAUSE_SIGNALLED, /* a signal killed it; `status` is the signal's number */
     AFORK_CAUSE_START,     /* the perl ended before it could serve */
-    AFORK_CAUSE_EVAL,      /* evaluated code died; `message` is Perl's */
+    AFORK_CAUSE_EVAL,      /* evaluated code, or a hook after the fork, died; `message` is Perl's */
     AFORK_CAUSE_REQUIRE,   /* a module could not be loaded; `message` is Perl's */
     AFORK_CAUSE_FUNCTION,  /* the function to run does not exist; `message` is Perl's */
     AFORK_CAUSE_FORK,      /* the template could not fork, or was gone before it did */
@@ -135,7 +135,8 @@ AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void
                                              void (*release)(void *data));
 
 /* Says what runs when the process, and what will be forked from it, ends: by return, exit, die or end
- * of file. Where nothing was inherited, in an executed process, both modes are the same. Initially AFORK_EXIT_PERL.
+ * of file. An executed process has inherited nothing. To be told to a template before the forks: a
+ * forked process that is told later counts what it has then as inherited. Initially AFORK_EXIT_PERL.
  * Errors: -EINVAL (no such mode), -ENOTSUP (AFORK_PEER_ORIGINAL). */
 AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
                                              enum afork_exit_mode mode);

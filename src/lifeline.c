@@ -30,8 +30,8 @@ int afork_process_set_exit_mode(struct afork_process *process, enum afork_exit_m
 
     if (result < 0)
         return result;
-    return afork__process_queued(process, afork__queue_command(&process->queue, AFORK__EXIT_MODE,
-                                                               &octet, sizeof octet));
+    return afork__process_queued(
+        process, afork__queue_command(&process->queue, AFORK__EXIT_MODE, &octet, sizeof octet));
 }
 
 static int lifeline_open(struct afork_context *context)

@@ -17,7 +17,7 @@ enum afork__command {
     AFORK__FORK = 'f',   /* empty */
     AFORK__RUN = 'r',    /* the function's name */
     /* Only to a peer stated to be ours: */
-    AFORK__FORK_AS = 'F', /* as 'f'; the child's identity, 64 bits, and an octet of flags */
+    AFORK__FORK_AS = 'F',       /* as 'f'; the child's identity, 64 bits, and an octet of flags */
     AFORK__EXIT_MODE = 'X',     /* an octet: enum afork_exit_mode */
     AFORK__END_WITH_HOST = 'W', /* empty; the argument before it is the lifeline */
 };

@@ -24,8 +24,8 @@ static void remove_folder(char *path)
 {
     const char *argv[] = {"rm", "-rf", path, NULL};
 
-    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
-                               NULL, NULL));
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL,
+                               NULL, NULL, NULL));
     g_free(path);
 }
 
@@ -69,14 +69,16 @@ static void works(struct test *t)
     struct afork_process *template = test_perl_new(t);
 
     test_ok(afork_process_require(template, "Cwd", "List::Util", "POSIX", NULL));
-    test_ok(afork_process_eval(template, "push @seen, POSIX::floor(2.5), List::Util::sum(1, 2)", NULL));
+    test_ok(
+        afork_process_eval(template, "push @seen, POSIX::floor(2.5), List::Util::sum(1, 2)", NULL));
     g_autofree char *text = test_output(t, test_fork(template), "list");
     g_assert_cmpstr(text, ==, "seen 2 3\n");
     afork_process_unref(template);
 }
 
 /* As test_on_exit(), but the original writes NULs with its errors. */
-static void on_exit_with_nuls(struct afork_process *process, const struct afork_exit *exit, void *data)
+static void on_exit_with_nuls(struct afork_process *process, const struct afork_exit *exit,
+                              void *data)
 {
     struct test_exit *end = data;
     size_t len = MIN(exit->stderr_tail_len, sizeof end->stderr_tail - 1);
@@ -235,19 +237,15 @@ static void variables_for_debugging(struct test *t)
     g_autoptr(folder) place = make_folder();
     g_autofree char *lib = g_strdup_printf("PERL5LIB=%s", place);
     const char *const settings[][3] = {
-        {"PERL5OPT=-Mdiagnostics", NULL},
-        {"PERL5OPT=-d", NULL},
-        {"PERL5OPT=-MNoisy", lib, NULL},
-        {"PERL5OPT=-w", "PERL5DB=die 'debugger'", NULL},
-        {"PERL_UNICODE=SDA", NULL},
-        {"PERLIO=:utf8", "PERL_UNICODE=", NULL},
-        {"PERL_DESTRUCT_LEVEL=2", NULL},
-        {"PERL_HASH_SEED=0", NULL},
+        {"PERL5OPT=-Mdiagnostics", NULL}, {"PERL5OPT=-d", NULL},
+        {"PERL5OPT=-MNoisy", lib, NULL},  {"PERL5OPT=-w", "PERL5DB=die 'debugger'", NULL},
+        {"PERL_UNICODE=SDA", NULL},       {"PERLIO=:utf8", "PERL_UNICODE=", NULL},
+        {"PERL_DESTRUCT_LEVEL=2", NULL},  {"PERL_HASH_SEED=0", NULL},
     };
 
-    g_free(write_file(place, "Noisy.pm",
-                      "package Noisy; $| = 1; print 'out '; print STDERR 'err '; END { print 'end' } 1",
-                      0600));
+    g_free(write_file(
+        place, "Noisy.pm",
+        "package Noisy; $| = 1; print 'out '; print STDERR 'err '; END { print 'end' } 1", 0600));
     t->options.standard_error.mode = AFORK_STDIO_NULL;
     t->options.standard_output.mode = AFORK_STDIO_NULL;
     for (size_t i = 0; i < G_N_ELEMENTS(settings); i++) {

@@ -66,8 +66,7 @@ static void commands_arrive_in_order(struct gafork_test *f)
                                            (unsigned long)st.st_dev, (unsigned long)st.st_ino);
     g_assert_true(g_str_has_prefix(text, "code code\ncode list\nwith one\nwith two\n"
                                          "code bytes\nwith three"));
-    g_assert_nonnull(
-        strstr(text, "with Some/Module\nwith Other\nexit-mode 1\nlifeline pipe\n"));
+    g_assert_nonnull(strstr(text, "with Some/Module\nwith Other\nexit-mode 1\nlifeline pipe\n"));
     g_assert_true(g_str_has_suffix(text, fds));
 }
 

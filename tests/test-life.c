@@ -32,7 +32,17 @@ static int run_busy(struct test *t, struct afork_process *process, const char *f
     return test_read_number(t, test_run_and_unref(t, process, function));
 }
 
-enum { IDLE, TEMPLATE, SLEEPER, LOOPER, GRANDCHILD, EXECUTED, N_ENDING, UNASKED = N_ENDING, N_PIDS };
+enum {
+    IDLE,
+    TEMPLATE,
+    SLEEPER,
+    LOOPER,
+    GRANDCHILD,
+    EXECUTED,
+    N_ENDING,
+    UNASKED = N_ENDING,
+    N_PIDS
+};
 
 /* A host of its own, which tells the pids of its processes and waits for its end. */
 static G_GNUC_NORETURN void be_a_host(struct test *t, int out)
@@ -137,7 +147,8 @@ static void calls_are_checked(struct test *t)
     g_assert_cmpint(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK), ==, -EINVAL);
     g_assert_cmpint(afork_process_end_with_host(process), ==, -EINVAL);
     g_autofree char *text = test_slurp(t, fd, NULL);
-    g_assert_cmpstr(text, ==, "exit-mode 1\nlifeline pipe\ncode code\nexit-mode 0\nlifeline pipe\n");
+    g_assert_cmpstr(text, ==,
+                    "exit-mode 1\nlifeline pipe\ncode code\nexit-mode 0\nlifeline pipe\n");
     /* One pipe, whatever asks for it; the process's socket is closed. */
     g_assert_cmpuint(test_count_fds(), ==, fds - 1 + 2);
     afork_process_close(process);

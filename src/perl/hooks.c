@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Runs its arguments and returns the first exception's text, or the empty string. The block keeps a stray `last` from
- * the loop. */
+/* Runs its arguments and returns the first exception's text, or the empty string. The block keeps a
+ * stray `last` from the loop. */
 static const char runner_code[] =
     "package AnyEvent::Fork::Serve;"
     "sub {"
