@@ -32,16 +32,15 @@ static void remove_folder(char *path)
 typedef char folder;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(folder, remove_folder)
 
-/* Writes FOLDER/NAME, with folders above it; the path is the caller's. */
-static char *write_file(const char *directory, const char *name, const char *content, int mode)
+/* Writes FOLDER/NAME, with folders above it. */
+static void write_file(const char *directory, const char *name, const char *content, int mode)
 {
-    char *path = g_build_filename(directory, name, NULL);
+    g_autofree char *path = g_build_filename(directory, name, NULL);
     g_autofree char *above = g_path_get_dirname(path);
 
     g_mkdir_with_parents(above, 0700);
     g_assert_true(g_file_set_contents(path, content, -1, NULL));
     chmod(path, (mode_t)mode);
-    return path;
 }
 
 /* The options' changes to the environment, with the mark that the fixture put there. */
@@ -123,12 +122,11 @@ static void empty_environment(struct test *t)
     static const char *dirs[3];
     g_autoptr(folder) place = make_folder();
     g_autofree char *perl = g_build_filename(place, "another-name", NULL);
-    g_autofree char *module = write_file(place, "lib/Private/Module.pm",
-                                         "package Private::Module; sub here { 'here' } 1", 0600);
     g_autofree char *lib = g_build_filename(place, "lib", NULL);
     g_auto(GStrv) before = g_get_environ();
     g_autofree char *real = g_find_program_in_path(t->options.perl);
 
+    write_file(lib, "Private/Module.pm", "package Private::Module; sub here { 'here' } 1", 0600);
     test_ok(symlink(real, perl));
     dirs[0] = lib;
     dirs[1] = t->options.include_dirs ? t->options.include_dirs[0] : NULL;
@@ -153,12 +151,12 @@ static void fake_perl_in_path(struct test *t)
 {
     static const char fake[] = "#!/bin/sh\necho this is no perl >&2\nexit 3\n";
     g_autoptr(folder) place = make_folder();
-    g_autofree char *perl = write_file(place, "perl", fake, 0700);
-    g_autofree char *own = write_file(place, "afork-perl", fake, 0700);
     g_autofree char *real = g_find_program_in_path(t->options.perl);
     g_autofree char *before = g_strdup(g_getenv("PATH"));
     g_autofree char *path = g_strdup_printf("%s:%s", place, before);
 
+    write_file(place, "perl", fake, 0700);
+    write_file(place, "afork-perl", fake, 0700);
     g_setenv("PATH", path, TRUE);
     t->options.perl = real;
     works(t);
@@ -211,10 +209,10 @@ static void modules_of_another_perl(struct test *t)
                               "XSLoader::load('Cwd', $VERSION); 1";
     g_autoptr(folder) junk = make_folder(), old = make_folder();
 
-    g_free(write_file(old, "Cwd.pm", cwd, 0600));
+    write_file(old, "Cwd.pm", cwd, 0600);
     fails_with(t, "PERL5LIB", old, "Cwd object version", true);
-    g_free(write_file(junk, "Cwd.pm", cwd, 0600));
-    g_free(write_file(junk, "auto/Cwd/Cwd.so", "junk", 0600));
+    write_file(junk, "Cwd.pm", cwd, 0600);
+    write_file(junk, "auto/Cwd/Cwd.so", "junk", 0600);
     fails_with(t, "PERL5LIB", junk, "auto/Cwd/Cwd.so", true);
 }
 
@@ -225,10 +223,10 @@ static void libraries_of_another_perl(struct test *t)
     /* Needed by some perls: those fail, and say so. */
     for (int minor = 28; minor < 46; minor++) {
         g_autofree char *name = g_strdup_printf("libperl.so.5.%d", minor);
-        g_free(write_file(junk, name, "junk", 0700));
+        write_file(junk, name, "junk", 0700);
     }
     fails_with(t, "LD_LIBRARY_PATH", junk, NULL, false);
-    g_free(write_file(broken, "libc.so.6", "junk", 0700));
+    write_file(broken, "libc.so.6", "junk", 0700);
     fails_with(t, "LD_LIBRARY_PATH", broken, "libc.so.6", false);
 }
 
@@ -243,9 +241,9 @@ static void variables_for_debugging(struct test *t)
         {"PERL_DESTRUCT_LEVEL=2", NULL},  {"PERL_HASH_SEED=0", NULL},
     };
 
-    g_free(write_file(
-        place, "Noisy.pm",
-        "package Noisy; $| = 1; print 'out '; print STDERR 'err '; END { print 'end' } 1", 0600));
+    write_file(place, "Noisy.pm",
+               "package Noisy; $| = 1; print 'out '; print STDERR 'err '; END { print 'end' } 1",
+               0600);
     t->options.standard_error.mode = AFORK_STDIO_NULL;
     t->options.standard_output.mode = AFORK_STDIO_NULL;
     for (size_t i = 0; i < G_N_ELEMENTS(settings); i++) {

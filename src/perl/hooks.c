@@ -25,6 +25,7 @@ static const char runner_code[] =
 /* Made when the first hook is registered: children then only read them. */
 static AV *hooks;
 static SV *runner;
+static void *serving; /* the interpreter that serves: a thread's code is of another */
 
 static SV *get_runner(pTHX)
 {
@@ -37,18 +38,21 @@ static SV *get_runner(pTHX)
     return code;
 }
 
-static bool is_code(pTHX_ SV *sv)
+static void check_usage(pTHX_ CV *cv, SV *code)
 {
-    SvGETMAGIC(sv);
-    return SvROK(sv) && SvTYPE(SvRV(sv)) == SVt_PVCV;
+    if (code)
+        SvGETMAGIC(code);
+    if (!code || !SvROK(code) || SvTYPE(SvRV(code)) != SVt_PVCV)
+        croak_xs_usage(cv, "code reference");
+    if ((void *)PERL_GET_THX != serving)
+        croak("hooks cannot be changed in a thread");
 }
 
 XS_INTERNAL(xs_after_fork)
 {
     dXSARGS;
 
-    if (items != 1 || !is_code(aTHX_ ST(0)))
-        croak_xs_usage(cv, "code reference");
+    check_usage(aTHX_ cv, items == 1 ? ST(0) : NULL);
     if (!hooks) {
         runner = get_runner(aTHX);
         hooks = newAV();
@@ -63,8 +67,7 @@ XS_INTERNAL(xs_cancel_after_fork)
 {
     dXSARGS;
 
-    if (items != 1 || !is_code(aTHX_ ST(0)))
-        croak_xs_usage(cv, "code reference");
+    check_usage(aTHX_ cv, items == 1 ? ST(0) : NULL);
     for (SSize_t i = hooks ? (SSize_t)av_count(hooks) : 0; i-- > 0;) {
         if (SvRV(AvARRAY(hooks)[i]) != SvRV(ST(0)))
             continue;
@@ -78,6 +81,7 @@ XS_INTERNAL(xs_cancel_after_fork)
 
 void afork__hooks_boot(pTHX)
 {
+    serving = (void *)PERL_GET_THX;
     newXS("AnyEvent::Fork::Serve::after_fork", xs_after_fork, __FILE__);
     newXS("AnyEvent::Fork::Serve::cancel_after_fork", xs_cancel_after_fork, __FILE__);
 }

@@ -105,6 +105,18 @@ in_each_kind 'a hook that exits' => sub {
     is $server->end, 0, 'the one above does not';
 };
 
+SKIP: {
+    skip 'needs a perl with threads', 1 if !eval { require Config; $Config::Config{useithreads} };
+    subtest 'hooks of a thread' => sub {
+        my $server = Host->start(stderr => File::Temp->new);
+        $server->eval($hooked . 'use threads; my ($text) = threads->create({ context => "list" }, sub {'
+            . ' eval { AFork::Serve::after_fork(sub { }) }; $@ =~ /^(.*?) at/ })->join; note($text);'
+            . 'AFork::Serve::after_fork(sub { note "main" })');
+        is Host::slurp($server->fork->run('list')), 'hooks cannot be changed in a thread main', 'are refused';
+        is $server->end, 0, 'status';
+    };
+}
+
 # ---- What runs at the end ----
 
 my $marks = 'sub mark { open my $f, ">>", $main::marks or die $!; syswrite $f, "$_[0]\n" }'
@@ -157,6 +169,23 @@ for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back')
         };
     }
 }
+
+subtest 'a destructor that exits, and one that dies' => sub {
+    for my $end ('return', 'exit 3') {
+        my ($log, $marked) = capture();
+        my $server = Host->start(stderr => File::Temp->new);
+        $server->command('X', "\1");
+        $server->eval("our \$marks = '$log'; $marks");
+        my $child = $server->fork;
+        Host::slurp($child->run_code('package Exits { sub DESTROY { main::mark("exits"); exit 5 } }'
+            . 'package Dies { sub DESTROY { main::mark("dies"); die "in DESTROY" } }'
+            . "our (\$a, \$b) = (bless([], 'Dies'), bless [], 'Exits'); END { mark('END') } $end"));
+        is $server->expect('exited', $child->{identity})->{value} & 127, 0, 'no signal';
+        like $marked->(), qr/^END\n(?=.*exits)/s, 'they are called';
+        unlike $marked->(), qr/old/, 'and nothing of the template';
+        $server->end;
+    }
+};
 
 # ---- The end with the host ----
 
