@@ -149,7 +149,8 @@ AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
  * process must not close the descriptor that this takes in it, as code does that closes all it finds;
  * an exec closes it: other programs that a worker starts are not ended, nor are its plain forks. As
  * long as a forked copy of the host lives that has not closed the context and did not execute another
- * program, the host has not ended. Where the process has no /proc it dies (AFORK_CAUSE_EVAL).
+ * program, the host has not ended. Where the process has no /proc, or the kernel is older than Linux 5.6,
+ * it dies (AFORK_CAUSE_EVAL).
  * Errors: -ENOTSUP (AFORK_PEER_ORIGINAL), -EMFILE, -ENFILE. */
 AFORK_EXPORT int afork_process_end_with_host(struct afork_process *process);
 

@@ -12,22 +12,66 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util.h"
 
+static int reopen(int fd, char path[32])
+{
+    snprintf(path, 32, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/* Linux before 5.6 also signals when another reader of the pipe closes it: a process would end with its
+ * neighbours. Tried with a signal that does no harm; returns 1 if this kernel is one of those, 0 if not,
+ * or -1. */
+static int signals_too_often(void)
+{
+    const struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (pid_t)syscall(SYS_gettid)};
+    const struct timespec now = {0};
+    sigset_t set, before;
+    int pair[2];
+    char path[32];
+
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -1;
+    AFORK__AUTO_FD in = pair[0];
+    AFORK__AUTO_FD out = pair[1];
+    AFORK__AUTO_FD own = reopen(in, path);
+    if (own < 0 || fcntl(own, F_SETOWN_EX, &owner) < 0 || fcntl(own, F_SETSIG, SIGRTMAX) < 0 ||
+        fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
+        return -1;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMAX);
+    sigprocmask(SIG_BLOCK, &set, &before);
+    afork__close(&in);
+    int result = sigtimedwait(&set, NULL, &now) == SIGRTMAX;
+    fcntl(own, F_SETFL, O_NONBLOCK); /* not for the end of the writer either */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
 int afork__lifeline_arm(int fd, char *error, size_t size)
 {
+    static bool tried; /* kernels do not change, and forked processes need not try again */
     char path[32], octet;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    AFORK__AUTO_FD own = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    AFORK__AUTO_FD own = reopen(fd, path);
     if (own < 0) {
         snprintf(error, size, "cannot end with the host: %s: %s", path, strerror(errno));
         return -1;
     }
+    int too_often = tried ? 0 : signals_too_often();
+    if (too_often) {
+        snprintf(error, size, "cannot end with the host: %s",
+                 too_often < 0 ? strerror(errno) : "this needs Linux 5.6");
+        return -1;
+    }
+    tried = true;
     if (fcntl(own, F_SETOWN, getpid()) < 0 || fcntl(own, F_SETSIG, SIGKILL) < 0 ||
         fcntl(own, F_SETFL, O_ASYNC | O_NONBLOCK) < 0) {
         snprintf(error, size, "cannot end with the host: %s", strerror(errno));

@@ -11,6 +11,8 @@ use lib $FindBin::Bin;
 use File::Temp;
 use Fcntl;
 use Host;
+use IO::Select;
+use POSIX ();
 use Test::More;
 
 plan skip_all => 'needs IO::FDPass' if !Host::can_send_handles();
@@ -189,6 +191,9 @@ subtest 'a destructor that exits, and one that dies' => sub {
 
 # ---- The end with the host ----
 
+my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
+my $old_kernel = $major < 5 || ($major == 5 && $minor < 6);
+
 # A lifeline as the host has it, sent: the end for reading is closed here.
 sub lifeline {
     my ($server) = @_;
@@ -200,6 +205,7 @@ sub lifeline {
 my $busy = 'sub busy { syswrite $_[0], "$$\n"; $SIG{$_} = "IGNORE" for qw(TERM IO POLL); 1 while 1 } ';
 
 subtest 'killed in a loop, in all processes below' => sub {
+    plan skip_all => 'needs Linux 5.6' if $old_kernel;
     my $server = Host->start;
     $server->eval($busy);
     my $out = lifeline($server);
@@ -214,6 +220,7 @@ subtest 'killed in a loop, in all processes below' => sub {
 };
 
 subtest 'the host was gone before it was asked for' => sub {
+    plan skip_all => 'needs Linux 5.6' if $old_kernel;
     my $server = Host->start;
     $server->eval($busy);
     my $child = $server->fork;
@@ -224,6 +231,7 @@ subtest 'the host was gone before it was asked for' => sub {
 };
 
 subtest 'a second host replaces the first' => sub {
+    plan skip_all => 'needs Linux 5.6' if $old_kernel;
     my $server = Host->start;
     $server->eval($busy);
     my $child = $server->fork;
@@ -238,6 +246,7 @@ subtest 'a second host replaces the first' => sub {
 };
 
 subtest 'where it is lost' => sub {
+    plan skip_all => 'needs Linux 5.6' if $old_kernel;
     my $server = Host->start;
     my $out = lifeline($server);
     my $child = $server->fork;
@@ -251,6 +260,7 @@ subtest 'where it is lost' => sub {
 };
 
 subtest 'neighbours' => sub {
+    plan skip_all => 'needs Linux 5.6' if $old_kernel;
     my $server = Host->start;
     my $out = lifeline($server);
     my $child = $server->fork;
@@ -268,6 +278,7 @@ subtest 'neighbours' => sub {
 SKIP: {
     skip 'needs the rights to chroot', 1 if $>;
     subtest 'no /proc' => sub {
+        plan skip_all => 'needs Linux 5.6' if $old_kernel;
         my ($file, $told) = capture();
         my $empty = File::Temp->newdir;
         my $server = Host->start(stderr => $file);
