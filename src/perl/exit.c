@@ -6,7 +6,6 @@
  * waits for its destruction, the process exits. Else perl goes its whole way.
  */
 #define PERL_CORE 1
-#define PERLIO_NOT_STDIO 0 /* stdio, too */
 #include "exit.h"
 #include "handles.h"
 #include "inherited.h"
@@ -86,15 +85,6 @@ static bool has_free_hook(const SV *sv)
 
 static bool destruct_level_given; /* in the environment */
 
-static bool quick;
-static bool prepared; /* nothing came since values were looked at for children */
-
-/* Whether what was inherited is not to end with this process. */
-static bool leaves_inherited(void)
-{
-    return quick && afork__inherited_noted();
-}
-
 struct objects {
     HV *harmless; /* the class seen last: most objects are handles */
     bool containers; /* there are objects whose end would free others */
@@ -104,9 +94,8 @@ static bool waits_for_destruction(pTHX_ SV *sv, void *data)
 {
     struct objects *objects = data;
 
-    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP)
-        return false;
-    if (leaves_inherited() && afork__is_inherited(sv))
+    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP ||
+        (afork__inherited_noted() && afork__is_inherited(sv)))
         return false;
     if (SvTYPE(sv) != SVt_PVIO)
         objects->containers = true;
@@ -130,8 +119,8 @@ static bool needs_destruction(pTHX)
 {
     struct objects objects = {NULL, false};
 
-    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || destruct_level_given ||
-        PL_threadhook != Perl_nothreadhook)
+    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen > afork__inherited_exit_functions() ||
+        destruct_level_given || PL_threadhook != Perl_nothreadhook)
         return true;
     return afork__any_value(aTHX_ waits_for_destruction, &objects) ||
            (objects.containers && afork__any_value(aTHX_ is_hooked, NULL));
@@ -152,11 +141,25 @@ static void flush_all(pTHX)
     PerlIO_flush(NULL);
 }
 
+static bool quick;
+static bool prepared;    /* nothing came since values were looked at for children */
+static bool quick_noted; /* what is inherited is left alone for this reason only */
+
+static void note_for_quick(pTHX_ void (*note)(pTHX))
+{
+    quick_noted |= !afork__inherited_noted();
+    note(aTHX);
+}
+
 void afork__exit_set_quick(pTHX_ bool set, bool forked)
 {
     prepared &= set == quick;
     if (set && !quick && forked)
-        afork__inherited_note(aTHX);
+        note_for_quick(aTHX_ afork__inherited_note);
+    if (!set && quick_noted) {
+        afork__inherited_forget();
+        quick_noted = false;
+    }
     quick = set;
 }
 
@@ -171,7 +174,7 @@ void afork__exit_before_fork(pTHX_ bool code_ran)
 void afork__exit_forked(pTHX)
 {
     if (quick)
-        afork__inherited_copied(aTHX);
+        note_for_quick(aTHX_ afork__inherited_copied);
 }
 
 void afork__exit_prepare(pTHX)
@@ -202,23 +205,27 @@ void afork__exit_init(void)
     destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
-/* Nobody can have registered anything with atexit() but what was loaded later. */
+/* Nobody can have registered anything with atexit() but what was loaded later; or the program that this
+ * process is a copy of, whose it is. */
 __attribute__((noreturn))
 static void exit_fast(pTHX_ bool flush)
 {
     if (flush)
         flush_all(aTHX);
-    if (loads() == loads_at_start)
+    if (afork__inherited_noted() && flush)
+        afork__flush(aTHX); /* streams of stdio, too */
+    if (loads() == loads_at_start || afork__inherited_noted())
         _exit(STATUS_EXIT);
     exit(STATUS_EXIT);
 }
 
-/* Whether there is anything of its own to end where the rest is left. */
-static bool has_own(pTHX)
+void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
-    struct objects objects = {NULL, false};
-
-    return PL_exitlistlen || afork__any_value(aTHX_ waits_for_destruction, &objects);
+    STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
+    if (PL_endav && av_count(PL_endav) > afork__inherited_end_blocks())
+        return;
+    if (!needs_destruction(aTHX))
+        exit_fast(aTHX_ flush);
 }
 
 static void end_own(pTHX)
@@ -232,42 +239,18 @@ static void end_own(pTHX)
     JMPENV_POP;
 }
 
-/* Functions that C libraries registered for the end may be inherited as well: none of them is called. */
-__attribute__((noreturn))
-static void exit_quickly(pTHX)
-{
-    flush_all(aTHX);
-    fflush(NULL);
-    _exit(STATUS_EXIT);
-}
-
-void afork__exit_if_unnoticed(pTHX_ bool flush)
-{
-    STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
-    if (leaves_inherited())
-        afork__inherited_disarm(aTHX);
-    if (PL_endav && av_count(PL_endav))
-        return;
-    if (leaves_inherited() && !has_own(aTHX))
-        exit_quickly(aTHX);
-    if (!leaves_inherited() && !needs_destruction(aTHX))
-        exit_fast(aTHX_ flush);
-}
-
 void afork__exit(pTHX)
 {
     afork__serve_leave();
     reset_signals(aTHX);
-    if (leaves_inherited())
-        afork__inherited_disarm(aTHX);
+    afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);
-    if (leaves_inherited()) {
-        if (has_own(aTHX))
-            end_own(aTHX);
-        exit_quickly(aTHX);
-    }
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ true);
+    if (afork__inherited_noted()) {
+        end_own(aTHX);
+        exit_fast(aTHX_ true);
+    }
 
     afork__settle_input(aTHX);
     int status = perl_destruct(aTHX);

@@ -141,13 +141,13 @@ my @all = ('END new', 'END old', 'destroy new', 'destroy old');
 my @new = ('END new', 'destroy new');
 
 # The mode is set before the template has anything, or in the child.
-for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back') {
+for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back', 'taken back late') {
     for my $end (sort keys %ends) {
         subtest "at $end, quick: $when" => sub {
             my ($file, $printed) = capture();
             my ($log, $marked) = capture();
             my $server = Host->start(stdout => $file);
-            $server->command('X', "\1") if $when eq 'template' || $when eq 'taken back';
+            $server->command('X', "\1") if $when eq 'template' || $when =~ /^taken back/;
             $server->eval("our \$marks = '$log'; $marks");
             $server->eval('print "once "; sub dir { syswrite $_[0], $dir }');
             $server->command('X', "\1") if $when eq 'late';
@@ -157,10 +157,11 @@ for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back')
             for my $child (@children) {
                 $child->command('X', "\1") if $when =~ /^child/;
                 $child->command('X', "\1") if $when eq 'child again';
+                $child->command('X', "\0") if $when eq 'taken back late';
                 $ends{$end}->($child);
                 $server->expect('exited', $child->{identity});
             }
-            my @each = $end =~ /^_exit|signal/ ? () : $when eq 'never' || $when eq 'taken back' ? @all : @new;
+            my @each = $end =~ /^_exit|signal/ ? () : $when =~ /^never|^taken/ ? @all : @new;
             is join('|', sort split /\n/, $marked->()), join('|', sort((@each) x 3)), 'what ran';
             ok -d $dir, 'the temporary directory of the template is there';
             is $printed->(), 'once ' . ($end =~ /^_exit|signal/ ? '' : 'printed') x 3, 'what was printed';
