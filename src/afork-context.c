@@ -425,11 +425,6 @@ static int stdio_fd(const struct afork_stdio *stdio, int number)
     return fcntl(number, F_GETFD) < 0 ? -1 : number;
 }
 
-static void free_block(char ***block)
-{
-    free(*block);
-}
-
 static bool is_set(char *const *environment, const char *prefix)
 {
     for (; *environment; environment++)
@@ -440,7 +435,7 @@ static bool is_set(char *const *environment, const char *prefix)
 
 /* Everything is passed on. But the debugger that PERL5OPT may ask for would stop the server at its first
  * statement, and wait at the terminal of the host. */
-static char **make_environment(const struct afork_context *context)
+char **afork__context_environment(const struct afork_context *context)
 {
     static char no_stop[] = "PERLDB_OPTS=NonStop=1";
     char *const more[] = {no_stop, NULL};
@@ -454,12 +449,17 @@ static char **make_environment(const struct afork_context *context)
     return extended;
 }
 
+static void free_block(char ***block)
+{
+    free(*block);
+}
+
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity)
 {
     const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
-    AFORK__CLEANUP(free_block) char **environment = make_environment(context);
+    AFORK__CLEANUP(free_block) char **environment = afork__context_environment(context);
 
     if (!environment)
         return -ENOMEM;

@@ -141,6 +141,8 @@ const char *afork__context_perl(const struct afork_context *context);
  * -1, to where the options say; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity);
+/* The environment of a start: one block, freed with free(). NULL: no memory. */
+char **afork__context_environment(const struct afork_context *context);
 /* The default template, borrowed; executed if there is none. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
 
