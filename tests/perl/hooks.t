@@ -42,10 +42,17 @@ sub capture {
     return ($file, sub { open my $in, '<', $file or die $!; local $/; scalar <$in> // '' });
 }
 
-# Runs code in a child, to the end of that.
+# Runs code in a child, to the end of that: its destructors run after it has closed the channel.
 sub in_child {
     my ($server, $code) = @_;
-    return Host::slurp($server->fork->run_code($code));
+    my $text = Host::slurp($server->fork->run_code("syswrite \$fd, qq(\$\$\\n); $code"));
+    $text =~ s/^(\d+)\n// or return $text;
+    my $pid = $1;
+    Host::eventually(sub {
+        open my $in, '<', "/proc/$pid/stat" or return 1;
+        return (<$in> // ') Z') =~ /\) [ZX]/;
+    }) or die 'a child does not end';
+    return $text;
 }
 
 for my $kind (sort keys %kinds) {
