@@ -50,7 +50,8 @@ static int signals_too_often(void)
     sigprocmask(SIG_BLOCK, &set, &before);
     afork__close(&in);
     int result = sigtimedwait(&set, NULL, &now) == SIGRTMAX;
-    fcntl(own, F_SETFL, O_NONBLOCK); /* not for the end of the writer either */
+    fcntl(own, F_SETFL, O_NONBLOCK); /* the end of the writer would be signalled rightly */
+    afork__close(&out);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return result;
 }
