@@ -35,6 +35,10 @@ AFORK_EXPORT gboolean gafork_process_send_bytes(GAforkProcess *self, GBytes *arg
                                                 GError **error);
 AFORK_EXPORT gboolean gafork_process_send_fd(GAforkProcess *self, int fd, GError **error);
 
+AFORK_EXPORT gboolean gafork_process_set_exit_mode(GAforkProcess *self, GAforkExitMode mode,
+                                                   GError **error);
+AFORK_EXPORT gboolean gafork_process_end_with_host(GAforkProcess *self, GError **error);
+
 AFORK_EXPORT void gafork_process_run_async(GAforkProcess *self, const char *function,
                                            GCancellable *cancellable, GAsyncReadyCallback callback,
                                            gpointer user_data);

@@ -47,12 +47,23 @@
  */
 
 /**
+ * GAforkExitMode:
+ * @GAFORK_EXIT_MODE_PERL: as perl ends: END blocks and destructors, inherited ones too
+ * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were added
+ *   after the fork run
+ *
+ * What runs when a forked process ends, which has copies of what its template had loaded and made.
+ *
+ * Since: 0.1
+ */
+
+/**
  * GAforkCause:
  * @GAFORK_CAUSE_UNKNOWN: it is gone, and nobody knows how
  * @GAFORK_CAUSE_EXITED: it exited
  * @GAFORK_CAUSE_SIGNALLED: a signal killed it
  * @GAFORK_CAUSE_START: the perl ended before it could serve
- * @GAFORK_CAUSE_EVAL: evaluated code died
+ * @GAFORK_CAUSE_EVAL: evaluated code, or a hook after the fork, died
  * @GAFORK_CAUSE_REQUIRE: a module could not be loaded
  * @GAFORK_CAUSE_FUNCTION: the function to run does not exist
  * @GAFORK_CAUSE_FORK: the template could not fork, or was gone before it did
@@ -69,7 +80,7 @@
  * @GAFORK_ERROR_EXITED: it exited before it entered the function
  * @GAFORK_ERROR_SIGNALLED: a signal killed it before it entered the function
  * @GAFORK_ERROR_START: the perl ended before it could serve
- * @GAFORK_ERROR_EVAL: evaluated code died; the message is Perl's
+ * @GAFORK_ERROR_EVAL: evaluated code, or a hook after the fork, died; the message is Perl's
  * @GAFORK_ERROR_REQUIRE: a module could not be loaded; the message is Perl's
  * @GAFORK_ERROR_FUNCTION: the function to run does not exist; the message is Perl's
  * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did
@@ -108,6 +119,9 @@ SAME(GAFORK_STDIO_TAIL, AFORK_STDIO_TAIL);
 
 SAME(GAFORK_THREADS_WARN, AFORK_THREADS_WARN);
 SAME(GAFORK_THREADS_REFUSE, AFORK_THREADS_REFUSE);
+
+SAME(GAFORK_EXIT_MODE_PERL, AFORK_EXIT_PERL);
+SAME(GAFORK_EXIT_MODE_QUICK, AFORK_EXIT_QUICK);
 
 #define SAME_CAUSE(name)                                                                           \
     SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \

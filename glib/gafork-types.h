@@ -48,6 +48,11 @@ typedef enum {
     GAFORK_CAUSE_PROTOCOL,
 } GAforkCause;
 
+typedef enum {
+    GAFORK_EXIT_MODE_PERL,
+    GAFORK_EXIT_MODE_QUICK,
+} GAforkExitMode;
+
 #define GAFORK_ERROR (gafork_error_quark())
 
 typedef enum {

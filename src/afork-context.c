@@ -224,6 +224,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     context->owner = getpid();
     context->loop = loop;
     context->status_fd = context->status_far_fd = -1;
+    context->lifeline[0] = context->lifeline[1] = -1;
     TAILQ_INIT(&context->processes);
     TAILQ_INIT(&context->notices);
     STAILQ_INIT(&context->warnings);
@@ -340,6 +341,7 @@ void afork_context_close(struct afork_context *context)
     context->loop->ops->timer_free(context->timer);
     context->status_io = NULL;
     context->timer = NULL;
+    afork__lifeline_close(context);
     afork__reap_left();
     afork__close(&context->status_fd);
     afork__close(&context->status_far_fd);
@@ -486,6 +488,30 @@ static int stdio_fd(const struct afork_stdio *stdio, int number)
     return fcntl(number, F_GETFD) < 0 ? -1 : number;
 }
 
+static bool is_set(char *const *environment, const char *prefix)
+{
+    for (; *environment; environment++)
+        if (!strncmp(*environment, prefix, strlen(prefix)))
+            return true;
+    return false;
+}
+
+/* Everything is passed on. But the debugger that PERL5OPT may ask for would stop the server at its first
+ * statement, and wait at the terminal of the host. */
+char **afork__context_environment(const struct afork_context *context)
+{
+    static char no_stop[] = "PERLDB_OPTS=NonStop=1";
+    char *const more[] = {no_stop, NULL};
+    char **environment = afork__environment(context->environment ? context->environment : environ,
+                                            context->environment_changes);
+
+    if (!environment || !is_set(environment, "PERL5OPT=") || is_set(environment, "PERLDB_OPTS="))
+        return environment;
+    char **extended = afork__environment(environment, more);
+    free(environment);
+    return extended;
+}
+
 static void free_block(char ***block)
 {
     free(*block);
@@ -496,9 +522,7 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
 {
     const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
-    AFORK__CLEANUP(free_block)
-    char **environment = afork__environment(context->environment ? context->environment : environ,
-                                            context->environment_changes);
+    AFORK__CLEANUP(free_block) char **environment = afork__context_environment(context);
 
     if (!environment)
         return -ENOMEM;

@@ -27,8 +27,7 @@ static int check_process(const struct afork_process *process)
     return process->closed ? -ESHUTDOWN : 0;
 }
 
-/* Whether the process may be given a command. */
-static int check_server(const struct afork_process *process)
+int afork__process_check_server(const struct afork_process *process)
 {
     int result = check_process(process);
     if (result < 0)
@@ -39,8 +38,7 @@ static int check_server(const struct afork_process *process)
     return lost ? -ESRCH : 0;
 }
 
-/* Ends a call that has put something into the queue. What was forked in advance has not seen it. */
-static int queued(struct afork_process *process, int result)
+int afork__process_queued(struct afork_process *process, int result)
 {
     if (result < 0)
         return result;
@@ -87,7 +85,7 @@ int afork__process_fork(struct afork_process *process, unsigned flags, struct af
 {
     struct afork_process *child;
     AFORK__AUTO_FD far_fd = -1, error_fd = -1;
-    int result = check_server(process);
+    int result = afork__process_check_server(process);
 
     if (!result)
         result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
@@ -109,7 +107,7 @@ int afork__process_fork(struct afork_process *process, unsigned flags, struct af
 
 int afork_process_fork(struct afork_process *process, struct afork_process **ret)
 {
-    int result = ret ? check_server(process) : -EINVAL;
+    int result = ret ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
@@ -122,7 +120,7 @@ int afork_process_fork(struct afork_process *process, struct afork_process **ret
 
 int afork_process_set_spares(struct afork_process *process, unsigned n)
 {
-    int result = check_server(process);
+    int result = afork__process_check_server(process);
 
     if (!result && process->peer == AFORK_PEER_ORIGINAL)
         result = -ENOTSUP;
@@ -182,11 +180,12 @@ int afork_process_eval(struct afork_process *process, const char *code, ...)
 
 int afork_process_eval_iov(struct afork_process *process, const struct iovec *strings, size_t n)
 {
-    int result = strings && n ? check_server(process) : -EINVAL;
+    int result = strings && n ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
-    return queued(process, afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
+    return afork__process_queued(process,
+                                 afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
 }
 
 /* Whether `name` is of the form Some::Module; perl looks for Some/Module.pm, so that nothing else may
@@ -285,7 +284,7 @@ int afork_process_require_list(struct afork_process *process, const char *const 
 
 int afork_process_send_fd(struct afork_process *process, int fd)
 {
-    int result = check_server(process);
+    int result = afork__process_check_server(process);
 
     if (result < 0)
         return result;
@@ -295,46 +294,53 @@ int afork_process_send_fd(struct afork_process *process, int fd)
     result = afork__queue_handle(&process->queue, copy);
     if (!result)
         afork__steal_fd(&copy);
-    return queued(process, result);
+    return afork__process_queued(process, result);
 }
 
 int afork_process_send_arg(struct afork_process *process, const void *data, size_t len)
 {
     struct iovec string = {.iov_base = (void *)data, .iov_len = len};
-    int result = data || !len ? check_server(process) : -EINVAL;
+    int result = data || !len ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
-    return queued(process, afork__queue_strings(&process->queue, AFORK__ARGS, &string, 1));
+    return afork__process_queued(process,
+                                 afork__queue_strings(&process->queue, AFORK__ARGS, &string, 1));
 }
 
 int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
                                 void (*release)(void *data))
 {
-    int result = data && release ? check_server(process) : -EINVAL;
+    int result = data && release ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
-    return queued(process, afork__queue_take(&process->queue, data, len, release));
+    return afork__process_queued(process, afork__queue_take(&process->queue, data, len, release));
 }
 
 static int run(struct afork_process *process, const char *function, afork_run_cb *cb, void *data,
                void (*release)(void *data))
 {
-    int result = function && *function ? check_server(process) : -EINVAL;
+    int result = function && *function ? afork__process_check_server(process) : -EINVAL;
 
-    if (!result)
-        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0)
         return result;
+    char *name = strdup(function);
+    result = name ? 0 : -ENOMEM;
+    if (!result)
+        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
+    if (result < 0) {
+        free(name);
+        return result;
+    }
     process->run = AFORK__RUN_QUEUED;
-    process->function = strdup(function);
+    process->function = name;
     process->run_cb = cb;
     process->run_data = data;
     process->run_release = release;
     afork__spares_free(process);
     afork__process_update_busy(process);
-    return queued(process, 0);
+    return afork__process_queued(process, 0);
 }
 
 int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,

@@ -30,11 +30,18 @@ enum afork_cause {
     AFORK_CAUSE_EXITED,    /* it exited; `status` is its exit status */
     AFORK_CAUSE_SIGNALLED, /* a signal killed it; `status` is the signal's number */
     AFORK_CAUSE_START,     /* the perl ended before it could serve */
-    AFORK_CAUSE_EVAL,      /* evaluated code died; `message` is Perl's */
+    AFORK_CAUSE_EVAL,      /* evaluated code, or a hook after the fork, died; `message` is Perl's */
     AFORK_CAUSE_REQUIRE,   /* a module could not be loaded; `message` is Perl's */
     AFORK_CAUSE_FUNCTION,  /* the function to run does not exist; `message` is Perl's */
     AFORK_CAUSE_FORK,      /* the template could not fork, or was gone before it did */
     AFORK_CAUSE_PROTOCOL,  /* the peer sent or received what it cannot have been sent */
+};
+
+/* What runs when a forked process ends: it has copies of what its template had loaded and made. */
+enum afork_exit_mode {
+    AFORK_EXIT_PERL,  /* as perl ends: END blocks and destructors, inherited ones too */
+    AFORK_EXIT_QUICK, /* output is flushed; of END blocks and destructors only those that were added
+                         after the fork run */
 };
 
 /* How a process ended. Valid during the callback. */
@@ -151,6 +158,26 @@ AFORK_EXPORT int afork_process_send_arg(struct afork_process *process, const voi
  * dropped, possibly before this call returns. */
 AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
                                              void (*release)(void *data));
+
+/* Says what runs when the process, and what will be forked from it, ends: by return, exit, die or end
+ * of file. An executed process has inherited nothing. To be told to a template before the forks: a
+ * forked process that is told later counts what it has then as inherited. Initially AFORK_EXIT_PERL.
+ * Errors: -EINVAL (no such mode), -ENOTSUP (AFORK_PEER_ORIGINAL). */
+AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
+                                             enum afork_exit_mode mode);
+
+/* Makes the process, and what will be forked from it, end with the host: by SIGKILL at once, also in
+ * the middle of a computation or a sleep, however the host ends, SIGKILL included. Without this, a
+ * worker ends when it finds its channel closed.
+ *
+ * afork_context_close() of its context is the end of the host as well, whoever has the channel. The
+ * process must not close the descriptor that this takes in it, as code does that closes all it finds;
+ * an exec closes it: other programs that a worker starts are not ended, nor are its plain forks. As
+ * long as a forked copy of the host lives that has not closed the context and did not execute another
+ * program, the host has not ended. Where the process has no /proc, or the kernel is older than Linux 5.6,
+ * it dies (AFORK_CAUSE_EVAL).
+ * Errors: -ENOTSUP (AFORK_PEER_ORIGINAL), -EMFILE, -ENFILE. */
+AFORK_EXPORT int afork_process_end_with_host(struct afork_process *process);
 
 /* Ends the life as a server: calls `function`, looked up in package main unless it is qualified,
  * with the channel and the arguments sent. Later commands return -EINVAL; pid, kill, on_exit, ref

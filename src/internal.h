@@ -5,6 +5,7 @@
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
  *   lifecycle.c      the states of a process: channel, end, orphans
+ *   lifeline.c       how a process ends: by the exit mode, or with the host
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
  *   spares.c         children forked in advance
@@ -52,6 +53,7 @@ struct afork_context {
     void *warning_data;
 
     int status_fd, status_far_fd;
+    int lifeline[2]; /* a pipe that only the host can write to; -1: nobody needs it yet */
     struct afork_io *status_io;
     unsigned n_busy; /* processes that keep the loop alive */
     bool recheck;    /* somebody ended: see who reports on its children now */
@@ -153,6 +155,8 @@ const char *afork__context_perl(const struct afork_context *context);
  * -1, to where the options say; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity);
+/* The environment of a start: one block, freed with free(). NULL: no memory. */
+char **afork__context_environment(const struct afork_context *context);
 /* The default template, borrowed; executed if there is none, or it is lost. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
 /* A default template has ended by itself. */
@@ -164,6 +168,11 @@ void afork__context_note_error(struct afork_context *context, const char *messag
 /* afork-process.c */
 /* Has `process` fork, with these AFORK__FORK_ flags. As afork_process_fork(), but never a spare. */
 int afork__process_fork(struct afork_process *process, unsigned flags, struct afork_process **ret);
+/* Whether the process may be given a command: 0 or the error of the call. */
+int afork__process_check_server(const struct afork_process *process);
+/* Ends a call that has put something into the queue: `result` if that failed, else sends what the socket
+ * takes at once, and 0. */
+int afork__process_queued(struct afork_process *process, int result);
 
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
@@ -206,6 +215,10 @@ void afork__process_ended(struct afork_process *process, int wait_status,
 struct afork_process *afork__process_root(struct afork_process *process);
 /* Looks at all processes whose reporter may be gone. */
 void afork__context_recheck(struct afork_context *context);
+
+/* lifeline.c */
+/* The end of the host for all that end with it. */
+void afork__lifeline_close(struct afork_context *context);
 
 /* notice.c */
 /* Makes the process's callbacks due; they run from the loop. */

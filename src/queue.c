@@ -165,6 +165,21 @@ int afork__queue_handle(struct afork__queue *queue, int fd)
     return append_handle(&queue->chunks, fd);
 }
 
+int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command)
+{
+    struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
+    struct afork__chunk *chunk = frame_new(command, 0);
+    int result = chunk ? append_handle(&chunks, fd) : -ENOMEM;
+
+    if (result < 0) {
+        free(chunk);
+        return result;
+    }
+    STAILQ_INSERT_TAIL(&chunks, chunk, link);
+    STAILQ_CONCAT(&queue->chunks, &chunks);
+    return 0;
+}
+
 /* The command itself. */
 static int append_fork(struct afork__chunks *chunks, const struct afork__queue *queue,
                        uint64_t identity, unsigned flags)

@@ -17,7 +17,9 @@ enum afork__command {
     AFORK__FORK = 'f',   /* empty */
     AFORK__RUN = 'r',    /* the function's name */
     /* Only to a peer stated to be ours: */
-    AFORK__FORK_AS = 'F', /* as 'f'; the child's identity, 64 bits, and an octet of flags */
+    AFORK__FORK_AS = 'F',       /* as 'f'; the child's identity, 64 bits, and an octet of flags */
+    AFORK__EXIT_MODE = 'X',     /* an octet: enum afork_exit_mode */
+    AFORK__END_WITH_HOST = 'W', /* empty; the argument before it is the lifeline */
 };
 
 /* Flags of AFORK__FORK_AS. */
@@ -27,6 +29,9 @@ enum {
 };
 
 #define AFORK__FORK_AS_SIZE 9
+
+/* The octet of AFORK__EXIT_MODE. */
+enum { AFORK__EXIT_PERL, AFORK__EXIT_QUICK };
 
 #define AFORK__HEADER_SIZE 5
 #define AFORK__PAYLOAD_MAX UINT32_MAX

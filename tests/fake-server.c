@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -305,6 +306,16 @@ static int take_last_handle(void)
     return item.fd;
 }
 
+/* Closes it. */
+static bool is_pipe(int fd)
+{
+    struct stat st;
+    bool result = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+
+    close(fd);
+    return result;
+}
+
 static void fork_child(uint64_t identity, unsigned flags)
 {
     int fd = take_last_handle();
@@ -378,6 +389,13 @@ static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
         break;
     case AFORK__FORK:
         fork_child(0, 0);
+        break;
+    case AFORK__EXIT_MODE:
+        g_string_append_printf(self.state.code, "exit-mode %d\n", len == 1 ? *payload : -1);
+        break;
+    case AFORK__END_WITH_HOST:
+        g_string_append_printf(self.state.code, "lifeline %s\n",
+                               is_pipe(take_last_handle()) ? "pipe" : "?");
         break;
     case AFORK__RUN:
         run((const char *)payload);

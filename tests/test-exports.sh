@@ -42,7 +42,8 @@ marked_names()
         cat "$@" | sed '/^ *#/d
             s/G_DECLARE_FINAL_TYPE([A-Za-z]*, \([a-z_]*\),/GType \1_get_type(/' | tr '\n' ' ' |
             grep -o 'AFORK_EXPORT [^;(]*(' | sed 's/.*[ *]\([a-z0-9_]*\)(/\1/'
-        cat "$@" | sed -n 's/^} GAfork\([A-Za-z]*\);$/gafork_\1_get_type/p' |
+        cat "$@" | sed -n 's/^} GAfork\([A-Za-z]*\);$/\1/p' |
+            sed 's/\([a-z]\)\([A-Z]\)/\1_\2/g; s/.*/gafork_&_get_type/' |
             tr '[:upper:]' '[:lower:]'
     } | sort
 }

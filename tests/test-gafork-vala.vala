@@ -141,6 +141,8 @@ void test_commands () throws Error
     template.eval_bytes (new Bytes ("bytes".data), new Variant.bytestring_array ({"x"}));
     template.eval_bytes (new Bytes ("alone".data), null);
     template.require (new string[] {"Some::Module"});
+    template.set_exit_mode (Afork.ExitMode.QUICK);
+    template.end_with_host ();
     var process = template.fork ();
     process.send_arg ("text");
     process.send_bytes (new Bytes ("octets".data));
@@ -148,7 +150,7 @@ void test_commands () throws Error
     var text = slurp (run (process, "dump"));
     assert (text.has_prefix ("code code\ncode list\nwith one\nwith zwölf\ncode bytes\nwith x\n"
                              + "code alone\n"));
-    assert ("with Some/Module\narg text\narg octets\nfd " in text);
+    assert ("with Some/Module\nexit-mode 1\nlifeline pipe\narg text\narg octets\nfd " in text);
     context.close ();
 }
 

@@ -51,6 +51,8 @@ static void commands_arrive_in_order(struct gafork_test *f)
         gafork_process_eval_bytes(process, code, g_variant_new_bytestring_array(octets, 2), NULL));
     g_assert_true(gafork_process_eval_bytes(process, code, NULL, NULL));
     g_assert_true(gafork_process_require(process, modules, NULL));
+    g_assert_true(gafork_process_set_exit_mode(process, GAFORK_EXIT_MODE_QUICK, NULL));
+    g_assert_true(gafork_process_end_with_host(process, NULL));
     g_assert_true(gafork_process_send_arg(process, "a", NULL));
     g_assert_true(gafork_process_send_bytes(process, argument, NULL));
     g_assert_true(gafork_process_send_bytes(process, empty, NULL));
@@ -64,7 +66,7 @@ static void commands_arrive_in_order(struct gafork_test *f)
                                            (unsigned long)st.st_dev, (unsigned long)st.st_ino);
     g_assert_true(g_str_has_prefix(text, "code code\ncode list\nwith one\nwith two\n"
                                          "code bytes\nwith three"));
-    g_assert_nonnull(strstr(text, "with Some/Module\nwith Other\n"));
+    g_assert_nonnull(strstr(text, "with Some/Module\nwith Other\nexit-mode 1\nlifeline pipe\n"));
     g_assert_true(g_str_has_suffix(text, fds));
 }
 
@@ -170,6 +172,9 @@ static void calls_out_of_place(struct gafork_test *f)
     g_clear_error(&error);
     g_assert_false(gafork_process_send_fd(worker, -1, &error));
     g_assert_nonnull(error);
+    g_clear_error(&error);
+    g_assert_false(gafork_process_set_exit_mode(worker, (GAforkExitMode)2, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
     g_clear_error(&error);
     g_assert_false(gafork_process_kill(worker, 1000, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);

@@ -153,6 +153,8 @@ const tests = {
             new GLib.Variant('aay', [new Uint8Array([1, 255]), new Uint8Array([120])]));
         template.eval_bytes(new GLib.Bytes([120]), null);
         template.require(['Some::Module']);
+        template.set_exit_mode(Afork.ExitMode.QUICK);
+        template.end_with_host();
         const process = template.fork();
         process.send_arg('text');
         process.send_bytes(new GLib.Bytes([254]));
@@ -162,7 +164,7 @@ const tests = {
         const text = read(connection);
         assert(text.startsWith('code code\ncode list\nwith one\nwith zw\xc3\xb6lf\n' +
             'code bytes\nwith \x01\xff\nwith x\ncode x\n'), text);
-        assert(text.includes('with Some/Module\narg text\narg \xfe\nfd '), text);
+        assert(text.includes('with Some/Module\nexit-mode 1\nlifeline pipe\narg text\narg \xfe\nfd '), text);
         context.close();
     },
 

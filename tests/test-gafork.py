@@ -134,6 +134,8 @@ def test_commands():
     template.eval_bytes(GLib.Bytes.new(b"bytes"), GLib.Variant("aay", [b"\x01\xff", b"x"]))
     template.eval_bytes(GLib.Bytes.new(b"alone"), None)
     template.require(["Some::Module"])
+    template.set_exit_mode(Afork.ExitMode.QUICK)
+    template.end_with_host()
     process = template.fork()
     process.send_arg("text")
     process.send_bytes(GLib.Bytes.new(b"\xfe"))
@@ -144,7 +146,7 @@ def test_commands():
     text = read(connection)
     assert text.startswith(b"code code\ncode list\nwith one\nwith zw\xc3\xb6lf\n"
                            b"code bytes\nwith \x01\xff\nwith x\ncode alone\n"), text
-    assert b"with Some/Module\narg text\narg \xfe\nfd " in text, text
+    assert b"with Some/Module\nexit-mode 1\nlifeline pipe\narg text\narg \xfe\nfd " in text, text
     context.close()
 
 

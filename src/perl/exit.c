@@ -8,10 +8,10 @@
 #define PERL_CORE 1
 #include "exit.h"
 #include "handles.h"
+#include "inherited.h"
 #include "serve.h"
 
 #include <link.h>
-#include <perliol.h>
 
 /* Signals get their default action before END blocks run, as in perl's own main program. That one asks
  * the kernel about every signal; a handler of perl's is where %SIG has one. */
@@ -37,32 +37,6 @@ static void run_end_blocks(pTHX)
         call_list(PL_scopestack_ix, PL_endav);
     }
     JMPENV_POP;
-}
-
-/* A layer may have something to write when it is closed. These have not. */
-static bool is_plain_layer(const PerlIO_funcs *layer)
-{
-    static const char *const plain[] = {"unix", "perlio", "stdio", "crlf", "utf8", "pending",
-                                        "scalar"};
-
-    for (size_t i = 0; i < C_ARRAY_LENGTH(plain); i++)
-        if (strEQ(layer->name, plain[i]))
-            return true;
-    return false;
-}
-
-static bool has_plain_layers(PerlIO *file)
-{
-    for (const PerlIOl *layer = file ? *file : NULL; layer; layer = layer->next)
-        if (layer->tab && !is_plain_layer(layer->tab))
-            return false;
-    return true;
-}
-
-/* Whether closing the handle would only close its descriptor. That of a pipe waits for a process. */
-static bool is_plain_handle(const IO *io)
-{
-    return IoTYPE(io) != IoTYPE_PIPE && has_plain_layers(IoIFP(io)) && has_plain_layers(IoOFP(io));
 }
 
 static const CV *find_method(pTHX_ HV *stash, const char *name)
@@ -120,11 +94,12 @@ static bool waits_for_destruction(pTHX_ SV *sv, void *data)
 {
     struct objects *objects = data;
 
-    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP)
+    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP ||
+        (afork__inherited_noted() && afork__is_inherited(sv)))
         return false;
     if (SvTYPE(sv) != SVt_PVIO)
         objects->containers = true;
-    else if (!is_plain_handle((const IO *)sv))
+    else if (!afork__is_plain_handle((const IO *)sv))
         return true;
     if (SvSTASH(sv) != objects->harmless) {
         if (has_destructor(aTHX_ SvSTASH(sv)))
@@ -144,8 +119,8 @@ static bool needs_destruction(pTHX)
 {
     struct objects objects = {NULL, false};
 
-    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || destruct_level_given ||
-        PL_threadhook != Perl_nothreadhook)
+    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen > afork__inherited_exit_functions() ||
+        destruct_level_given || PL_threadhook != Perl_nothreadhook)
         return true;
     return afork__any_value(aTHX_ waits_for_destruction, &objects) ||
            (objects.containers && afork__any_value(aTHX_ is_hooked, NULL));
@@ -164,6 +139,42 @@ static void flush_all(pTHX)
             STATUS_ALL_FAILURE;
     }
     PerlIO_flush(NULL);
+}
+
+static bool quick;
+static bool prepared;    /* nothing came since values were looked at for children */
+static bool quick_noted; /* what is inherited is left alone for this reason only */
+
+static void note_for_quick(pTHX_ void (*note)(pTHX))
+{
+    quick_noted |= !afork__inherited_noted();
+    note(aTHX);
+}
+
+void afork__exit_set_quick(pTHX_ bool set, bool forked)
+{
+    prepared &= set == quick;
+    if (set && !quick && forked)
+        note_for_quick(aTHX_ afork__inherited_note);
+    if (!set && quick_noted) {
+        afork__inherited_forget();
+        quick_noted = false;
+    }
+    quick = set;
+}
+
+void afork__exit_before_fork(pTHX_ bool code_ran)
+{
+    if (!quick || (prepared && !code_ran))
+        return;
+    afork__inherited_prepare(aTHX);
+    prepared = true;
+}
+
+void afork__exit_forked(pTHX)
+{
+    if (quick)
+        note_for_quick(aTHX_ afork__inherited_copied);
 }
 
 void afork__exit_prepare(pTHX)
@@ -194,13 +205,16 @@ void afork__exit_init(void)
     destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
-/* Nobody can have registered anything with atexit() but what was loaded later. */
+/* Nobody can have registered anything with atexit() but what was loaded later; or the program that this
+ * process is a copy of, whose it is. */
 __attribute__((noreturn))
 static void exit_fast(pTHX_ bool flush)
 {
     if (flush)
         flush_all(aTHX);
-    if (loads() == loads_at_start)
+    if (afork__inherited_noted() && flush)
+        afork__flush(aTHX); /* streams of stdio, too */
+    if (loads() == loads_at_start || afork__inherited_noted())
         _exit(STATUS_EXIT);
     exit(STATUS_EXIT);
 }
@@ -208,19 +222,35 @@ static void exit_fast(pTHX_ bool flush)
 void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
     STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
-    if (PL_endav && av_count(PL_endav))
+    if (PL_endav && av_count(PL_endav) > afork__inherited_end_blocks())
         return;
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ flush);
+}
+
+static void end_own(pTHX)
+{
+    dJMPENV;
+    int jumped;
+
+    JMPENV_PUSH(jumped); /* a destructor may exit */
+    if (!jumped)
+        afork__inherited_finish(aTHX);
+    JMPENV_POP;
 }
 
 void afork__exit(pTHX)
 {
     afork__serve_leave();
     reset_signals(aTHX);
+    afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ true);
+    if (afork__inherited_noted()) {
+        end_own(aTHX);
+        exit_fast(aTHX_ true);
+    }
 
     afork__settle_input(aTHX);
     int status = perl_destruct(aTHX);

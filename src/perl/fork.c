@@ -4,6 +4,7 @@
  */
 #include "exit.h"
 #include "handles.h"
+#include "hooks.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -56,9 +57,7 @@ static void flush_handles(pTHX_ struct afork__server *server)
 {
     if (!server->code_ran)
         return;
-    afork__settle_input(aTHX);
-    PerlIO_flush(NULL);
-    fflush(NULL);
+    afork__flush(aTHX);
     server->code_ran = false;
 }
 
@@ -99,6 +98,16 @@ static void become_child(pTHX_ struct afork__server *server, int socket, uint64_
     afork__children_forked(&server->children);
 }
 
+/* What was asked of the process that this one was forked from, and costs time where it was only. */
+static void inherit(pTHX_ struct afork__server *server)
+{
+    afork__exit_forked(aTHX);
+    if (server->lifeline >= 0)
+        afork__server_renew_lifeline(aTHX_ server, server->lifeline);
+    if (afork__hooks_exist())
+        afork__hooks_run(aTHX_ server);
+}
+
 /* The handles that stand before the command. */
 static void pop_handles(pTHX_ struct afork__server *server, unsigned flags, int *socket,
                         int *error_fd)
@@ -128,6 +137,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
+    afork__exit_before_fork(aTHX_ server->code_ran);
     flush_handles(aTHX_ server);
 
     sigset_t all, serving;
@@ -138,6 +148,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         if (error_fd >= 0)
             dup2(error_fd, STDERR_FILENO);
         become_child(aTHX_ server, afork__steal_fd(&socket), identity, flags);
+        afork__close(&error_fd);
+        inherit(aTHX_ server);
         return;
     }
     int error = errno;

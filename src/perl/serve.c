@@ -4,6 +4,7 @@
  * the function. Knows the order of things; what commands do is in eval.c and fork.c.
  */
 #include "serve.h"
+#include "hooks.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -24,7 +25,7 @@ enum {
 };
 
 _Alignas(4096) static struct afork__server the_server = {
-    .command = -1, .children.signal_fd = -1, .reporter.fd = -1};
+    .command = -1, .lifeline = -1, .children.signal_fd = -1, .reporter.fd = -1};
 _Static_assert(sizeof the_server <= 4096, "one page");
 
 /* Names of the original. AFork::Serve:: is the same stash. */
@@ -323,6 +324,16 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
     case AFORK__FORK:
         afork__server_fork(aTHX_ server, identity, flags);
         return;
+    case AFORK__EXIT_MODE:
+        if (!server->extended)
+            break;
+        afork__server_exit_mode(aTHX_ server, server->payload, len);
+        return;
+    case AFORK__END_WITH_HOST:
+        if (!server->extended || len)
+            break;
+        afork__server_end_with_host(aTHX_ server);
+        return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);
     }
@@ -339,6 +350,8 @@ static bool is_command(uint8_t letter)
     case AFORK__FORK:
     case AFORK__RUN:
     case AFORK__FORK_AS:
+    case AFORK__EXIT_MODE:
+    case AFORK__END_WITH_HOST:
         return true;
     }
     return false;
@@ -388,6 +401,7 @@ static void start_anew(pTHX_ struct afork__server *server)
     free_payload(server);
     *server = (struct afork__server){
         .command = -1,
+        .lifeline = server->lifeline, /* as long as the process lives */
         .title_gv = gv_fetchpvs("0", GV_ADD, SVt_PV),
         .owner_gv = gv_fetchpvs(OWN_PACKAGE "::OWNER", GV_ADDMULTI, SVt_PV),
         .args = newAV(),
@@ -503,6 +517,7 @@ void afork__serve_boot(pTHX)
 
     newXS(OWN_PACKAGE "::me", xs_me, __FILE__);
     newXS(OWN_PACKAGE "::serve", xs_serve, __FILE__);
+    afork__hooks_boot(aTHX);
 
     /* One stash under both names: functions and variables are the same. */
     GV *ours = gv_fetchpvs("AFork::Serve::", GV_ADD, SVt_PVHV);

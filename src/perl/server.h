@@ -34,6 +34,7 @@ struct afork__server {
     enum afork__title title;
     U8 warn;     /* PL_dowarn of who called serve() */
     int command; /* the command socket */
+    int lifeline; /* -1: it does not end with the host */
     GV *title_gv, *owner_gv; /* of $0 and $OWNER */
     AV *args;    /* @_ of the function: the handle of the command socket, once somebody needed it */
     struct afork__fd_queue fds;
@@ -74,5 +75,10 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
 void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags);
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
     __attribute__((noreturn));
+
+/* Ends with the host whose lifeline `fd` is; closes the one it had. */
+void afork__server_renew_lifeline(pTHX_ struct afork__server *server, int fd);
+void afork__server_end_with_host(pTHX_ struct afork__server *server);
+void afork__server_exit_mode(pTHX_ struct afork__server *server, const char *payload, size_t len);
 
 #endif

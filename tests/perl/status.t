@@ -65,7 +65,7 @@ subtest 'records' => sub {
         eval     => ['e', pack('(w/a*)*', "die qq(told\\n)"), qr/^told\n$/],
         require  => ['e', pack('(w/a*)*', 'require "$_.pm" for @_', 'No/Such'), qr/^Can't locate No/],
         function => ['r', 'nothing', qr/^Undefined subroutine &main::nothing called/],
-        protocol => ['X', '', qr/unknown request/],
+        protocol => ['Z', '', qr/unknown request/],
     );
     for my $phase (sort keys %errors) {
         my ($letter, $payload, $text) = @{ $errors{$phase} };

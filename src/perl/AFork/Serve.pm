@@ -31,7 +31,37 @@ use constant CHUNK => 1 << 20;
 our $OWNER;    # the host's pid
 our @arg;      # pending arguments
 
+my @hooks;     # to run in each forked process
 my %children;  # pids of our own; others are left to the code that made them
+
+# Has code run in each process that is forked from here on, before anything else. Returns the code.
+sub after_fork {
+    my ($hook) = @_;
+    die "Usage: AFork::Serve::after_fork(code reference)\n" if @_ != 1 || ref $hook ne 'CODE';
+    push @hooks, $hook;
+    return $hook;
+}
+
+# Takes it back. Returns whether it was there.
+sub cancel_after_fork {
+    my ($hook) = @_;
+    for my $i (reverse 0 .. $#hooks) {
+        return !!splice @hooks, $i, 1 if $hooks[$i] == $hook;
+    }
+    return !!0;
+}
+
+# Returns the text of the exception that ended one. The block keeps a stray `last` from the loop.
+sub run_hooks {
+    for my $hook (my @all = @hooks) {
+        my $error;
+        $! = 0;
+        { local $@; eval { $hook->(); 1 } or $error = $@ }
+        next if !defined $error;
+        return eval { "$error" } || "an exception that has no text\n";
+    }
+    return '';
+}
 
 sub fail {
     my ($text) = @_;
@@ -91,6 +121,10 @@ sub fork_server {
     %children = ();
     srand;
     $0 = "$OWNER AnyEvent::Fork";
+    if (@hooks) {
+        my $error = run_hooks();
+        fail($error) if $error ne '';
+    }
     return $own;
 }
 
