@@ -48,6 +48,16 @@ static int queued(struct afork_process *process, int result)
     return 0;
 }
 
+int afork__process_command(struct afork_process *process, enum afork__command command,
+                           const void *payload, size_t len)
+{
+    int result = check_server(process);
+
+    if (result < 0)
+        return result;
+    return queued(process, afork__queue_command(&process->queue, command, payload, len));
+}
+
 int afork_process_new(struct afork_context *context, struct afork_process **ret)
 {
     struct afork_process *template;

@@ -85,7 +85,7 @@ int afork__status_decode(const void *data, size_t len, struct afork__status *ret
         return -EPROTO;
     memcpy(&base, data, BASE_SIZE);
     if (base.type < AFORK__HELLO || base.type > AFORK__WARNING ||
-        base.phase > AFORK__PHASE_PROTOCOL)
+        base.phase > AFORK__PHASE_LIMITS)
         return -EPROTO;
 
     struct afork__status status = {

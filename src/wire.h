@@ -18,6 +18,7 @@ enum afork__command {
     AFORK__RUN = 'r',    /* the function's name */
     /* Only to a peer stated to be ours: */
     AFORK__FORK_AS = 'F', /* as 'f'; the child's identity, 64 bits, and an octet of flags */
+    AFORK__LIMITS = 'L',  /* a set of limits, see limit-set.h */
 };
 
 /* Flags of AFORK__FORK_AS. */

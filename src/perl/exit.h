@@ -13,6 +13,11 @@ void afork__exit_init(void);
 /* Looks at what afork__exit() will look at, so that perl's caches know the answers in forked processes. */
 void afork__exit_prepare(pTHX);
 
+/* What the server itself loads has nothing to do at the end. To be called before, and after with what that
+ * returned. */
+unsigned long long afork__exit_count_loads(void);
+void afork__exit_ignore_loads(unsigned long long before);
+
 /* Ends a process whose function has returned, with status 0 and without leaving its scopes, if no code would run for that.
  * Returns if some would. Without `flush`, there is no output to be flushed. */
 void afork__exit_if_unnoticed(pTHX_ bool flush);

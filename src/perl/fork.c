@@ -133,6 +133,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         if (error_fd >= 0)
             dup2(error_fd, STDERR_FILENO);
         become_child(aTHX_ server, afork__steal_fd(&socket), identity);
+        if (server->plan_due)
+            afork__server_confine(aTHX_ server);
         return;
     }
     int error = errno;

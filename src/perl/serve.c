@@ -312,6 +312,11 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
     case AFORK__FORK:
         afork__server_fork(aTHX_ server, identity, flags);
         return;
+    case AFORK__LIMITS:
+        if (!server->extended)
+            break;
+        afork__server_limit(aTHX_ server, server->payload, len);
+        return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);
     }
@@ -328,6 +333,7 @@ static bool is_command(uint8_t letter)
     case AFORK__FORK:
     case AFORK__RUN:
     case AFORK__FORK_AS:
+    case AFORK__LIMITS:
         return true;
     }
     return false;
@@ -375,6 +381,7 @@ static void start_anew(pTHX_ struct afork__server *server)
     afork__arguments_clear(aTHX_ &server->arguments);
     afork__fd_queue_clear(&server->fds);
     free_payload(server);
+    afork__server_drop_plan(server);
     *server = (struct afork__server){
         .command = -1,
         .title_gv = gv_fetchpvs("0", GV_ADD, SVt_PV),
