@@ -148,23 +148,29 @@ static uint64_t cpu_usec(const struct rusage *usage)
                       usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
 }
 
-/* The usage is that of the process and of its children: less than the limit is certain. */
-static bool used_up(const struct afork_process *process)
+/* Adds what is true of CPU time. SIGXCPU can also be sent by anybody, and the kernel counts in ticks,
+ * which the usage told at the end does not match to the last. Who outlived it is killed a second later. */
+static const char *describe_cpu(const struct afork_process *process, int signal)
 {
-    uint64_t limit = process->limits.cpu_seconds;
+    uint64_t limit = process->limits.cpu_seconds * (uint64_t)AFORK__USEC_PER_SEC;
+    uint64_t used = process->exit.has_usage ? cpu_usec(&process->exit.usage) : 0;
 
-    return limit && process->exit.has_usage &&
-           cpu_usec(&process->exit.usage) / (uint64_t)AFORK__USEC_PER_SEC >= limit;
+    if (!limit)
+        return NULL;
+    if (signal == SIGXCPU && used >= limit / 10 * 8)
+        return "at";
+    return signal == SIGKILL && used >= limit ? "beyond" : NULL;
 }
 
 void afork__limits_describe(const struct afork_process *process, char *text, size_t size)
 {
     const struct afork__known_limits *limits = &process->limits;
     int signal = process->exit.cause == AFORK_CAUSE_SIGNALLED ? process->exit.status : 0;
+    const char *where = describe_cpu(process, signal);
     size_t len = strlen(text);
 
-    if ((signal == SIGXCPU || signal == SIGKILL) && used_up(process))
-        snprintf(text + len, size - len, " at its limit of %llu s of CPU time",
+    if (where)
+        snprintf(text + len, size - len, " %s its limit of %llu s of CPU time", where,
                  (unsigned long long)limits->cpu_seconds);
     else if (signal == SIGXFSZ && limits->file_size)
         snprintf(text + len, size - len, " at its limit of %llu octets a file",

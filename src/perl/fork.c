@@ -144,6 +144,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         return;
     }
     char text[128];
-    snprintf(text, sizeof text, "fork: %s", strerror(error));
+    snprintf(text, sizeof text, "fork: %s%s", strerror(error),
+             error == EPERM && server->no_forks ? ", limits: no_new_processes" : "");
     fork_failed(aTHX_ server, identity, text);
 }

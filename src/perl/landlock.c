@@ -20,6 +20,8 @@ enum { CREATE_RULESET = 444, ADD_RULE = 445, RESTRICT_SELF = 446 };
 
 enum { ASK_VERSION = 1, RULE_PATH_BENEATH = 1 };
 
+enum { MOVE = 13 };
+
 #define RIGHT(n) (UINT64_C(1) << (n))
 
 /* What a right is about, and since which version there is one; the number is its bit. */
@@ -41,7 +43,7 @@ static const struct right {
     {false, false, 1}, /* ... a FIFO */
     {false, false, 1}, /* ... a block device */
     {false, false, 1}, /* ... a symbolic link */
-    {false, false, 2}, /* rename or link to another directory; before, that is always forbidden */
+    [MOVE] = {false, false, 2}, /* move or link to another directory; before, that is always forbidden */
     {false, true, AFORK__LANDLOCK_TRUNCATE},
     {false, true, 5}, /* control a device */
 };
@@ -81,11 +83,26 @@ static uint64_t known_rights(bool read, bool write, bool directory)
     return result;
 }
 
+static int add_rule(int ruleset, int fd, uint64_t allowed)
+{
+    struct path_rule rule = {allowed, fd};
+
+    return syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+}
+
+/* Every ruleset forbids to move files to another directory, also one that is not about writing, where that
+ * is allowed again. The kernel sees to it that nothing becomes readable by being moved. */
 int afork__landlock_new(bool read, bool write)
 {
-    struct ruleset_attributes attributes = {known_rights(read, write, true)};
+    uint64_t move = write ? 0 : known_rights(false, true, true) & RIGHT(MOVE);
+    struct ruleset_attributes attributes = {known_rights(read, write, true) | move};
+    AFORK__AUTO_FD ruleset = (int)create_ruleset(&attributes, sizeof attributes, 0);
 
-    return (int)create_ruleset(&attributes, sizeof attributes, 0);
+    if (ruleset < 0 || !move)
+        return afork__steal_fd(&ruleset);
+    AFORK__AUTO_FD root = open("/", O_PATH | O_CLOEXEC);
+    int result = root < 0 ? -errno : add_rule(ruleset, root, move);
+    return result < 0 ? result : afork__steal_fd(&ruleset);
 }
 
 static int allow(int ruleset, const char *path, bool read)
@@ -95,8 +112,7 @@ static int allow(int ruleset, const char *path, bool read)
 
     if (fd < 0 || fstat(fd, &info) < 0)
         return -errno;
-    struct path_rule rule = {known_rights(read, !read, S_ISDIR(info.st_mode)), fd};
-    return syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+    return add_rule(ruleset, fd, known_rights(read, !read, S_ISDIR(info.st_mode)));
 }
 
 int afork__landlock_allow_read(int ruleset, const char *path)

@@ -194,6 +194,8 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
     if (ruleset < 0)
         fail(server, "%s: %s", name, strerror(-ruleset));
     plan->rulesets[plan->n_rulesets++] = ruleset;
+    if (!(set->flags & AFORK__FORKS_ONLY))
+        afork__children_keep_list(&server->children);
     allow(server, ruleset, set->paths);
 }
 
@@ -256,6 +258,7 @@ static void enforce(struct afork__server *server, const struct afork__plan *plan
                                   : strerror(-result));
     if (plan->filter.code && (result = afork__filter_enforce(&plan->filter)) < 0)
         fail(server, "no_network or no_new_processes: %s", strerror(-result));
+    server->no_forks |= (plan->set.flags & AFORK__NO_NEW_PROCESSES) != 0;
     for (int i = AFORK__N_LIMITS; i-- > 0;)
         if (plan->set.values[i])
             lower(server, i, plan->set.values[i]);

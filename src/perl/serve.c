@@ -23,7 +23,7 @@ enum {
 };
 
 _Alignas(4096) static struct afork__server the_server = {
-    .command = -1, .children.signal_fd = -1, .reporter.fd = -1};
+    .command = -1, .children.signal_fd = -1, .children.list_fd = -1, .reporter.fd = -1};
 _Static_assert(sizeof the_server <= 4096, "one page");
 
 /* Names of the original. AFork::Serve:: is the same stash. */

@@ -31,6 +31,7 @@ struct afork__server {
     bool unsaid;   /* the record `forked` is due */
     bool code_ran; /* since output was flushed */
     bool borrowed; /* the caller of serve() has the handle, too */
+    bool no_forks; /* it may not make processes */
     bool plan_due; /* forks have to confine themselves */
     enum afork__title title;
     U8 warn;     /* PL_dowarn of who called serve() */
