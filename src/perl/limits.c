@@ -62,17 +62,19 @@ static void fail(struct afork__server *server, const char *format, ...)
     afork__server_fail(aTHX_ server, AFORK__PHASE_LIMITS, text, strlen(text));
 }
 
-/* Something is asked for that cannot be had here. */
+/* Something is asked for that cannot be had here; `left` says what is then. */
 static void unsupported(struct afork__server *server, uint32_t flags, const char *what,
-                        const char *why)
+                        const char *why, const char *left)
 {
     char text[256];
 
     if (!(flags & AFORK__LIMIT_WARN))
         fail(server, "%s: %s", what, why);
-    int len = snprintf(text, sizeof text, "limits: %s: %s; it is not in force", what, why);
+    int len = snprintf(text, sizeof text, "limits: %s: %s; %s", what, why, left);
     afork__report(&server->reporter, AFORK__WARNING, AFORK__PHASE_NONE, text, (size_t)len);
 }
+
+static const char not_in_force[] = "it is not in force";
 
 static const char *flag_name(uint32_t flag)
 {
@@ -170,6 +172,17 @@ static void allow(struct afork__server *server, int ruleset, struct afork__strin
     }
 }
 
+static void no_landlock(struct afork__server *server, uint32_t flags, int error)
+{
+    const char *why = error == -EOPNOTSUPP ? "Landlock is turned off in this kernel"
+                                           : "this kernel has no Landlock";
+
+    if (flags & AFORK__LIMIT_READ)
+        unsupported(server, flags, "read_paths", why, not_in_force);
+    if (flags & AFORK__LIMIT_WRITE)
+        unsupported(server, flags, "write_paths", why, not_in_force);
+}
+
 static void plan_files(struct afork__server *server, struct afork__plan *plan,
                        const struct afork__limit_set *set)
 {
@@ -180,14 +193,13 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
         return;
     int version = afork__landlock_version();
     if (version < 0) {
-        unsupported(server, set->flags, name,
-                    version == -EOPNOTSUPP ? "Landlock is turned off in this kernel"
-                                           : "this kernel has no Landlock");
+        no_landlock(server, set->flags, version);
         return;
     }
     if (write && version < AFORK__LANDLOCK_TRUNCATE)
         unsupported(server, set->flags, "write_paths",
-                    "the Landlock of this kernel does not keep files from being truncated");
+                    "the Landlock of this kernel does not keep files from being truncated",
+                    "the rest is in force");
     if (plan->n_rulesets == RULESETS_MAX)
         fail(server, "%s: too many confinements, one inside the other", name);
     int ruleset = afork__landlock_new(read, write);
@@ -218,9 +230,10 @@ static void plan_filter(struct afork__server *server, struct afork__plan *plan,
             continue;
         if (!why)
             fail(server, "%s: %s", flag_name(flag), strerror(-result));
-        unsupported(server, set->flags, flag_name(flag), why);
+        unsupported(server, set->flags, flag_name(flag), why, not_in_force);
     }
-    plan->set.flags |= set->flags & FILTERS;
+    if (result >= 0)
+        plan->set.flags |= wanted;
 }
 
 /* ---- a plan is carried out ---- */
@@ -288,7 +301,7 @@ static void check_threads(struct afork__server *server, const struct afork__limi
                                      AFORK__LIMIT_WRITE)))
         return;
     snprintf(text, sizeof text, "%u threads run here, only one can be confined", count);
-    unsupported(server, set->flags, "threads", text);
+    unsupported(server, set->flags, "threads", text, "the others are free");
 }
 
 static void fill(struct afork__server *server, struct afork__plan *plan,
