@@ -183,6 +183,15 @@ static void landlock_of_linux_5_19(struct test *t)
     g_assert_cmpstr(reads.output, ==, "0");
 }
 
+static bool landlock_knows_networks(struct test *t)
+{
+    kernel_is(t, 0, true);
+    if (syscall(LANDLOCK_CREATE_RULESET, NULL, 0, ASK_VERSION) >= 4)
+        return true;
+    g_test_skip("this Landlock knows no networks");
+    return false;
+}
+
 static void no_filters(struct test *t)
 {
     struct afork_limits limits = AFORK_LIMITS_INIT;
@@ -191,15 +200,36 @@ static void no_filters(struct test *t)
     g_test_skip("afork-perl was built without libseccomp");
     return;
 #endif
+    if (!landlock_knows_networks(t))
+        return;
     kernel_is(t, 0, false);
     limits.no_new_processes = true;
     assert_missing(t, limits, "limits: no_new_processes: this kernel has no filters of system calls;"
                    " it is not in force\n");
     limits.no_network = true;
     assert_missing(t, limits, "limits: no_network: this kernel has no filters of system calls;"
-                   " it is not in force\n"
+                   " TCP alone is refused, by Landlock\n"
                    "limits: no_new_processes: this kernel has no filters of system calls;"
                    " it is not in force\n");
+}
+
+/* Landlock refuses TCP by an error of its own; or it cannot, before Linux 6.7. */
+static void network_by_landlock(struct test *t)
+{
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    if (!landlock_knows_networks(t))
+        return;
+    limits.no_network = true;
+    limits.unsupported = AFORK_UNSUPPORTED_WARN;
+    for (int version = 3; version <= 4; version++) {
+        LIMITS_SUBJECT s;
+        kernel_is(t, version, false);
+        limits_run(t, LIMITS_BY_TEMPLATE, &limits,
+                   "socket my $s, 2, 1, 0 or die; syswrite $ch,"
+                   "  bind($s, pack 'Sx14', 2) ? 1 : $! == 13 ? 0 : $!", &s);
+        g_assert_cmpstr(s.output, ==, version < 4 ? "1" : "0");
+    }
 }
 
 static void built_without_filters(struct test *t)
@@ -213,7 +243,7 @@ static void built_without_filters(struct test *t)
     kernel_is(t, 0, true);
     limits.no_network = true;
     assert_missing(t, limits, "limits: no_network: this afork-perl was built without libseccomp;"
-                   " it is not in force\n");
+                   " TCP alone is refused, by Landlock\n");
 }
 
 /* What a template cannot prepare it tells once, not once for each of its forks. */
@@ -250,6 +280,7 @@ int main(int argc, char **argv)
     test_perl_add("/limits-kernel/landlock-is-off", landlock_is_off);
     test_perl_add("/limits-kernel/old-landlock", landlock_of_linux_5_19);
     test_perl_add("/limits-kernel/no-filters", no_filters);
+    test_perl_add("/limits-kernel/network-by-landlock", network_by_landlock);
     test_perl_add("/limits-kernel/built-without-filters", built_without_filters);
     test_perl_add("/limits-kernel/told-once", told_once);
     return g_test_run();

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limit-set.h"
 #include "util.h"
 #include "wire.h"
 
@@ -145,6 +146,6 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
     }
     char text[128];
     snprintf(text, sizeof text, "fork: %s%s", strerror(error),
-             error == EPERM && server->no_forks ? ", limits: no_new_processes" : "");
+             error == EPERM && server->filters & AFORK__NO_NEW_PROCESSES ? ", limits: no_new_processes" : "");
     fork_failed(aTHX_ server, identity, text);
 }

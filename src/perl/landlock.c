@@ -51,8 +51,15 @@ static const struct right {
 enum { N_RIGHTS = sizeof rights / sizeof *rights };
 
 struct ruleset_attributes {
-    uint64_t files; /* what this is all about */
+    uint64_t files;   /* what this is all about */
+    uint64_t network; /* older kernels know the fields above only, and take the rest if it is zero */
+    uint64_t scopes;
 };
+
+/* Since which version there are networks and scopes. */
+enum { NETWORK_VERSION = 4, SCOPES_VERSION = 6 };
+
+enum { BIND_AND_CONNECT_TCP = 3, ABSTRACT_SOCKETS = 1 };
 
 struct path_rule {
     uint64_t allowed;
@@ -103,6 +110,19 @@ int afork__landlock_new(bool read, bool write)
     AFORK__AUTO_FD root = open("/", O_PATH | O_CLOEXEC);
     int result = root < 0 ? -errno : add_rule(ruleset, root, move);
     return result < 0 ? result : afork__steal_fd(&ruleset);
+}
+
+int afork__landlock_new_network(void)
+{
+    int version = afork__landlock_version();
+    const struct ruleset_attributes attributes = {
+        .network = BIND_AND_CONNECT_TCP,
+        .scopes = version >= SCOPES_VERSION ? ABSTRACT_SOCKETS : 0,
+    };
+
+    if (version < NETWORK_VERSION)
+        return -ENOSYS;
+    return (int)create_ruleset(&attributes, sizeof attributes, 0);
 }
 
 static int allow(int ruleset, const char *path, bool read)

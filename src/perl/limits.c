@@ -76,11 +76,6 @@ static void unsupported(struct afork__server *server, uint32_t flags, const char
 
 static const char not_in_force[] = "it is not in force";
 
-static const char *flag_name(uint32_t flag)
-{
-    return flag == AFORK__NO_NETWORK ? "no_network" : "no_new_processes";
-}
-
 /* ---- what is asked for ---- */
 
 /* Pages of address space that this process has, in octets; 0 if that is not known. */
@@ -172,6 +167,16 @@ static void allow(struct afork__server *server, int ruleset, struct afork__strin
     }
 }
 
+static void add_ruleset(struct afork__server *server, struct afork__plan *plan, const char *name,
+                        int ruleset)
+{
+    if (ruleset < 0)
+        fail(server, "%s: %s", name, strerror(-ruleset));
+    if (plan->n_rulesets == RULESETS_MAX)
+        fail(server, "%s: too many confinements, one inside the other", name);
+    plan->rulesets[plan->n_rulesets++] = ruleset;
+}
+
 static void no_landlock(struct afork__server *server, uint32_t flags, int error)
 {
     const char *why = error == -EOPNOTSUPP ? "Landlock is turned off in this kernel"
@@ -200,12 +205,8 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
         unsupported(server, set->flags, "write_paths",
                     "the Landlock of this kernel does not keep files from being truncated",
                     "the rest is in force");
-    if (plan->n_rulesets == RULESETS_MAX)
-        fail(server, "%s: too many confinements, one inside the other", name);
     int ruleset = afork__landlock_new(read, write);
-    if (ruleset < 0)
-        fail(server, "%s: %s", name, strerror(-ruleset));
-    plan->rulesets[plan->n_rulesets++] = ruleset;
+    add_ruleset(server, plan, name, ruleset);
     if (!(set->flags & AFORK__FORKS_ONLY))
         afork__children_keep_list(&server->children);
     allow(server, ruleset, set->paths);
@@ -213,27 +214,44 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
 
 /* ---- system calls ---- */
 
+/* Without filters: Landlock can do some of it, which is better than nothing. */
+static void no_filter(struct afork__server *server, struct afork__plan *plan,
+                      const struct afork__limit_set *set, const char *why)
+{
+    if (set->flags & AFORK__NO_NETWORK) {
+        int ruleset = afork__landlock_new_network();
+        unsupported(server, set->flags, "no_network", why,
+                    ruleset < 0 ? not_in_force : "TCP alone is refused, by Landlock");
+        if (ruleset >= 0)
+            add_ruleset(server, plan, "no_network", ruleset);
+    }
+    if (set->flags & AFORK__NO_NEW_PROCESSES)
+        unsupported(server, set->flags, "no_new_processes", why, not_in_force);
+}
+
+/* A filter that is in force already costs every system call; so does a second one. */
 static void plan_filter(struct afork__server *server, struct afork__plan *plan,
                         const struct afork__limit_set *set)
 {
-    uint32_t wanted = (plan->set.flags | set->flags) & FILTERS;
+    uint32_t planned = plan->set.flags & FILTERS;
+    uint32_t wanted = ((set->flags & FILTERS) | planned) & ~server->filters;
+    struct afork__filter filter;
     const char *why = NULL;
 
-    if (wanted == (plan->set.flags & FILTERS))
+    if (!(wanted & ~planned))
         return;
     unsigned long long loads = afork__exit_count_loads();
-    afork__filter_free(&plan->filter);
-    int result = afork__filter_make(wanted, &plan->filter, &why);
+    int result = afork__filter_make(wanted, &filter, &why);
     afork__exit_ignore_loads(loads);
-    for (uint32_t flag = AFORK__NO_NETWORK; flag <= AFORK__NO_NEW_PROCESSES; flag <<= 1) {
-        if (result >= 0 || !(wanted & flag))
-            continue;
-        if (!why)
-            fail(server, "%s: %s", flag_name(flag), strerror(-result));
-        unsupported(server, set->flags, flag_name(flag), why, not_in_force);
+    if (why) {
+        no_filter(server, plan, set, why);
+        return;
     }
-    if (result >= 0)
-        plan->set.flags |= wanted;
+    if (result < 0)
+        fail(server, "no_network or no_new_processes: %s", strerror(-result));
+    afork__filter_free(&plan->filter);
+    plan->filter = filter;
+    plan->set.flags |= wanted;
 }
 
 /* ---- a plan is carried out ---- */
@@ -271,7 +289,7 @@ static void enforce(struct afork__server *server, const struct afork__plan *plan
                                   : strerror(-result));
     if (plan->filter.code && (result = afork__filter_enforce(&plan->filter)) < 0)
         fail(server, "no_network or no_new_processes: %s", strerror(-result));
-    server->no_forks |= (plan->set.flags & AFORK__NO_NEW_PROCESSES) != 0;
+    server->filters |= plan->set.flags & FILTERS;
     for (int i = AFORK__N_LIMITS; i-- > 0;)
         if (plan->set.values[i])
             lower(server, i, plan->set.values[i]);

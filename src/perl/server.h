@@ -31,9 +31,9 @@ struct afork__server {
     bool unsaid;   /* the record `forked` is due */
     bool code_ran; /* since output was flushed */
     bool borrowed; /* the caller of serve() has the handle, too */
-    bool no_forks; /* it may not make processes */
     bool plan_due; /* forks have to confine themselves */
     enum afork__title title;
+    uint32_t filters; /* AFORK__NO_NETWORK, ...: in force */
     U8 warn;     /* PL_dowarn of who called serve() */
     int command; /* the command socket */
     GV *title_gv, *owner_gv; /* of $0 and $OWNER */
