@@ -47,12 +47,13 @@ static struct afork__limit_set set_of(const struct afork_limits *limits)
 {
     struct afork__limit_set set = {
         .nice = (uint32_t)limits->nice,
-        .values = {
-            [AFORK__LIMIT_MEMORY] = limits->memory,
-            [AFORK__LIMIT_CPU] = limits->cpu_seconds,
-            [AFORK__LIMIT_FILE_SIZE] = limits->file_size,
-            [AFORK__LIMIT_OPEN_FILES] = limits->open_files,
-        },
+        .values =
+            {
+                [AFORK__LIMIT_MEMORY] = limits->memory,
+                [AFORK__LIMIT_CPU] = limits->cpu_seconds,
+                [AFORK__LIMIT_FILE_SIZE] = limits->file_size,
+                [AFORK__LIMIT_OPEN_FILES] = limits->open_files,
+            },
     };
 
     if (limits->no_new_privileges)
@@ -102,7 +103,8 @@ static uint64_t lower(uint64_t a, uint64_t b)
 /* Keeps in mind what the process, or what is forked from it, will be told. */
 static void remember(struct afork_process *process, const struct afork_limits *limits)
 {
-    struct afork__known_limits *known = limits->forks_only ? &process->fork_limits : &process->limits;
+    struct afork__known_limits *known = limits->forks_only ? &process->fork_limits
+                                                           : &process->limits;
 
     known->cpu_seconds = lower(known->cpu_seconds, limits->cpu_seconds);
     known->file_size = lower(known->file_size, limits->file_size);

@@ -46,3 +46,10 @@ void limits_run(struct test *t, enum limits_way way, const struct afork_limits *
     test_ok(afork_process_eval(process, function, NULL));
     limits_run_to_end(t, limits_set(process, way, limits), "f", s);
 }
+
+bool limits_has_sanitizers(void)
+{
+    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
+
+    return flags && *flags;
+}

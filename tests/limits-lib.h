@@ -33,4 +33,8 @@ struct afork_process *limits_set(struct afork_process *process, enum limits_way 
 void limits_run(struct test *t, enum limits_way way, const struct afork_limits *limits,
                 const char *code, struct limits_subject *s);
 
+/* Whether everything was built with sanitizers, whose shadow memory needs more address space than any
+ * limit. */
+bool limits_has_sanitizers(void);
+
 #endif

@@ -27,7 +27,8 @@ static const struct {
     const char *name, *words, *empty;
 } lists[] = {
     {"read-paths", "limits flags 8 nice 0 0 0 0 0 r/a r/b c\n", "limits flags 8 nice 0 0 0 0 0\n"},
-    {"write-paths", "limits flags 10 nice 0 0 0 0 0 w/a w/b c\n", "limits flags 10 nice 0 0 0 0 0\n"},
+    {"write-paths", "limits flags 10 nice 0 0 0 0 0 w/a w/b c\n",
+     "limits flags 10 nice 0 0 0 0 0\n"},
 };
 
 /* What a server is told by `limits`, which are released. */

@@ -30,7 +30,8 @@ static void nonsense_is_refused(struct test *t)
 
     g_assert_cmpint(afork_process_set_limits(NULL, &none), ==, -EINVAL);
     g_assert_cmpint(afork_process_set_limits(process, NULL), ==, -EINVAL);
-#define REFUSE(error, member, value) (limits = none, limits.member = value, refuse(process, limits, error))
+#define REFUSE(error, member, value)                                                               \
+    (limits = none, limits.member = value, refuse(process, limits, error))
     REFUSE(-EINVAL, size, 0);
     REFUSE(-EINVAL, size, sizeof none - 1);
     REFUSE(-EINVAL, memory, (uint64_t)INT64_MAX + 1);
@@ -42,7 +43,7 @@ static void nonsense_is_refused(struct test *t)
     REFUSE(-EINVAL, nice, -1);
     REFUSE(-EINVAL, nice, 20);
     REFUSE(-EINVAL, unsupported, (enum afork_unsupported)2);
-    REFUSE(-EINVAL, unsupported, (enum afork_unsupported)-1);
+    REFUSE(-EINVAL, unsupported, (enum afork_unsupported) - 1);
     REFUSE(-EINVAL, read_paths, relative);
     REFUSE(-EINVAL, write_paths, relative);
     REFUSE(-EINVAL, read_paths, empty);
@@ -55,7 +56,8 @@ static void nonsense_is_refused(struct test *t)
 
 static void all_is_sent(struct test *t)
 {
-    static const char *const readable[] = {"/usr", "/a b", NULL}, *const writable[] = {"/tmp", NULL};
+    static const char *const readable[] = {"/usr", "/a b", NULL}, *const writable[] = {"/tmp",
+                                                                                       NULL};
     struct afork_process *process = test_new(t);
     struct afork_limits limits = none;
 
@@ -77,12 +79,13 @@ static void all_is_sent(struct test *t)
     limits.read_paths = no_paths;
     test_ok(afork_process_set_limits(process, &limits));
     g_autofree char *text = test_output(t, process, "dump");
-    g_assert_cmpstr(text, ==,
-                    "code before\n"
-                    "limits flags 0 nice 0 0 0 0 0\n"
-                    "limits flags 3a nice 19 9223372036854775807 4294967295 1 16 r/usr r/a b w/tmp\n"
-                    "code between\n"
-                    "limits flags 4d nice 0 0 0 0 0\n");
+    g_assert_cmpstr(
+        text, ==,
+        "code before\n"
+        "limits flags 0 nice 0 0 0 0 0\n"
+        "limits flags 3a nice 19 9223372036854775807 4294967295 1 16 r/usr r/a b w/tmp\n"
+        "code between\n"
+        "limits flags 4d nice 0 0 0 0 0\n");
 }
 
 static void original_is_not_supported(struct test *t)
@@ -126,7 +129,8 @@ static void failure_is_told(struct test *t)
 }
 
 /* What is said of the end of a process that a signal kills. */
-static void assert_told(struct test *t, struct afork_process *process, int signal, const char *words)
+static void assert_told(struct test *t, struct afork_process *process, int signal,
+                        const char *words)
 {
     struct test_exit end = {0};
 

@@ -36,7 +36,8 @@ static void answer(const struct seccomp_notif *asked, struct seccomp_notif_resp 
     answered->id = asked->id;
     if (asked->data.nr == LANDLOCK_CREATE_RULESET && version < 0)
         answered->error = version;
-    else if (asked->data.nr == LANDLOCK_CREATE_RULESET && version && asked->data.args[2] == ASK_VERSION)
+    else if (asked->data.nr == LANDLOCK_CREATE_RULESET && version &&
+             asked->data.args[2] == ASK_VERSION)
         answered->val = version;
     else if (asked->data.nr == SYS_prctl && asked->data.args[0] == PR_SET_SECCOMP &&
              g_atomic_int_get(&has_no_filters))
@@ -145,9 +146,11 @@ static void no_landlock(struct test *t)
 
     kernel_is(t, -ENOSYS, true);
     limits.read_paths = no_paths;
-    assert_missing(t, limits, "limits: read_paths: this kernel has no Landlock; it is not in force\n");
+    assert_missing(t, limits,
+                   "limits: read_paths: this kernel has no Landlock; it is not in force\n");
     limits.write_paths = no_paths;
-    assert_missing(t, limits, "limits: read_paths: this kernel has no Landlock; it is not in force\n"
+    assert_missing(t, limits,
+                   "limits: read_paths: this kernel has no Landlock; it is not in force\n"
                    "limits: write_paths: this kernel has no Landlock; it is not in force\n");
 }
 
@@ -157,7 +160,8 @@ static void landlock_is_off(struct test *t)
 
     kernel_is(t, -EOPNOTSUPP, true);
     limits.write_paths = no_paths;
-    assert_missing(t, limits, "limits: write_paths: Landlock is turned off in this kernel;"
+    assert_missing(t, limits,
+                   "limits: write_paths: Landlock is turned off in this kernel;"
                    " it is not in force\n");
 }
 
@@ -168,18 +172,21 @@ static void landlock_of_linux_5_19(struct test *t)
 
     kernel_is(t, 2, true);
     limits.write_paths = no_paths;
-    assert_missing(t, limits, "limits: write_paths: the Landlock of this kernel does not keep files from"
+    assert_missing(t, limits,
+                   "limits: write_paths: the Landlock of this kernel does not keep files from"
                    " being truncated; the rest is in force\n");
 
     /* It is. And reading is not concerned. */
     limits.unsupported = AFORK_UNSUPPORTED_WARN;
-    limits_run(t, LIMITS_FORKED, &limits, "syswrite $ch, open(my $f, '>', '/dev/null') ? 1 : 0", &s);
+    limits_run(t, LIMITS_FORKED, &limits, "syswrite $ch, open(my $f, '>', '/dev/null') ? 1 : 0",
+               &s);
     g_assert_cmpstr(s.output, ==, "0");
     LIMITS_SUBJECT reads;
     limits.unsupported = AFORK_UNSUPPORTED_ERROR;
     limits.write_paths = NULL;
     limits.read_paths = no_paths;
-    limits_run(t, LIMITS_FORKED, &limits, "syswrite $ch, open(my $f, '<', '/dev/null') ? 1 : 0", &reads);
+    limits_run(t, LIMITS_FORKED, &limits, "syswrite $ch, open(my $f, '<', '/dev/null') ? 1 : 0",
+               &reads);
     g_assert_cmpstr(reads.output, ==, "0");
 }
 
@@ -204,10 +211,12 @@ static void no_filters(struct test *t)
         return;
     kernel_is(t, 0, false);
     limits.no_new_processes = true;
-    assert_missing(t, limits, "limits: no_new_processes: this kernel has no filters of system calls;"
+    assert_missing(t, limits,
+                   "limits: no_new_processes: this kernel has no filters of system calls;"
                    " it is not in force\n");
     limits.no_network = true;
-    assert_missing(t, limits, "limits: no_network: this kernel has no filters of system calls;"
+    assert_missing(t, limits,
+                   "limits: no_network: this kernel has no filters of system calls;"
                    " TCP alone is refused, by Landlock\n"
                    "limits: no_new_processes: this kernel has no filters of system calls;"
                    " it is not in force\n");
@@ -227,7 +236,8 @@ static void network_by_landlock(struct test *t)
         kernel_is(t, version, false);
         limits_run(t, LIMITS_BY_TEMPLATE, &limits,
                    "socket my $s, 2, 1, 0 or die; syswrite $ch,"
-                   "  bind($s, pack 'Sx14', 2) ? 1 : $! == 13 ? 0 : $!", &s);
+                   "  bind($s, pack 'Sx14', 2) ? 1 : $! == 13 ? 0 : $!",
+                   &s);
         g_assert_cmpstr(s.output, ==, version < 4 ? "1" : "0");
     }
 }
@@ -242,7 +252,8 @@ static void built_without_filters(struct test *t)
 #endif
     kernel_is(t, 0, true);
     limits.no_network = true;
-    assert_missing(t, limits, "limits: no_network: this afork-perl was built without libseccomp;"
+    assert_missing(t, limits,
+                   "limits: no_network: this afork-perl was built without libseccomp;"
                    " TCP alone is refused, by Landlock\n");
 }
 

@@ -49,15 +49,16 @@ static void memory(struct test *t)
     struct afork_limits limits = AFORK_LIMITS_INIT;
     struct rusage before, after;
 
-#ifdef __SANITIZE_ADDRESS__
-    g_test_skip("the shadow memory of the sanitizer needs more address space than any limit");
-    return;
-#endif
+    if (limits_has_sanitizers()) {
+        g_test_skip("the shadow memory of sanitizers needs more address space than any limit");
+        return;
+    }
     limits.memory = 256 << 20;
     getrusage(RUSAGE_SELF, &before);
     for (enum limits_way way = LIMITS_EXECUTED; way < LIMITS_N_WAYS; way++) {
         LIMITS_SUBJECT s;
-        limits_run(t, way, &limits, "my $n = 2 << 30; my $x = 'x' x $n; syswrite $ch, 'got it'", &s);
+        limits_run(t, way, &limits, "my $n = 2 << 30; my $x = 'x' x $n; syswrite $ch, 'got it'",
+                   &s);
         g_assert_cmpint(s.run.fd, >=, 0);
         g_assert_cmpstr(s.output, ==, "");
         g_assert_cmpint(s.end.cause, ==, AFORK_CAUSE_EXITED);
@@ -83,7 +84,8 @@ static void cpu_with_a_handler(struct test *t)
     LIMITS_SUBJECT s;
 
     limits.cpu_seconds = 1;
-    limits_run(t, LIMITS_FORKED, &limits, "$SIG{XCPU} = sub { syswrite $ch, 'warned' }; 1 while 1", &s);
+    limits_run(t, LIMITS_FORKED, &limits, "$SIG{XCPU} = sub { syswrite $ch, 'warned' }; 1 while 1",
+               &s);
     g_assert_cmpstr(s.output, ==, "warned");
     g_assert_cmpint(s.end.cause, ==, AFORK_CAUSE_SIGNALLED);
     g_assert_cmpint(s.end.status, ==, SIGKILL);
@@ -109,13 +111,15 @@ static void file_size(struct test *t)
     struct stat info;
 
     close(g_mkstemp(path));
-    g_autofree char *big = g_strdup_printf("open my $f, '>', '%s'; syswrite $f, 'x' x 3000 for 1..2",
-                                           path);
+    g_autofree char *big = g_strdup_printf(
+        "open my $f, '>', '%s'; syswrite $f, 'x' x 3000 for 1..2", path);
     g_autofree char *small = g_strdup_printf("open my $f, '>', '%s';"
-                                             "syswrite $ch, syswrite $f, 'x' x 3000", path);
+                                             "syswrite $ch, syswrite $f, 'x' x 3000",
+                                             path);
     g_autofree char *ignored = g_strdup_printf("$SIG{XFSZ} = 'IGNORE'; open my $f, '>', '%s';"
                                                "syswrite $f, 'x' x 4096; syswrite $f, 'x';"
-                                               "syswrite $ch, $!{EFBIG}", path);
+                                               "syswrite $ch, $!{EFBIG}",
+                                               path);
     limits.file_size = 4096;
     for (enum limits_way way = LIMITS_EXECUTED; way < LIMITS_N_WAYS; way++) {
         LIMITS_SUBJECT s;
@@ -124,8 +128,8 @@ static void file_size(struct test *t)
         g_assert_cmpint(stat(path, &info), ==, 0);
         g_assert_cmpint(info.st_size, <=, 4096);
     }
-    g_autofree char *thrice = g_strdup_printf("open my $f, '>', '%s'; syswrite $f, 'x' x 3000 for 1..3",
-                                              path);
+    g_autofree char *thrice = g_strdup_printf(
+        "open my $f, '>', '%s'; syswrite $f, 'x' x 3000 for 1..3", path);
     assert_killed(t, &limits, thrice, SIGXFSZ, "at its limit of 4096 octets a file");
     assert_says(t, &limits, small, "3000");
     assert_says(t, &limits, ignored, "27");
@@ -183,7 +187,8 @@ static void tree_free(struct tree *tree)
 {
     const char *argv[] = {"rm", "-rf", tree->top, NULL};
 
-    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL,
+                 NULL);
     g_free(tree->top);
     g_free(tree->in);
     g_free(tree->out);
@@ -242,9 +247,11 @@ static void read_paths(struct test *t)
         const char *const paths[] = {tree.in, NULL};
         limits.read_paths = paths;
         g_autofree char *text = run_files(t, way, &tree, &limits);
-        g_assert_cmpstr(text, ==, READS("in", "1") WRITES("in", "1") "in move 1\nin remove 1\n"
-                        READS("out", "EACCES") WRITES("out", "1") "out move 1\nout remove 1\n"
-                        "execute EACCES\n");
+        g_assert_cmpstr(text, ==,
+                        READS("in", "1")
+                            WRITES("in", "1") "in move 1\nin remove 1\n" READS("out", "EACCES")
+                                WRITES("out", "1") "out move 1\nout remove 1\n"
+                                                   "execute EACCES\n");
     }
 }
 
@@ -257,9 +264,11 @@ static void write_paths(struct test *t)
         const char *const paths[] = {tree.in, NULL};
         limits.write_paths = paths;
         g_autofree char *text = run_files(t, way, &tree, &limits);
-        g_assert_cmpstr(text, ==, READS("in", "1") WRITES("in", "1") "in move 1\nin remove 1\n"
-                        READS("out", "1") WRITES("out", "EACCES") "out move ENOENT\nout remove EACCES\n"
-                        "execute 1\n");
+        g_assert_cmpstr(text, ==,
+                        READS("in", "1")
+                            WRITES("in", "1") "in move 1\nin remove 1\n" READS("out", "1")
+                                WRITES("out", "EACCES") "out move ENOENT\nout remove EACCES\n"
+                                                        "execute 1\n");
     }
 }
 
@@ -275,7 +284,8 @@ static void paths_of_files(struct test *t)
     limits.read_paths = limits.write_paths = paths;
     g_autofree char *code = g_strdup_printf(
         "syswrite $ch, join ' ', map { open(my $f, '+<', $_) ? 1 : $!{EACCES} ? 0 : $! }"
-        "  '%s', '/dev/null', '%s/file', '/dev/zero'", file, tree.out);
+        "  '%s', '/dev/null', '%s/file', '/dev/zero'",
+        file, tree.out);
     assert_says(t, &limits, code, "1 1 0 0");
 }
 
@@ -284,16 +294,18 @@ static void empty_lists(struct test *t)
     struct afork_limits limits = AFORK_LIMITS_INIT;
 
     limits.read_paths = limits.write_paths = no_paths;
-    assert_says(t, &limits,
-                "syswrite $ch, join ' ', map { open(my $f, $_->[0], $_->[1]) ? 1 : $!{EACCES} ? 0 : $! }"
-                "  ['<', '/dev/null'], ['>', '/dev/null'], ['<', '/']",
-                "0 0 0");
+    assert_says(
+        t, &limits,
+        "syswrite $ch, join ' ', map { open(my $f, $_->[0], $_->[1]) ? 1 : $!{EACCES} ? 0 : $! }"
+        "  ['<', '/dev/null'], ['>', '/dev/null'], ['<', '/']",
+        "0 0 0");
 }
 
 static const char try_network[] =
     "require Socket; require Errno; Socket->import(qw(:DEFAULT SOCK_SEQPACKET));"
     "my @tried = map { my ($d, $type) = @$_; socket(my $s, $d, $type, 0) ? 1 : $!{EPERM} ? 0 : $! }"
-    "  [AF_INET(), SOCK_STREAM()], [AF_INET6(), SOCK_DGRAM()], [AF_UNIX(), SOCK_STREAM()], [16, SOCK_RAW()];"
+    "  [AF_INET(), SOCK_STREAM()], [AF_INET6(), SOCK_DGRAM()], [AF_UNIX(), SOCK_STREAM()], [16, "
+    "SOCK_RAW()];"
     "push @tried, map { socketpair(my $a, my $b, AF_UNIX(), $_, 0) ? 1 : $!{EPERM} ? 0 : $! }"
     "  SOCK_STREAM(), SOCK_SEQPACKET(), SOCK_DGRAM(), SOCK_STREAM() | 02000000;"
     "push @tried, (getpwuid 0)[0];"
@@ -345,7 +357,8 @@ static void no_new_processes(struct test *t)
                 "syswrite $ch, \"@tried\"",
                 "0 -1 0 0");
     /* What makes no process works. */
-    assert_says(t, &limits, "open STDOUT, '>&', $ch; exec { '/bin/echo' } 'echo', 'there'", "there\n");
+    assert_says(t, &limits, "open STDOUT, '>&', $ch; exec { '/bin/echo' } 'echo', 'there'",
+                "there\n");
 }
 
 /* Filters are put one on the other. */

@@ -225,7 +225,8 @@ static void run_idle(struct host *host, size_t n, size_t calls)
 
 static void limit_forks(struct host *host)
 {
-    static const char *const readable[] = {"/usr", "/etc", NULL}, *const writable[] = {"/tmp", NULL};
+    static const char *const readable[] = {"/usr", "/etc", NULL}, *const writable[] = {"/tmp",
+                                                                                       NULL};
     struct afork_limits limits = AFORK_LIMITS_INIT;
 
     limits.memory = UINT64_C(1) << 30;
@@ -269,8 +270,9 @@ int main(int argc, char **argv)
     size_t second = argc > 3 ? bench_number(argv[3]) : 0;
 
     open_host(&host);
-    host.start = strstr(what, "exec") ? start_exec : strstr(what, "fork") || strstr(what, "confined") ? start_fork
-                                                 : start_new;
+    host.start = strstr(what, "exec")                               ? start_exec
+                 : strstr(what, "fork") || strstr(what, "confined") ? start_fork
+                                                                    : start_new;
     if (!strcmp(what, "confined"))
         limit_forks(&host);
     if (!strcmp(what, "spawn") || strstr(what, "confined"))
