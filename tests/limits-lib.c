@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "limits-lib.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 void limits_subject_clear(struct limits_subject *s)
 {
     g_free(s->output);
@@ -52,4 +55,30 @@ bool limits_has_sanitizers(void)
     const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
 
     return flags && *flags;
+}
+
+bool limits_has_filters(void)
+{
+#ifdef ENABLE_SECCOMP
+    return true;
+#else
+    return false;
+#endif
+}
+
+bool limits_need_filters(void)
+{
+    if (!limits_has_filters())
+        g_test_skip("afork-perl was built without libseccomp");
+    return limits_has_filters();
+}
+
+bool limits_need_landlock(void)
+{
+    enum { LANDLOCK_CREATE_RULESET = 444, ASK_VERSION = 1, VERSION = 3 };
+
+    if (syscall(LANDLOCK_CREATE_RULESET, NULL, 0, ASK_VERSION) >= VERSION)
+        return true;
+    g_test_skip("the Landlock of this kernel does less, or there is none");
+    return false;
 }

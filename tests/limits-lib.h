@@ -33,6 +33,15 @@ struct afork_process *limits_set(struct afork_process *process, enum limits_way 
 void limits_run(struct test *t, enum limits_way way, const struct afork_limits *limits,
                 const char *code, struct limits_subject *s);
 
+/* Whether afork-perl can filter system calls. */
+bool limits_has_filters(void);
+
+/* The same, or else the case is skipped. */
+bool limits_need_filters(void);
+
+/* Whether the kernel can confine files in full, or else the case is skipped. */
+bool limits_need_landlock(void);
+
 /* Whether everything was built with sanitizers, whose shadow memory needs more address space than any
  * limit. */
 bool limits_has_sanitizers(void);
