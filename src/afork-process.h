@@ -149,8 +149,8 @@ struct afork_limits {
      * UINT32_MAX. */
     uint64_t cpu_seconds;
 
-    /* Octets that a file may have after a write (RLIMIT_FSIZE). SIGXFSZ ends who wants to write more.
-     * At most INT64_MAX. */
+    /* Octets that a file may have after a write (RLIMIT_FSIZE), also one that is standard output or
+     * error. SIGXFSZ ends who wants to write more. At most INT64_MAX. */
     uint64_t file_size;
 
     /* Descriptors (RLIMIT_NOFILE), all that afork uses in the process included: at least 16. */

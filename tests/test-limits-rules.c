@@ -118,7 +118,8 @@ static void template_is_free(struct test *t)
                                "socket my $s, Socket::AF_INET(), Socket::SOCK_STREAM(), 0 or die;"
                                "sub used { my @t = times; $t[0] + $t[1] }"
                                "my $until = used() + 1.2; 1 while used() < $until;"
-                               "sub f { syswrite $_[0], open(my $g, '<', '/') ? 1 : 0 }",
+                               "sub f { syswrite $_[0], join ' ', open(my $g, '<', '/') ? 1 : 0,"
+                               "  grep /landlock/, map { readlink \"/proc/self/fd/$_\" } 0 .. 63 }",
                                NULL));
     struct afork_process *child = test_fork(template);
     LIMITS_SUBJECT s, of_template;

@@ -93,6 +93,8 @@ void afork__server_release(pTHX_ struct afork__server *server)
     afork__reporter_close(&server->reporter);
     if (server->fds.count)
         afork__fd_queue_clear(&server->fds);
+    if (server->plan_due)
+        afork__server_drop_plan(server);
     show_run_args(aTHX_ false);
 }
 
