@@ -380,6 +380,55 @@ static void too_many_rulesets(struct test *t)
     }
 }
 
+/* A plan that was right when it was made, and is one too many in the fork. That tells it, and the
+ * template goes on. */
+static void plan_that_fails(struct test *t)
+{
+    if (!limits_need_landlock())
+        return;
+    static const char *const root[] = {"/", NULL};
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+    struct afork_process *template = test_new(t);
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    limits.read_paths = root;
+    for (int i = 0; i < 18; i++) {
+        limits.forks_only = i < 9;
+        test_ok(afork_process_set_limits(template, &limits));
+    }
+    for (int i = 0; i < 2; i++) {
+        LIMITS_SUBJECT s;
+        limits_run_to_end(t, test_fork(template), "CORE::exit", &s);
+        g_assert_cmpint(s.run.fd, ==, -EPERM);
+        g_assert_cmpint(s.end.cause, ==, AFORK_CAUSE_LIMITS);
+        g_assert_nonnull(strstr(s.end.message, "too many confinements"));
+    }
+    LIMITS_SUBJECT s;
+    limits_run_to_end(t, template, "CORE::exit", &s);
+    g_assert_cmpint(s.end.status, ==, 0);
+}
+
+/* What the kernel limits by thread does not hold others that run already. */
+static void other_threads(struct test *t)
+{
+    struct afork_limits limits = nice_limits(3);
+    struct afork_process *process = test_new_exec(t);
+    LIMITS_SUBJECT s;
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    test_ok(afork_process_require(process, "threads", NULL));
+    test_ok(afork_process_eval(process, "threads->create(sub { sleep 60 })->detach", NULL));
+    test_ok(afork_process_set_limits(process, &limits));
+    limits_run_to_end(t, process, "CORE::exit", &s);
+    if (s.end.cause == AFORK_CAUSE_REQUIRE) {
+        g_test_skip("this perl has no threads");
+        return;
+    }
+    g_assert_cmpint(s.end.cause, ==, AFORK_CAUSE_LIMITS);
+    g_assert_cmpstr(s.end.message, ==,
+                    "limits: threads: 2 threads run here, only one can be confined");
+}
+
 /* All that waits below learns why. */
 static void template_that_cannot_be_limited(struct test *t)
 {
@@ -443,6 +492,8 @@ int main(int argc, char **argv)
     test_perl_add("/limits/refused/missing-path", missing_paths);
     test_perl_add("/limits/refused/in-use", in_use_already);
     test_perl_add("/limits/refused/too-many-rulesets", too_many_rulesets);
+    test_perl_add("/limits/refused/plan-that-fails", plan_that_fails);
+    test_perl_add("/limits/refused/other-threads", other_threads);
     test_perl_add("/limits/handles-beyond", handles_beyond_the_limit);
     return g_test_run();
 }

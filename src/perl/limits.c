@@ -369,6 +369,7 @@ void afork__server_drop_plan(struct afork__server *server)
         return;
     if (server->plan_due)
         clear(server->plan);
+    server->plan_due = false;
     Safefree(server->plan);
     server->plan = NULL;
 }
