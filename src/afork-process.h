@@ -140,7 +140,8 @@ struct afork_limits {
     size_t size; /* sizeof(struct afork_limits), set by the initialiser */
 
     /* Octets of address space (RLIMIT_AS). What needs more fails; perl then says "Out of memory!" on
-     * its standard error and exits with status 1. The copy-on-write memory of a forked process counts
+     * its standard error and exits with status 1. Where it, or a library, does not look whether it
+     * was given memory, and where the stack has to grow, the end is SIGSEGV. The copy-on-write memory of a forked process counts
      * in full, and so does what a mapped file takes. At most INT64_MAX. */
     uint64_t memory;
 

@@ -70,6 +70,40 @@ static void memory(struct test *t)
     g_assert_cmpint(after.ru_maxrss - before.ru_maxrss, <, 16 * 1024);
 }
 
+/* With hardly more memory than it has, a process ends in one way or another, and that is told. */
+static void hardly_any_memory(struct test *t)
+{
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+    unsigned ran = 0, failed = 0;
+
+    if (limits_has_sanitizers()) {
+        g_test_skip("the shadow memory of sanitizers needs more address space than any limit");
+        return;
+    }
+    limits.memory = 7 << 20;
+    for (unsigned i = 0; i < 40; i++) {
+        LIMITS_SUBJECT s;
+        limits.memory += limits.memory / 25;
+        limits_run(
+            t, i % LIMITS_N_WAYS, &limits,
+            "my @list = map { \"line $_\" } 1 .. 9000; syswrite $ch, 'ran'",
+            &s);
+        g_assert_cmpuint(s.end.calls, ==, 1);
+        if (s.end.cause == AFORK_CAUSE_EXITED && s.end.status == 0) {
+            g_assert_cmpstr(s.output, ==, "ran");
+            ran++;
+        } else {
+            /* Perl does not check all that it allocates. */
+            bool crashed = s.end.cause == AFORK_CAUSE_SIGNALLED && s.end.status == SIGSEGV;
+            g_assert_true(crashed || *s.end.stderr_tail);
+            g_assert_true(crashed || s.end.cause == AFORK_CAUSE_LIMITS || s.end.status == 1);
+            failed++;
+        }
+    }
+    g_assert_cmpuint(ran, >, 0);
+    g_assert_cmpuint(failed, >, 0);
+}
+
 static void cpu(struct test *t)
 {
     struct afork_limits limits = AFORK_LIMITS_INIT;
@@ -391,6 +425,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     test_perl_add("/limits/memory", memory);
+    test_perl_add("/limits/memory/hardly-any", hardly_any_memory);
     test_perl_add("/limits/cpu", cpu);
     test_perl_add("/limits/cpu/with-a-handler", cpu_with_a_handler);
     test_perl_add("/limits/cpu/signals-of-others", signals_of_others);
