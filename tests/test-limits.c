@@ -84,10 +84,8 @@ static void hardly_any_memory(struct test *t)
     for (unsigned i = 0; i < 40; i++) {
         LIMITS_SUBJECT s;
         limits.memory += limits.memory / 25;
-        limits_run(
-            t, i % LIMITS_N_WAYS, &limits,
-            "my @list = map { \"line $_\" } 1 .. 9000; syswrite $ch, 'ran'",
-            &s);
+        limits_run(t, i % LIMITS_N_WAYS, &limits,
+                   "my @list = map { \"line $_\" } 1 .. 9000; syswrite $ch, 'ran'", &s);
         g_assert_cmpuint(s.end.calls, ==, 1);
         if (s.end.cause == AFORK_CAUSE_EXITED && s.end.status == 0) {
             g_assert_cmpstr(s.output, ==, "ran");
@@ -175,8 +173,8 @@ static void nice_value(struct test *t)
 {
     struct afork_limits limits = AFORK_LIMITS_INIT;
 
-    limits.nice = 7;
-    assert_says(t, &limits, "syswrite $ch, getpriority 0, 0", "7");
+    limits.nice = 19;
+    assert_says(t, &limits, "syswrite $ch, getpriority 0, 0", "19");
 }
 
 static void no_new_privileges(struct test *t)
@@ -410,7 +408,7 @@ static void several_at_once(struct test *t)
                                    .cpu_seconds = 10,
                                    .file_size = 1 << 20,
                                    .open_files = 64,
-                                   .nice = 1,
+                                   .nice = 19,
                                    .no_network = true,
                                    .no_new_processes = true,
                                    .read_paths = no_paths,
@@ -418,7 +416,7 @@ static void several_at_once(struct test *t)
     assert_says(t, &limits,
                 "syswrite $ch, join ' ', defined fork ? 1 : 0, socket(my $s, 2, 1, 0) ? 1 : 0,"
                 "  open(my $f, '<', '/dev/null') ? 1 : 0, getpriority 0, 0",
-                "0 0 0 1");
+                "0 0 0 19");
 }
 
 int main(int argc, char **argv)

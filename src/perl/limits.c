@@ -78,7 +78,7 @@ static const char not_in_force[] = "it is not in force";
 
 /* ---- what is asked for ---- */
 
-/* Pages of address space that this process has, in octets; 0 if that is not known. */
+/* Octets of address space that this process has; 0 if that is not known, because it may not read it. */
 static uint64_t memory_in_use(void)
 {
     AFORK__AUTO_FD fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -89,14 +89,16 @@ static uint64_t memory_in_use(void)
     return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The limit that a server with so many descriptors can work with. */
-static uint64_t descriptors_in_use(void)
+/* The lowest limit that a server with so many descriptors can work with. */
+static uint64_t descriptors_in_use(const struct afork__server *server)
 {
-    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(server->command, F_DUPFD_CLOEXEC, 0);
 
-    if (fd >= 0)
+    if (fd < 0) /* all that there may be */
+        fd = getdtablesize();
+    else
         close(fd);
-    return fd < 0 ? 0 : (uint64_t)fd + FREE_FDS;
+    return (uint64_t)fd + FREE_FDS;
 }
 
 /* What of a limit is in force, for this process or for what it will fork. */
@@ -105,7 +107,7 @@ static uint64_t in_force(const struct afork__plan *plan, int i)
     struct rlimit now;
     uint64_t value = UINT64_MAX;
 
-    if (getrlimit((__rlimit_resource_t)limits[i].resource, &now) == 0 &&
+    if (getrlimit(limits[i].resource, &now) == 0 &&
         now.rlim_cur != RLIM_INFINITY)
         value = now.rlim_cur;
     return plan->set.values[i] && plan->set.values[i] < value ? plan->set.values[i] : value;
@@ -122,7 +124,7 @@ static void check_value(struct afork__server *server, const struct afork__plan *
     if (i == AFORK__LIMIT_MEMORY)
         used = memory_in_use();
     else if (i == AFORK__LIMIT_OPEN_FILES)
-        used = descriptors_in_use();
+        used = descriptors_in_use(server);
     if (asked < used)
         fail(server, "%s: %llu asked for, but %llu is needed already", limits[i].name,
              (unsigned long long)asked, (unsigned long long)used);
@@ -261,14 +263,14 @@ static void lower(struct afork__server *server, int i, uint64_t value)
     const struct limit *limit = &limits[i];
     struct rlimit now;
 
-    if (getrlimit((__rlimit_resource_t)limit->resource, &now) < 0)
+    if (getrlimit(limit->resource, &now) < 0)
         fail(server, "%s: %s", limit->name, strerror(errno));
     if (now.rlim_cur <= value) /* lowered since the plan was made, by itself or whom it was forked from */
         return;
     now.rlim_cur = value;
     if (now.rlim_max > value + limit->grace)
         now.rlim_max = value + limit->grace;
-    if (setrlimit((__rlimit_resource_t)limit->resource, &now) < 0)
+    if (setrlimit(limit->resource, &now) < 0)
         fail(server, "%s: %llu: %s", limit->name, (unsigned long long)value, strerror(errno));
 }
 

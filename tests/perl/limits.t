@@ -68,8 +68,8 @@ like do { local $/; open my $in, '<', $err; <$in> }, qr/unknown request 0x4c/, '
 
 # Those that are right.
 my $server = Host->start;
-$server->command(L => payload(nice => 3));
-is Host::slurp($server->run_code('syswrite $fd, getpriority 0, 0')), '3', 'a limit';
+$server->command(L => payload(nice => 19));
+is Host::slurp($server->run_code('syswrite $fd, getpriority 0, 0')), '19', 'a limit';
 $server->wait;
 
 done_testing;
