@@ -12,6 +12,7 @@
 #include "gafork-context.h"
 #include "gafork-enums.h"
 #include "gafork-exit.h"
+#include "gafork-limits.h"
 #include "gafork-process.h"
 #include "gafork-spares.h"
 #include "gafork-types.h"

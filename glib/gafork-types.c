@@ -58,6 +58,16 @@
  */
 
 /**
+ * GAforkUnsupported:
+ * @GAFORK_UNSUPPORTED_ERROR: the process ends with %GAFORK_CAUSE_LIMITS
+ * @GAFORK_UNSUPPORTED_WARN: a warning says what is missing; the rest is done
+ *
+ * What happens when the kernel, or the `afork-perl`, cannot do what limits ask for.
+ *
+ * Since: 0.1
+ */
+
+/**
  * GAforkCause:
  * @GAFORK_CAUSE_UNKNOWN: it is gone, and nobody knows how
  * @GAFORK_CAUSE_EXITED: it exited
@@ -68,6 +78,7 @@
  * @GAFORK_CAUSE_FUNCTION: the function to run does not exist
  * @GAFORK_CAUSE_FORK: the template could not fork, or was gone before it did
  * @GAFORK_CAUSE_PROTOCOL: the peer sent or received what it cannot have been sent
+ * @GAFORK_CAUSE_LIMITS: limits could not be set; the message names limit, path and error
  *
  * Why a process ended. The codes of [error@Afork.Error] are the same.
  *
@@ -85,6 +96,7 @@
  * @GAFORK_ERROR_FUNCTION: the function to run does not exist; the message is Perl's
  * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did
  * @GAFORK_ERROR_PROTOCOL: the peer sent or received what it cannot have been sent
+ * @GAFORK_ERROR_LIMITS: limits could not be set; the message names limit, path and error
  *
  * Errors of a Perl process, which stopped it before it entered its function. What a call itself could
  * not do is an error of [error@Gio.IOErrorEnum].
@@ -123,6 +135,9 @@ SAME(GAFORK_THREADS_REFUSE, AFORK_THREADS_REFUSE);
 SAME(GAFORK_EXIT_MODE_PERL, AFORK_EXIT_PERL);
 SAME(GAFORK_EXIT_MODE_QUICK, AFORK_EXIT_QUICK);
 
+SAME(GAFORK_UNSUPPORTED_ERROR, AFORK_UNSUPPORTED_ERROR);
+SAME(GAFORK_UNSUPPORTED_WARN, AFORK_UNSUPPORTED_WARN);
+
 #define SAME_CAUSE(name)                                                                           \
     SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \
     SAME(GAFORK_ERROR_##name, AFORK_CAUSE_##name)
@@ -136,6 +151,7 @@ SAME_CAUSE(REQUIRE);
 SAME_CAUSE(FUNCTION);
 SAME_CAUSE(FORK);
 SAME_CAUSE(PROTOCOL);
+SAME_CAUSE(LIMITS);
 
 char *gafork__text(const char *octets, gssize len)
 {

@@ -37,6 +37,11 @@ typedef enum {
 } GAforkThreads;
 
 typedef enum {
+    GAFORK_UNSUPPORTED_ERROR,
+    GAFORK_UNSUPPORTED_WARN,
+} GAforkUnsupported;
+
+typedef enum {
     GAFORK_CAUSE_UNKNOWN,
     GAFORK_CAUSE_EXITED,
     GAFORK_CAUSE_SIGNALLED,
@@ -46,6 +51,7 @@ typedef enum {
     GAFORK_CAUSE_FUNCTION,
     GAFORK_CAUSE_FORK,
     GAFORK_CAUSE_PROTOCOL,
+    GAFORK_CAUSE_LIMITS,
 } GAforkCause;
 
 typedef enum {
@@ -65,6 +71,7 @@ typedef enum {
     GAFORK_ERROR_FUNCTION,
     GAFORK_ERROR_FORK,
     GAFORK_ERROR_PROTOCOL,
+    GAFORK_ERROR_LIMITS,
 } GAforkError;
 
 AFORK_EXPORT GQuark gafork_error_quark(void);

@@ -47,6 +47,17 @@ int afork__process_queued(struct afork_process *process, int result)
     return 0;
 }
 
+int afork__process_command(struct afork_process *process, enum afork__command command,
+                           const void *payload, size_t len)
+{
+    int result = afork__process_check_server(process);
+
+    if (result < 0)
+        return result;
+    return afork__process_queued(process,
+                                 afork__queue_command(&process->queue, command, payload, len));
+}
+
 int afork_process_new(struct afork_context *context, struct afork_process **ret)
 {
     struct afork_process *template;

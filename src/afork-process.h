@@ -35,6 +35,7 @@ enum afork_cause {
     AFORK_CAUSE_FUNCTION,  /* the function to run does not exist; `message` is Perl's */
     AFORK_CAUSE_FORK,      /* the template could not fork, or was gone before it did */
     AFORK_CAUSE_PROTOCOL,  /* the peer sent or received what it cannot have been sent */
+    AFORK_CAUSE_LIMITS,    /* limits could not be set; `message` names limit, path and error */
 };
 
 /* What runs when a forked process ends: it has copies of what its template had loaded and made. */
@@ -75,7 +76,7 @@ struct afork_exit {
  *     afork does not know it any more. What the worker wrote meanwhile waits in it.
  *   - `fd` a negative errno and `failure` saying why the function was not entered: the error of the
  *     start, -ENOEXEC (code, module or function), -ECONNRESET (it ended), -EAGAIN (it could not be
- *     forked), -EPROTO. */
+ *     forked), -EPROTO, -EPERM (limits could not be set). */
 typedef void afork_run_cb(struct afork_process *process, int fd, const struct afork_exit *failure,
                           void *data);
 
@@ -178,6 +179,88 @@ AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
  * it dies (AFORK_CAUSE_EVAL).
  * Errors: -ENOTSUP (AFORK_PEER_ORIGINAL), -EMFILE, -ENFILE. */
 AFORK_EXPORT int afork_process_end_with_host(struct afork_process *process);
+/* What happens when the kernel, or this afork-perl, cannot do what limits ask for. */
+enum afork_unsupported {
+    AFORK_UNSUPPORTED_ERROR, /* the process ends with AFORK_CAUSE_LIMITS */
+    AFORK_UNSUPPORTED_WARN,  /* a warning says what is missing; the rest is done */
+};
+
+/* What a process may use and do. Start from AFORK_LIMITS_INIT: whatever is zero, false or NULL is left as
+ * it is. Once set, limits are inherited by all that the process forks or executes, and cannot be lifted. */
+struct afork_limits {
+    size_t size; /* sizeof(struct afork_limits), set by the initialiser */
+
+    /* Octets of address space (RLIMIT_AS). What needs more fails; perl then says "Out of memory!" on
+     * its standard error and exits with status 1. Where it, or a library, does not look whether it
+     * was given memory, and where the stack has to grow, the end is SIGSEGV. The copy-on-write memory of a forked process counts
+     * in full, and so does what a mapped file takes. At most INT64_MAX. */
+    uint64_t memory;
+
+    /* Seconds of CPU time of each process by itself (RLIMIT_CPU); a fork starts at 0. SIGXCPU ends
+     * what used them up, and one second later SIGKILL what had a handler for that. At most
+     * UINT32_MAX. */
+    uint64_t cpu_seconds;
+
+    /* Octets that a file may have after a write (RLIMIT_FSIZE), also one that is standard output or
+     * error. SIGXFSZ ends who wants to write more. At most INT64_MAX. */
+    uint64_t file_size;
+
+    /* Descriptors (RLIMIT_NOFILE), all that afork uses in the process included: at least 16. */
+    unsigned open_files;
+
+    /* The nice value: 1 to 19, the least favoured. */
+    int nice;
+
+    /* No privileges are gained by executing set-user-ID programs and the like. Implied by everything
+     * below this, as the kernel demands. */
+    bool no_new_privileges;
+
+    /* No sockets are made but pairs of connected ones (AF_UNIX, not datagrams), and none is bound or
+     * connected, whatever its family: neither another machine nor another program here is reached.
+     * -EPERM is what the process sees. Sockets that are open when this is set, or are handed over
+     * later, work on: one that listens accepts. io_uring, which goes around all this, is refused. */
+    bool no_network;
+
+    /* No processes are made: fork, system and the like fail with EPERM; threads can be made. exec, which
+     * makes none, works. If it is set without `forks_only`, the server itself cannot be forked any more:
+     * that fails with AFORK_CAUSE_FORK. */
+    bool no_new_processes;
+
+    /* Confinement of files (Landlock): NULL-terminated lists of absolute paths, of files or of
+     * directories with all below them. NULL: not confined; an empty list: nothing at all. They are
+     * looked up when the limits are set, in the process: one that is not there is an error.
+     * Descriptors that are open, or are handed over later, are not touched.
+     *   - To read is to read files, to list directories, and to execute. Modules that are loaded
+     *     later are read; so require first, then confine.
+     *   - To write is to write to files, to truncate, make, remove, rename and link them, and to
+     *     control devices (from Linux 6.10 on). It does not include reading. A program that writes to
+     *     /dev/null needs that path here.
+     * Not covered by the kernel: stat, chdir, chmod, chown, utime, setxattr, access to sockets. */
+    const char *const *read_paths, *const *write_paths;
+
+    enum afork_unsupported unsupported;
+
+    /* False: the process itself is limited, when it comes to this command; all it forks later inherits
+     * that. True: it stays free, also if it is told to run, so that a template can go on loading modules
+     * and its CPU time does not count; what is forked from it from now on limits itself before any
+     * code runs. Everything that can be is checked and prepared once, by the template. */
+    bool forks_only;
+};
+
+#define AFORK_LIMITS_INIT                                                                          \
+    {                                                                                              \
+        .size = sizeof(struct afork_limits)                                                        \
+    }
+
+/* Limits the process from this place in the queue on. `limits` is copied. Limits only ever become
+ * narrower: each call adds to those before, and one that asks for more than is in force, also where the
+ * kernel would allow it to root, is an error of the process, as is a path that is not there, more than 16
+ * calls with paths, less memory or fewer descriptors than are in use already, and what the kernel
+ * cannot do. The process then ends with AFORK_CAUSE_LIMITS.
+ * Errors: -EINVAL (a value that is out of range, a path that is not absolute), -ENAMETOOLONG,
+ * -ENOTSUP (a peer of kind AFORK_PEER_ORIGINAL). */
+AFORK_EXPORT int afork_process_set_limits(struct afork_process *process,
+                                          const struct afork_limits *limits);
 
 /* Ends the life as a server: calls `function`, looked up in package main unless it is qualified,
  * with the channel and the arguments sent. Later commands return -EINVAL; pid, kill, on_exit, ref

@@ -6,6 +6,7 @@
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
+ *   limits.c         what a process is confined to, and how that is told
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
  *   spares.c         children forked in advance
@@ -87,6 +88,11 @@ enum afork__run {
     AFORK__RUN_DONE
 };
 
+/* Limits whose breach can be told by name; 0: none. */
+struct afork__known_limits {
+    uint64_t cpu_seconds, file_size;
+};
+
 struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
     unsigned user_refs; /* of the handle */
@@ -124,6 +130,9 @@ struct afork_process {
     bool vanished; /* its pid is gone; the record may still be in the socket */
     bool ended;
     bool busy; /* counted in n_busy */
+
+    struct afork__known_limits limits;      /* of this process */
+    struct afork__known_limits fork_limits; /* of what is forked from it, besides */
 
     enum afork__run run;
     afork_run_cb *run_cb;
@@ -173,6 +182,15 @@ int afork__process_check_server(const struct afork_process *process);
 /* Ends a call that has put something into the queue: `result` if that failed, else sends what the socket
  * takes at once, and 0. */
 int afork__process_queued(struct afork_process *process, int result);
+/* Gives a server a command whose payload is not a list of strings, as the public calls do. */
+int afork__process_command(struct afork_process *process, enum afork__command command,
+                           const void *payload, size_t len);
+
+/* limits.c */
+/* A process that was just forked has the limits of its parent. */
+void afork__limits_inherit(struct afork_process *process);
+/* Adds to the words for an end, a string in `size` octets, which limit it was, where that is certain. */
+void afork__limits_describe(const struct afork_process *process, char *text, size_t size);
 
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end

@@ -250,6 +250,7 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
     if (parent) {
         afork__process_ref_memory(parent);
         parent->n_children++;
+        afork__limits_inherit(process);
     }
     TAILQ_INSERT_TAIL(&context->processes, process, link);
     LIST_INSERT_HEAD(&context->by_identity[process->identity % AFORK__BUCKETS], process,
@@ -473,7 +474,7 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
 static void describe_end(struct afork_process *process)
 {
     struct afork_exit *end = &process->exit;
-    char how[128], text[512];
+    char how[160], text[512];
 
     if (end->cause == AFORK_CAUSE_SIGNALLED)
         snprintf(how, sizeof how, "killed by signal %d (%s)", end->status, strsignal(end->status));
@@ -481,6 +482,7 @@ static void describe_end(struct afork_process *process)
         snprintf(how, sizeof how, "exited with status %d", end->status);
     else
         snprintf(how, sizeof how, "gone, nobody knows how");
+    afork__limits_describe(process, how, sizeof how);
     bool started = process->parent || process->hello || process->peer == AFORK_PEER_ORIGINAL;
     if (started) {
         process->message = strdup(how);

@@ -42,6 +42,8 @@ static enum afork_cause cause_of(enum afork__phase phase)
         return AFORK_CAUSE_FUNCTION;
     case AFORK__PHASE_FORK:
         return AFORK_CAUSE_FORK;
+    case AFORK__PHASE_LIMITS:
+        return AFORK_CAUSE_LIMITS;
     default:
         return AFORK_CAUSE_PROTOCOL;
     }

@@ -84,6 +84,8 @@ static int error_of(const struct afork_process *process)
         return -EAGAIN;
     case AFORK_CAUSE_PROTOCOL:
         return -EPROTO;
+    case AFORK_CAUSE_LIMITS:
+        return -EPERM;
     default:
         return -ECONNRESET;
     }

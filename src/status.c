@@ -84,8 +84,7 @@ int afork__status_decode(const void *data, size_t len, struct afork__status *ret
     if (len < BASE_SIZE || len > AFORK__RECORD_MAX)
         return -EPROTO;
     memcpy(&base, data, BASE_SIZE);
-    if (base.type < AFORK__HELLO || base.type > AFORK__WARNING ||
-        base.phase > AFORK__PHASE_PROTOCOL)
+    if (base.type < AFORK__HELLO || base.type > AFORK__WARNING || base.phase > AFORK__PHASE_LIMITS)
         return -EPROTO;
 
     struct afork__status status = {

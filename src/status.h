@@ -32,6 +32,7 @@ enum afork__phase {
     AFORK__PHASE_FUNCTION,
     AFORK__PHASE_FORK, /* the identity is that of the child which could not be made */
     AFORK__PHASE_PROTOCOL,
+    AFORK__PHASE_LIMITS,
 };
 
 /* Wait status of a process that user code of its template has reaped. */

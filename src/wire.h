@@ -20,12 +20,13 @@ enum afork__command {
     AFORK__FORK_AS = 'F',       /* as 'f'; the child's identity, 64 bits, and an octet of flags */
     AFORK__EXIT_MODE = 'X',     /* an octet: enum afork_exit_mode */
     AFORK__END_WITH_HOST = 'W', /* empty; the argument before it is the lifeline */
+    AFORK__LIMITS = 'L',        /* a set of limits, see limit-set.h */
 };
 
 /* Flags of AFORK__FORK_AS. */
 enum {
     AFORK__FORK_STDERR = 1 << 0, /* the argument before the socket is to be standard error */
-    AFORK__FORK_SPARE = 1 << 1,  /* nobody needs the child yet: it gets ready, and leaves no trace */
+    AFORK__FORK_SPARE = 1 << 1, /* nobody needs the child yet: it gets ready, and leaves no trace */
 };
 
 #define AFORK__FORK_AS_SIZE 9

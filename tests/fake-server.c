@@ -20,6 +20,8 @@
  *
  * The environment variable AFORK_FAKE is code that is evaluated before the introduction.
  *
+ * Limits are kept as code is, in words.
+ *
  * Modules named Missing* cannot be loaded. The functions are listed in fake-functions.c.
  */
 #include "fake-server.h"
@@ -38,6 +40,7 @@
 #include <unistd.h>
 
 #include "fdpass.h"
+#include "limit-set.h"
 #include "status.h"
 #include "wire.h"
 
@@ -316,6 +319,24 @@ static bool is_pipe(int fd)
     return result;
 }
 
+/* Limits are kept as a line of code that tells them. */
+static void keep_limits(const uint8_t *payload, uint32_t len)
+{
+    struct afork__limit_set set;
+    const void *path;
+    size_t path_len;
+
+    if (afork__limit_set_decode(payload, len, &set) < 0)
+        fail(AFORK__PHASE_PROTOCOL, "malformed limits");
+    g_string_append_printf(self.state.code, "limits flags %x nice %u", (unsigned)set.flags,
+                           (unsigned)set.nice);
+    for (size_t i = 0; i < AFORK__N_LIMITS; i++)
+        g_string_append_printf(self.state.code, " %" G_GUINT64_FORMAT, set.values[i]);
+    while (afork__strings_next(&set.paths, &path, &path_len) == 1)
+        g_string_append_printf(self.state.code, " %.*s", (int)path_len, (const char *)path);
+    g_string_append_c(self.state.code, '\n');
+}
+
 static void fork_child(uint64_t identity, unsigned flags)
 {
     int fd = take_last_handle();
@@ -396,6 +417,9 @@ static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
     case AFORK__END_WITH_HOST:
         g_string_append_printf(self.state.code, "lifeline %s\n",
                                is_pipe(take_last_handle()) ? "pipe" : "?");
+        break;
+    case AFORK__LIMITS:
+        keep_limits(payload, len);
         break;
     case AFORK__RUN:
         run((const char *)payload);

@@ -169,6 +169,46 @@ void test_spares () throws Error
     context.close ();
 }
 
+void test_limits () throws Error
+{
+    var limits = new Afork.Limits ();
+    assert (limits.read_paths == null && limits.write_paths == null);
+    limits.memory = 1ULL << 40;
+    limits.cpu_seconds = 2;
+    limits.file_size = 3;
+    limits.open_files = 20;
+    limits.nice = 4;
+    limits.no_new_privileges = limits.no_network = limits.no_new_processes = true;
+    limits.read_paths = new string[] {"/usr", "/etc"};
+    limits.write_paths = new string[] {};
+    limits.unsupported = Afork.Unsupported.WARN;
+    limits.forks_only = true;
+    assert (limits.memory == 1ULL << 40 && limits.cpu_seconds == 2 && limits.file_size == 3);
+    assert (limits.open_files == 20 && limits.nice == 4 && limits.forks_only);
+    assert (limits.no_new_privileges && limits.no_network && limits.no_new_processes);
+    assert (limits.read_paths[1] == "/etc" && limits.unsupported == Afork.Unsupported.WARN);
+    var context = fake ();
+    var process = new Afork.Process (context);
+    assert (process.set_limits (limits));
+    limits.read_paths = new string[] {"relative"};
+    try {
+        process.set_limits (limits);
+        assert_not_reached ();
+    } catch (IOError.INVALID_ARGUMENT error) {
+    }
+    assert (slurp (run (process, "dump")) ==
+        "limits flags 7f nice 4 1099511627776 2 3 20 r/usr r/etc\n");
+    process = new Afork.Process (context);
+    process.eval ("error 6 limits: nice: no", null);
+    try {
+        run (process, "dump");
+        assert_not_reached ();
+    } catch (Afork.Error.LIMITS error) {
+        assert (error.message == "limits: nice: no");
+    }
+    context.close ();
+}
+
 void test_errors () throws Error
 {
     var context = fake ();
@@ -351,6 +391,7 @@ int main (string[] args)
     add ("default", test_default);
     add ("commands", test_commands);
     add ("spares", test_spares);
+    add ("limits", test_limits);
     add ("errors", test_errors);
     add ("end", test_end);
     add ("pids-and-signals", test_pids_and_signals);

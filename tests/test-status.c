@@ -116,7 +116,7 @@ static void malformed_is_refused(struct test *t)
                         known ? 0 : -EPROTO);
     }
     error->data[0] = AFORK__ERROR;
-    error->data[1] = AFORK__PHASE_PROTOCOL + 1;
+    error->data[1] = AFORK__PHASE_LIMITS + 1;
     g_assert_cmpint(afork__status_decode(error->data, error->len, &out), ==, -EPROTO);
     g_assert_cmpuint(out.identity, ==, 42); /* untouched by failures */
 }

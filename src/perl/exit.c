@@ -189,7 +189,7 @@ static int count_loads(struct dl_phdr_info *info, size_t size, void *data)
 }
 
 /* How many shared objects were ever loaded. */
-static unsigned long long loads(void)
+unsigned long long afork__exit_count_loads(void)
 {
     unsigned long long count = 0;
 
@@ -197,11 +197,16 @@ static unsigned long long loads(void)
     return count;
 }
 
-static unsigned long long loads_at_start;
+static unsigned long long loads_at_start; /* or ignored since */
+
+void afork__exit_ignore_loads(unsigned long long before)
+{
+    loads_at_start += afork__exit_count_loads() - before;
+}
 
 void afork__exit_init(void)
 {
-    loads_at_start = loads();
+    loads_at_start = afork__exit_count_loads();
     destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
@@ -214,7 +219,7 @@ static void exit_fast(pTHX_ bool flush)
         flush_all(aTHX);
     if (afork__inherited_noted() && flush)
         afork__flush(aTHX); /* streams of stdio, too */
-    if (loads() == loads_at_start || afork__inherited_noted())
+    if (afork__exit_count_loads() == loads_at_start || afork__inherited_noted())
         _exit(STATUS_EXIT);
     exit(STATUS_EXIT);
 }

@@ -20,6 +20,10 @@ void afork__exit_set_quick(pTHX_ bool quick, bool forked);
 /* What quick mode needs around a fork: before it, and in the child. `code_ran` since the last time. */
 void afork__exit_before_fork(pTHX_ bool code_ran);
 void afork__exit_forked(pTHX);
+/* What the server itself loads has nothing to do at the end. To be called before, and after with what that
+ * returned. */
+unsigned long long afork__exit_count_loads(void);
+void afork__exit_ignore_loads(unsigned long long before);
 
 /* Ends a process whose function has returned, with status 0 and without leaving its scopes, if no code would run for that.
  * Returns if some would. Without `flush`, there is no output to be flushed. */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limit-set.h"
 #include "util.h"
 #include "wire.h"
 
@@ -104,6 +105,8 @@ static void inherit(pTHX_ struct afork__server *server)
     afork__exit_forked(aTHX);
     if (server->lifeline >= 0)
         afork__server_renew_lifeline(aTHX_ server, server->lifeline);
+    if (server->plan_due)
+        afork__server_confine(aTHX_ server);
     if (afork__hooks_exist())
         afork__hooks_run(aTHX_ server);
 }
@@ -159,6 +162,7 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         return;
     }
     char text[128];
-    snprintf(text, sizeof text, "fork: %s", strerror(error));
+    snprintf(text, sizeof text, "fork: %s%s", strerror(error),
+             error == EPERM && server->filters & AFORK__NO_NEW_PROCESSES ? ", limits: no_new_processes" : "");
     fork_failed(aTHX_ server, identity, text);
 }

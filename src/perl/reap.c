@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,7 @@ void afork__children_forked(struct afork__children *children)
     children->n_own = 0;
     children->n_foreign = 0;
     children->root = false;
+    afork__close(&children->list_fd);
 }
 
 static struct afork__child *find_own(const struct afork__children *children, pid_t pid)
@@ -172,14 +174,28 @@ static bool reap(struct afork__children *children, struct afork__reporter *repor
     return true;
 }
 
-/* Calls `each` with the pid of every child, until it returns false. Returns whether it never did. */
-static bool each_child(const struct afork__children *children,
-                       bool (*each)(pid_t pid, void *data), void *data)
+/* The kernel's list of the children of this thread, which made them. */
+static int open_list(void)
 {
     char path[64];
 
     snprintf(path, sizeof path, "/proc/self/task/%ld/children", syscall(SYS_gettid));
-    FILE *file = fopen(path, "re");
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void afork__children_keep_list(struct afork__children *children)
+{
+    if (children->root && children->list_fd < 0)
+        children->list_fd = open_list();
+}
+
+/* Calls `each` with the pid of every child, until it returns false. Returns whether it never did. */
+static bool each_child(const struct afork__children *children,
+                       bool (*each)(pid_t pid, void *data), void *data)
+{
+    AFORK__AUTO_FD fd = children->list_fd < 0 ? open_list() : dup(children->list_fd);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
     if (!file) {
         for (size_t i = children->n_own; i-- > 0;)
             if (!each(children->own[i].pid, data))
@@ -187,6 +203,8 @@ static bool each_child(const struct afork__children *children,
         return true;
     }
 
+    afork__steal_fd(&fd);
+    rewind(file); /* a list that was kept was read before */
     bool all = true;
     int pid;
     while (all && fscanf(file, "%d", &pid) == 1)
@@ -347,5 +365,6 @@ void afork__children_close(struct afork__children *children)
 {
     afork__children_unwatch(children);
     afork__close(&children->signal_fd);
+    afork__close(&children->list_fd);
     children->n_own = children->n_foreign = 0;
 }

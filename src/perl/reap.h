@@ -28,6 +28,7 @@ struct afork__children {
     bool root;     /* reaps orphans */
     bool watching; /* SIGCHLD is blocked */
     int signal_fd; /* -1 until there are children; so set at the start */
+    int list_fd;   /* the kernel's list of children, or -1 as it can be opened; set at the start */
     bool due;      /* a child may have ended since the last look */
     bool verify;   /* user code ran: it may have reaped children of ours */
     sigset_t mask; /* what user code expects, while watching */
@@ -38,6 +39,9 @@ struct afork__children {
 
 /* Makes this process the reaper of orphans below it, or gives that up. */
 void afork__children_set_root(struct afork__children *children, bool root);
+
+/* Before files are out of reach: a root keeps open what it will read. */
+void afork__children_keep_list(struct afork__children *children);
 
 /* Blocks SIGCHLD and lets it arrive at `signal_fd`, as long as no user code runs. Returns 0 or a
  * negative errno. */

@@ -25,7 +25,8 @@ enum {
 };
 
 _Alignas(4096) static struct afork__server the_server = {
-    .command = -1, .lifeline = -1, .children.signal_fd = -1, .reporter.fd = -1};
+    .command = -1, .lifeline = -1, .children.signal_fd = -1, .children.list_fd = -1,
+    .reporter.fd = -1};
 _Static_assert(sizeof the_server <= 4096, "one page");
 
 /* Names of the original. AFork::Serve:: is the same stash. */
@@ -97,6 +98,8 @@ void afork__server_release(pTHX_ struct afork__server *server)
     afork__reporter_close(&server->reporter);
     if (server->fds.count)
         afork__fd_queue_clear(&server->fds);
+    if (server->plan_due)
+        afork__server_drop_plan(server);
     show_run_args(aTHX_ false);
 }
 
@@ -334,6 +337,11 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
             break;
         afork__server_end_with_host(aTHX_ server);
         return;
+    case AFORK__LIMITS:
+        if (!server->extended)
+            break;
+        afork__server_limit(aTHX_ server, server->payload, len);
+        return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);
     }
@@ -352,6 +360,7 @@ static bool is_command(uint8_t letter)
     case AFORK__FORK_AS:
     case AFORK__EXIT_MODE:
     case AFORK__END_WITH_HOST:
+    case AFORK__LIMITS:
         return true;
     }
     return false;
@@ -399,6 +408,7 @@ static void start_anew(pTHX_ struct afork__server *server)
     afork__arguments_clear(aTHX_ &server->arguments);
     afork__fd_queue_clear(&server->fds);
     free_payload(server);
+    afork__server_drop_plan(server);
     *server = (struct afork__server){
         .command = -1,
         .lifeline = server->lifeline, /* as long as the process lives */

@@ -22,6 +22,8 @@ enum afork__title {
 
 /* There is one in a process. A forked child writes to it before it writes anywhere else, and each page it
  * writes to is copied: so all of it, and small payloads, share one. */
+struct afork__plan;
+
 struct afork__server {
     bool active;
     bool extended; /* the host is ours */
@@ -31,7 +33,9 @@ struct afork__server {
     bool spare;    /* nobody has asked for this process yet */
     bool warm;     /* it is ready for that */
     bool borrowed; /* the caller of serve() has the handle, too */
+    bool plan_due; /* forks have to confine themselves */
     enum afork__title title;
+    uint32_t filters; /* AFORK__NO_NETWORK, ...: in force */
     U8 warn;     /* PL_dowarn of who called serve() */
     int command; /* the command socket */
     int lifeline; /* -1: it does not end with the host */
@@ -42,6 +46,7 @@ struct afork__server {
     struct afork__reporter reporter;
     struct afork__children children;
     struct afork__threads threads;
+    struct afork__plan *plan; /* how */
     char *payload; /* of the current command: `small` or `large` */
     char *large;
     size_t large_room;
@@ -69,10 +74,16 @@ void afork__warm_prepare(pTHX);
 
 /* Makes a spare ready for its first command. */
 void afork__server_warm(pTHX_ struct afork__server *server);
+/* A process that was just forked confines itself as its template was told. */
+void afork__server_confine(pTHX_ struct afork__server *server);
+
+/* Releases what that was prepared with. */
+void afork__server_drop_plan(struct afork__server *server);
 
 /* Commands. `payload` is that of the frame. */
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);
 void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags);
+void afork__server_limit(pTHX_ struct afork__server *server, const char *payload, size_t len);
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
     __attribute__((noreturn));
 

@@ -4,6 +4,8 @@
  * only.
  *
  *     bench-afork spawn COUNT IN-FLIGHT   processes a second: new, run("CORE::exit"), end of file
+ *     bench-afork confined COUNT IN-FLIGHT   the same from a template whose forks are limited: rlimits, files
+ *     bench-afork unconfined COUNT IN-FLIGHT ... from one whose forks are not
  *     bench-afork exec COUNT              the same with new_exec, one at a time
  *     bench-afork stall-exec MB CALLS     us that one new_exec blocks a host that holds MB
  *     bench-afork stall-fork MB CALLS     us that one fork blocks it
@@ -319,6 +321,24 @@ static void run_idle(struct host *host, size_t n, size_t calls)
     wait_for_input(host);
 }
 
+/* ---- a template whose forks are limited ---- */
+
+static void limit_forks(struct host *host)
+{
+    static const char *const readable[] = {"/usr", "/etc", NULL}, *const writable[] = {"/tmp",
+                                                                                       NULL};
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    limits.memory = UINT64_C(1) << 30;
+    limits.cpu_seconds = 60;
+    limits.file_size = UINT64_C(1) << 30;
+    limits.open_files = 64;
+    limits.read_paths = readable;
+    limits.write_paths = writable;
+    limits.forks_only = true;
+    check("set_limits", afork_process_set_limits(host->template, &limits));
+}
+
 /* ---- */
 
 static void open_host(struct host *host)
@@ -350,8 +370,12 @@ int main(int argc, char **argv)
     size_t second = argc > 3 ? bench_number(argv[3]) : 0;
 
     open_host(&host);
-    host.start = strstr(what, "exec") ? start_exec : strstr(what, "fork") ? start_fork : start_new;
-    if (!strcmp(what, "spawn"))
+    host.start = strstr(what, "exec")                               ? start_exec
+                 : strstr(what, "fork") || strstr(what, "confined") ? start_fork
+                                                                    : start_new;
+    if (!strcmp(what, "confined"))
+        limit_forks(&host);
+    if (!strcmp(what, "spawn") || strstr(what, "confined"))
         run_rate(&host, first, second);
     else if (!strcmp(what, "exec"))
         run_rate(&host, first, 1);

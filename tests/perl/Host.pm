@@ -22,7 +22,7 @@ our $PERL = $ENV{AFORK_PERL} || 'afork-perl';
 our $FOREIGN_PERL = $ENV{PERL} || $^X;
 our $LIB = $ENV{AFORK_TEST_PERL_LIB} || "$FindBin::Bin/../../src/perl";
 our @TYPES = qw(none hello forked entered error exited warning);
-our @PHASES = qw(none eval require function fork protocol);
+our @PHASES = qw(none eval require function fork protocol limits);
 
 my $identity = 0;
 
