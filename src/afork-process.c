@@ -27,8 +27,7 @@ static int check_process(const struct afork_process *process)
     return process->closed ? -ESHUTDOWN : 0;
 }
 
-/* Whether the process may be given a command. */
-static int check_server(const struct afork_process *process)
+int afork__process_check_server(const struct afork_process *process)
 {
     int result = check_process(process);
     if (result < 0)
@@ -86,7 +85,7 @@ int afork_process_fork(struct afork_process *process, struct afork_process **ret
 {
     struct afork_process *child;
     AFORK__AUTO_FD far_fd = -1, error_fd = -1;
-    int result = ret ? check_server(process) : -EINVAL;
+    int result = ret ? afork__process_check_server(process) : -EINVAL;
 
     if (!result)
         result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
@@ -147,7 +146,7 @@ int afork_process_eval(struct afork_process *process, const char *code, ...)
 
 int afork_process_eval_iov(struct afork_process *process, const struct iovec *strings, size_t n)
 {
-    int result = strings && n ? check_server(process) : -EINVAL;
+    int result = strings && n ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
@@ -250,7 +249,7 @@ int afork_process_require_list(struct afork_process *process, const char *const 
 
 int afork_process_send_fd(struct afork_process *process, int fd)
 {
-    int result = check_server(process);
+    int result = afork__process_check_server(process);
 
     if (result < 0)
         return result;
@@ -266,7 +265,7 @@ int afork_process_send_fd(struct afork_process *process, int fd)
 int afork_process_send_arg(struct afork_process *process, const void *data, size_t len)
 {
     struct iovec string = {.iov_base = (void *)data, .iov_len = len};
-    int result = data || !len ? check_server(process) : -EINVAL;
+    int result = data || !len ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
@@ -276,28 +275,34 @@ int afork_process_send_arg(struct afork_process *process, const void *data, size
 int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
                                 void (*release)(void *data))
 {
-    int result = data && release ? check_server(process) : -EINVAL;
+    int result = data && release ? afork__process_check_server(process) : -EINVAL;
 
     if (result < 0)
         return result;
     return queued(process, afork__queue_take(&process->queue, data, len, release));
 }
 
-static int run(struct afork_process *process, const char *function, afork_run_cb *cb, void *data,
-               void (*release)(void *data))
+void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void *data,
+                           void (*release)(void *data))
 {
-    int result = function && *function ? check_server(process) : -EINVAL;
-
-    if (!result)
-        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
-    if (result < 0)
-        return result;
     process->run = AFORK__RUN_QUEUED;
     process->run_cb = cb;
     process->run_data = data;
     process->run_release = release;
     afork__process_update_busy(process);
-    return queued(process, 0);
+    afork__process_send(process, AFORK__SHARE_OCTETS);
+}
+
+static int run(struct afork_process *process, const char *function, afork_run_cb *cb, void *data,
+               void (*release)(void *data))
+{
+    int result = function && *function ? afork__process_check_server(process) : -EINVAL;
+
+    if (!result)
+        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
+    if (!result)
+        afork__process_leaves(process, cb, data, release);
+    return result;
 }
 
 int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,
@@ -335,7 +340,7 @@ struct afork_loop *afork_process_get_loop(struct afork_process *process)
 
 pid_t afork_process_pid(struct afork_process *process)
 {
-    return process && !process->parent ? afork_process_peer_pid(process) : 0;
+    return process && afork__process_is_child(process) ? afork_process_peer_pid(process) : 0;
 }
 
 pid_t afork_process_peer_pid(struct afork_process *process)
@@ -411,7 +416,9 @@ void afork_process_close(struct afork_process *process)
     process->exit_cb = NULL;
     afork__queue_clear(&process->queue);
     afork__process_forget_socket(process);
-    if (process->peer == AFORK_PEER_ORIGINAL && process->parent) /* nobody would tell */
+    if (process->peer == AFORK_PEER_ORIGINAL ? !afork__process_is_child(process)
+                                             : process->adopted && !process->pid)
+        /* nobody would tell */
         afork__process_ended(process, -1, NULL);
     afork__process_update_busy(process);
     afork__process_drop_run(process); /* which may release the handle */

@@ -61,6 +61,7 @@ struct afork_context {
     TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
     STAILQ_HEAD(, afork__warning) warnings;
     LIST_HEAD(, afork__tail) tails; /* also of processes that have ended */
+    LIST_HEAD(, afork__left_child) left_children; /* handed over, still to be reaped */
 };
 
 /* What became of afork_process_run().
@@ -81,7 +82,8 @@ struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
     unsigned user_refs; /* of the handle */
     struct afork_context *context;
-    struct afork_process *parent; /* what it was forked from; NULL: executed */
+    struct afork_process *parent; /* what it was forked from; NULL: executed, or adopted */
+    bool adopted;                 /* made by another program; nobody here knows its parent */
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
     uint64_t identity;
@@ -108,6 +110,7 @@ struct afork_process {
     bool released; /* no user's reference is left */
     bool closed;   /* afork_process_close() */
     bool entered;  /* the function owns it: it does not report on its children any more */
+    bool handed_over; /* told to be: what follows `run` is that instead of a function */
     bool vanished; /* its pid is gone; the record may still be in the socket */
     bool ended;
     bool busy; /* counted in n_busy */
@@ -142,11 +145,23 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
 /* The default template, borrowed; executed if there is none. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
 
+/* afork-process.c */
+/* Whether the process may be given a command: 0, or the error of the call. */
+int afork__process_check_server(const struct afork_process *process);
+/* Its life as a server ends when all is sent that was queued. */
+void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void *data,
+                           void (*release)(void *data));
+
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
  * of its standard error where that is read; else -1. */
 int afork__process_make(struct afork_context *context, struct afork_process *parent,
                         struct afork_process **ret, int *far_fd, int *error_fd);
+/* The parts of that: watches the command socket, taken on success; */
+int afork__process_watch_socket(struct afork_process *process, struct afork_context *context,
+                                int fd);
+/* and makes a new one part of its context, with a reference of the user. */
+void afork__process_join(struct afork_process *process, struct afork_context *context);
 void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
 /* Tells an executed process its pid, and watches it. */
@@ -179,10 +194,24 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
                            const char *message, size_t len);
 void afork__process_ended(struct afork_process *process, int wait_status,
                           const struct rusage *usage);
-/* The executed process at the top of its tree; itself if it is one. */
+/* Whether it was executed by this host, which reaps it. */
+static inline bool afork__process_is_child(const struct afork_process *process)
+{
+    return !process->parent && !process->adopted;
+}
+/* The executed or adopted process at the top of its tree; itself if it is one. */
 struct afork_process *afork__process_root(struct afork_process *process);
 /* Looks at all processes whose reporter may be gone. */
 void afork__context_recheck(struct afork_context *context);
+
+/* handover.c */
+/* The server is another program's now: it ends, as far as this host knows. */
+void afork__process_handed_over(struct afork_process *process);
+/* Whether nobody has the other end of its command socket. */
+bool afork__process_is_deserted(const struct afork_process *process);
+/* Leaves the children that were handed over to be reaped by the way; in a copy of the host, forgets
+ * them. */
+void afork__handover_close_all(struct afork_context *context);
 
 /* notice.c */
 /* Makes the process's callbacks due; they run from the loop. */

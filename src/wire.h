@@ -18,6 +18,9 @@ enum afork__command {
     AFORK__RUN = 'r',    /* the function's name */
     /* Only to a peer stated to be ours: */
     AFORK__FORK_AS = 'F', /* as 'f'; the child's identity, 64 bits, and an octet of flags */
+    AFORK__DETACH = 'D',  /* an octet of flags; it has no host of our kind any more */
+    /* To a peer stated to be ours that has none: */
+    AFORK__ATTACH = 'A', /* see below; the last pending argument is the status socket */
 };
 
 /* Flags of AFORK__FORK_AS. */
@@ -26,6 +29,19 @@ enum {
 };
 
 #define AFORK__FORK_AS_SIZE 9
+
+/* Flags of AFORK__DETACH. */
+enum {
+    AFORK__DETACH_STDERR = 1 << 0, /* the host reads its standard error, and stops to */
+};
+
+/* Flags of AFORK__ATTACH. */
+enum {
+    AFORK__ATTACH_REFUSE_THREADS = 1 << 0,
+};
+
+/* Payload of AFORK__ATTACH: identity, 64 bits; the host's pid, 32 bits; an octet of flags. */
+#define AFORK__ATTACH_SIZE 13
 
 #define AFORK__HEADER_SIZE 5
 #define AFORK__PAYLOAD_MAX UINT32_MAX

@@ -312,6 +312,16 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
     case AFORK__FORK:
         afork__server_fork(aTHX_ server, identity, flags);
         return;
+    case AFORK__DETACH:
+        if (!server->extended || len != 1)
+            break;
+        afork__server_detach(aTHX_ server, (uint8_t)*server->payload);
+        return;
+    case AFORK__ATTACH:
+        if (len != AFORK__ATTACH_SIZE)
+            break;
+        afork__server_attach(aTHX_ server, server->payload);
+        return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);
     }
@@ -328,6 +338,8 @@ static bool is_command(uint8_t letter)
     case AFORK__FORK:
     case AFORK__RUN:
     case AFORK__FORK_AS:
+    case AFORK__DETACH:
+    case AFORK__ATTACH:
         return true;
     }
     return false;
