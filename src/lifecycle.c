@@ -121,7 +121,7 @@ static void end_without_report(struct afork_process *process)
                                  "over, or has ended";
     struct afork_process *parent = process->parent;
 
-    if (process->adopted && process->peer == AFORK_PEER_OWN)
+    if (process->adopted && process->peer == AFORK_PEER_OWN && !process->hello)
         afork__process_failed(process, AFORK_CAUSE_PROTOCOL, silent, sizeof silent - 1);
     if (process->exit.cause == AFORK_CAUSE_UNKNOWN && process->peer == AFORK_PEER_OWN && parent) {
         if (parent->exit.cause >= AFORK_CAUSE_START)
@@ -572,6 +572,8 @@ static void watch_orphan(struct afork_process *process)
         result = -ESRCH;
     process->vanished = result == -ESRCH || (process->adopted && afork__process_is_deserted(process));
     if (result < 0 && !process->vanished) {
+        process->watch_end = process->adopted && !process->entered;
+        update_watch(process);
         process->context->poll_orphans = true;
         poll_ends(process->context);
     }
