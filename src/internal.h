@@ -61,7 +61,8 @@ struct afork_context {
     TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
     STAILQ_HEAD(, afork__warning) warnings;
     LIST_HEAD(, afork__tail) tails; /* also of processes that have ended */
-    LIST_HEAD(, afork__left_child) left_children; /* handed over, still to be reaped */
+    /* Children that were handed over, and are still to be reaped. */
+    LIST_HEAD(, afork__left_child) left_children;
 };
 
 /* What became of afork_process_run().
@@ -110,11 +111,11 @@ struct afork_process {
     bool released; /* no user's reference is left */
     bool closed;   /* afork_process_close() */
     bool entered;  /* the function owns it: it does not report on its children any more */
-    bool handed_over; /* told to be: what follows `run` is that instead of a function */
     bool vanished; /* its pid is gone; the record may still be in the socket */
     bool ended;
     bool busy; /* counted in n_busy */
 
+    bool handed_over; /* what `run` follows is afork_process_to_fd() */
     enum afork__run run;
     afork_run_cb *run_cb;
     void *run_data;

@@ -495,7 +495,8 @@ static void describe_end(struct afork_process *process)
         snprintf(how, sizeof how, "exited with status %d", end->status);
     else
         snprintf(how, sizeof how, "gone, nobody knows how");
-    bool started = !afork__process_is_child(process) || process->hello || process->peer == AFORK_PEER_ORIGINAL;
+    bool started = !afork__process_is_child(process) || process->hello ||
+                   process->peer == AFORK_PEER_ORIGINAL;
     if (started) {
         process->message = strdup(how);
     } else {
@@ -570,7 +571,8 @@ static void watch_orphan(struct afork_process *process)
 
     if (result < 0 && is_gone(process->pid))
         result = -ESRCH;
-    process->vanished = result == -ESRCH || (process->adopted && afork__process_is_deserted(process));
+    process->vanished = result == -ESRCH ||
+                        (process->adopted && afork__process_is_deserted(process));
     if (result < 0 && !process->vanished) {
         process->watch_end = process->adopted && !process->entered;
         update_watch(process);

@@ -209,8 +209,8 @@ int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t
     return add_all(queue, &chunks, result);
 }
 
-int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t identity, uint32_t owner,
-                        uint8_t flags)
+int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t identity,
+                        uint32_t owner, uint8_t flags)
 {
     struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
     struct afork__chunk *chunk = frame_new(AFORK__ATTACH, AFORK__ATTACH_SIZE);

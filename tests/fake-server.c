@@ -360,14 +360,17 @@ static void attach(const uint8_t *payload)
 {
     int fd = take_last_handle();
 
-    if (self.status_fd >= 0) {
-        report_self(AFORK__ERROR, AFORK__PHASE_PROTOCOL, "it has a host");
-        self.status_fd = fd;
-        memcpy(&self.identity, payload, sizeof self.identity);
-        fail(AFORK__PHASE_PROTOCOL, "it has a host");
-    }
+    int old_fd = self.status_fd;
+    uint64_t old_identity = self.identity;
+
     self.status_fd = fd;
     memcpy(&self.identity, payload, sizeof self.identity);
+    if (old_fd >= 0) { /* the stranger is told first: the host shuts the socket down */
+        report_self(AFORK__ERROR, AFORK__PHASE_PROTOCOL, "it has a host");
+        self.status_fd = old_fd;
+        self.identity = old_identity;
+        fail(AFORK__PHASE_PROTOCOL, "it has a host");
+    }
     set_root(true);
     say_hello();
 }

@@ -35,7 +35,8 @@ void afork__server_detach(pTHX_ struct afork__server *server, unsigned flags)
     afork__children_set_root(&server->children, false);
 }
 
-/* Somebody has a copy of the command socket. Both are told, and nobody gets the server. */
+/* Somebody has a copy of the command socket. Both are told, and nobody gets the server. The stranger
+ * is told first, since the host shuts the socket down. */
 __attribute__((noreturn))
 static void refuse(pTHX_ struct afork__server *server, int status, uint64_t identity)
 {
