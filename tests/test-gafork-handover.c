@@ -49,8 +49,8 @@ static void changes_hosts(struct gafork_test *f)
     g_assert_nonnull(strstr(gafork_exit_get_message(end), "handed over"));
     g_assert_cmpint(gafork_process_get_peer_pid(process), ==, 0);
 
-    g_autoptr(GAforkProcess) adopted =
-        gafork_process_new_from_fd(other, handover.fd, GAFORK_PEER_OWN, NULL);
+    g_autoptr(GAforkProcess)
+        adopted = gafork_process_new_from_fd(other, handover.fd, GAFORK_PEER_OWN, NULL);
     g_assert_nonnull(adopted);
     g_autoptr(GAforkProcess) child = gafork_fork(adopted);
     g_autofree char *text = gafork_output(f, child, "dump");
