@@ -69,7 +69,7 @@ static void return_fd(GTask *task, int fd)
  * @user_data: data for @callback
  *
  * Hands the server over to another program, which gets its command socket, for example by
- * [method@Gio.UnixConnection.send_fd], and adopts it with [ctor@Afork.Process.new_from_fd] or with
+ * `g_unix_connection_send_fd()`, and adopts it with [ctor@Afork.Process.new_from_fd] or with
  * `new_from_fh` of Perl's AnyEvent::Fork. The server keeps all that was sent to it.
  *
  * Later commands fail with %G_IO_ERROR_INVALID_ARGUMENT. For this program the process has ended then:

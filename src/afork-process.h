@@ -158,11 +158,12 @@ typedef void afork_to_fd_cb(struct afork_process *process, int fd, const struct 
  * return -EINVAL; on_exit, ref and unref stay legal.
  *
  * `cb` comes when a peer of kind AFORK_PEER_OWN has obeyed all that was queued, and from then on
- * depends on nothing of this host; with AFORK_PEER_ORIGINAL when all was written. By then the process
- * has ended as far as this host knows: the notice of its end is AFORK_CAUSE_UNKNOWN, its pid 0, and
- * afork_process_kill() returns -ESRCH. Nothing is told of what becomes of it, nor of what it writes to a standard
- * error of mode AFORK_STDIO_TAIL: that is /dev/null from now on. A child of this host is still reaped
- * by it. What was forked from it before stays here: it is reported by its pid, without the status.
+ * depends on nothing of this host; with AFORK_PEER_ORIGINAL when all was written. By then the
+ * process has ended as far as this host knows: the notice of its end is AFORK_CAUSE_UNKNOWN, its
+ * pid 0, and afork_process_kill() returns -ESRCH. Nothing is told of what becomes of it; a child of
+ * this host is still reaped by it. What was forked from it before stays here, and its end is told
+ * without the status. A standard error of mode AFORK_STDIO_TAIL, which nobody reads any more,
+ * becomes /dev/null; that of AFORK_PEER_ORIGINAL is a pipe that breaks with this context.
  *
  * The server outlives the host and its context. If the context or the process is closed before `cb`
  * came, it ends. Errors: -EINVAL (it was told to run or handed over; no `cb`), -ESRCH (it ended). */
@@ -184,9 +185,8 @@ AFORK_EXPORT int afork_process_to_fd_full(struct afork_process *process, afork_t
  *     without the status, since another program reaps it. Host and server must be in one pid
  *     namespace.
  *   - AFORK_PEER_ORIGINAL: any. It is given commands only.
- * A wrong AFORK_PEER_OWN is AFORK_CAUSE_PROTOCOL, told by the callbacks, and ends the server. Two
- * programs that adopt the same server by copies of one socket make it end, too; so does one that still
- * belongs to another.
+ * A wrong AFORK_PEER_OWN is AFORK_CAUSE_PROTOCOL, told by the callbacks, and ends the server. So is, and
+ * does, the attempt to adopt one that has a host already, by a copy of its socket.
  *
  * Returned; release with afork_process_unref(). Its end is as that of any server: the last reference
  * or the context's end, before run. Errors: -EBADF, -ENOTSOCK, -EAFNOSUPPORT (not a Unix socket),
