@@ -27,7 +27,7 @@ AFORK_BEGIN_DECLS
 
 /* Why a process ended, or could not run its function. */
 enum afork_cause {
-    AFORK_CAUSE_UNKNOWN,   /* gone; nobody knows how (somebody else reaped it, its root died) */
+    AFORK_CAUSE_UNKNOWN,   /* gone; nobody knows how (handed over, reaped by others, ...) */
     AFORK_CAUSE_EXITED,    /* it exited; `status` is its exit status */
     AFORK_CAUSE_SIGNALLED, /* a signal killed it; `status` is the signal's number */
     AFORK_CAUSE_START,     /* the perl ended before it could serve */

@@ -5,6 +5,7 @@
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
  *   lifecycle.c      the states of a process: channel, end, orphans
+ *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
  */
