@@ -73,7 +73,15 @@ void gafork__task_unwatch(GSource **source);
 
 /* gafork-process.c */
 
+/* The object of a process that was just made, taken. */
+GAforkProcess *gafork__process_new(GAforkContext *context, struct afork_process *core);
+
 struct afork_process *gafork__process_get_core(GAforkProcess *self);
+
+/* Ends the life as a server, with `function` or, if that is NULL, by handing over. `task` is taken;
+ * `return_fd` returns from it with the socket, which is taken. */
+void gafork__process_leave(GAforkProcess *self, GTask *task, const char *function,
+                           void (*return_fd)(GTask *task, int fd));
 
 /* Whether a call of the core for this process succeeded; sets `error` if not. */
 gboolean gafork__process_check(GAforkProcess *self, int result, GError **error);

@@ -60,6 +60,7 @@ struct _GAforkProcess {
 struct run {
     GAforkProcess *process;
     GTask *task; /* NULL once it was cancelled */
+    void (*return_fd)(GTask *task, int fd);
     GSource *cancelled;
 };
 
@@ -122,6 +123,7 @@ static void on_run(G_GNUC_UNUSED struct afork_process *core, int fd,
     g_autoptr(GAforkProcess) self = g_object_ref(run->process);
     g_autoptr(GTask) task = g_steal_pointer(&run->task);
     g_autoptr(GError) error = failure ? gafork__error_new(failure) : NULL;
+    void (*return_fd)(GTask *, int) = run->return_fd;
 
     run_free(run);
     gafork__process_update_pids(self);
@@ -131,7 +133,7 @@ static void on_run(G_GNUC_UNUSED struct afork_process *core, int fd,
     } else if (error) {
         g_task_return_error(task, g_steal_pointer(&error));
     } else {
-        return_connection(task, fd);
+        return_fd(task, fd);
     }
 }
 
@@ -180,7 +182,7 @@ void gafork__process_context_closed(GAforkProcess *self)
 
 /* --- Constructors --- */
 
-static GAforkProcess *process_new(GAforkContext *context, struct afork_process *core)
+GAforkProcess *gafork__process_new(GAforkContext *context, struct afork_process *core)
 {
     GAforkProcess *self = g_object_new(GAFORK_TYPE_PROCESS, NULL);
 
@@ -211,7 +213,7 @@ static GAforkProcess *construct(GAforkContext *context, constructor *make, GErro
             g_prefix_error(error, "cannot start %s: ", perl);
         return NULL;
     }
-    return process_new(context, core);
+    return gafork__process_new(context, core);
 }
 
 /**
@@ -262,7 +264,7 @@ gboolean gafork__process_check(GAforkProcess *self, int result, GError **error)
 {
     if (result == -EINVAL && self->told_to_run) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                            "the process was told to run a function already");
+                            "the process was told to run a function already, or handed over");
         return FALSE;
     }
     if (result == -ESRCH && self->exit) {
@@ -292,7 +294,7 @@ GAforkProcess *gafork_process_fork(GAforkProcess *self, GError **error)
     g_return_val_if_fail(GAFORK_IS_PROCESS(self), NULL);
     if (!gafork__process_check(self, afork_process_fork(self->core, &core), error))
         return NULL;
-    return process_new(self->context, core);
+    return gafork__process_new(self->context, core);
 }
 
 /* --- Run and wait --- */
@@ -305,6 +307,30 @@ static gboolean on_run_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpoint
     gafork__task_unwatch(&run->cancelled);
     gafork__task_return_cancelled(task);
     return G_SOURCE_REMOVE;
+}
+
+void gafork__process_leave(GAforkProcess *self, GTask *task, const char *function,
+                           void (*return_fd)(GTask *task, int fd))
+{
+    g_autoptr(GTask) taken = task;
+    g_autoptr(GError) error = NULL;
+
+    if (g_task_return_error_if_cancelled(taken))
+        return;
+    struct run *run = g_new0(struct run, 1);
+    int result = function ? afork_process_run(self->core, function, on_run, run)
+                          : afork_process_to_fd(self->core, on_run, run);
+    if (!gafork__process_check(self, result, &error)) {
+        g_free(run);
+        g_task_return_error(taken, g_steal_pointer(&error));
+        return;
+    }
+    run->process = g_object_ref(self);
+    run->return_fd = return_fd;
+    run->cancelled = gafork__task_watch_cancellable(taken, on_run_cancelled, run);
+    run->task = g_steal_pointer(&taken);
+    self->run = run;
+    self->told_to_run = TRUE;
 }
 
 /**
@@ -327,27 +353,12 @@ static gboolean on_run_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpoint
 void gafork_process_run_async(GAforkProcess *self, const char *function, GCancellable *cancellable,
                               GAsyncReadyCallback callback, gpointer user_data)
 {
-    g_autoptr(GError) error = NULL;
-
     g_return_if_fail(GAFORK_IS_PROCESS(self) && self->context);
     g_return_if_fail(function != NULL);
-    g_autoptr(GTask) task = gafork__task_new(self->context, self, cancellable, callback, user_data,
-                                             gafork_process_run_async);
-    if (g_task_return_error_if_cancelled(task))
-        return;
-
-    struct run *run = g_new0(struct run, 1);
-    if (!gafork__process_check(self, afork_process_run(self->core, function, on_run, run),
-                               &error)) {
-        g_free(run);
-        g_task_return_error(task, g_steal_pointer(&error));
-        return;
-    }
-    run->process = g_object_ref(self);
-    run->cancelled = gafork__task_watch_cancellable(task, on_run_cancelled, run);
-    run->task = g_steal_pointer(&task);
-    self->run = run;
-    self->told_to_run = TRUE;
+    gafork__process_leave(self,
+                          gafork__task_new(self->context, self, cancellable, callback, user_data,
+                                           gafork_process_run_async),
+                          function, return_connection);
 }
 
 /**

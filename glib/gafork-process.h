@@ -21,6 +21,8 @@ AFORK_EXPORT G_DECLARE_FINAL_TYPE(GAforkProcess, gafork_process, GAFORK, PROCESS
 
 AFORK_EXPORT GAforkProcess *gafork_process_new(GAforkContext *context, GError **error);
 AFORK_EXPORT GAforkProcess *gafork_process_new_exec(GAforkContext *context, GError **error);
+AFORK_EXPORT GAforkProcess *gafork_process_new_from_fd(GAforkContext *context, int fd,
+                                                       GAforkPeer peer, GError **error);
 AFORK_EXPORT GAforkProcess *gafork_process_fork(GAforkProcess *self, GError **error);
 
 AFORK_EXPORT gboolean gafork_process_eval(GAforkProcess *self, const char *code,
@@ -44,6 +46,11 @@ AFORK_EXPORT void gafork_process_run_async(GAforkProcess *self, const char *func
                                            gpointer user_data);
 AFORK_EXPORT GSocketConnection *gafork_process_run_finish(GAforkProcess *self, GAsyncResult *result,
                                                           GError **error);
+
+AFORK_EXPORT void gafork_process_to_fd_async(GAforkProcess *self, GCancellable *cancellable,
+                                             GAsyncReadyCallback callback, gpointer user_data);
+AFORK_EXPORT int gafork_process_to_fd_finish(GAforkProcess *self, GAsyncResult *result,
+                                             GError **error);
 
 AFORK_EXPORT void gafork_process_wait_async(GAforkProcess *self, GCancellable *cancellable,
                                             GAsyncReadyCallback callback, gpointer user_data);

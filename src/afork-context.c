@@ -230,6 +230,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     STAILQ_INIT(&context->warnings);
     LIST_INIT(&context->tails);
     LIST_INIT(&context->spares);
+    LIST_INIT(&context->left_children);
 
     result = copy_options(context, options);
     if (!result)
@@ -267,7 +268,7 @@ static void leave_child(struct afork_process *process)
     struct rusage usage;
     int status;
 
-    if (process->parent || process->ended || !process->pid ||
+    if (!afork__process_is_child(process) || process->ended || !process->pid ||
         afork__context_is_copy(process->context))
         return;
     if (!afork__reap(process->pid, process->pidfd, &status, &usage))
@@ -337,6 +338,7 @@ void afork_context_close(struct afork_context *context)
     }
     afork__notice_clear(context);
     afork__tail_close_all(context);
+    afork__handover_close_all(context);
     context->loop->ops->io_free(context->status_io);
     context->loop->ops->timer_free(context->timer);
     context->status_io = NULL;

@@ -329,6 +329,18 @@ int afork_process_send_arg_take(struct afork_process *process, void *data, size_
     return afork__process_queued(process, afork__queue_take(&process->queue, data, len, release));
 }
 
+void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void *data,
+                           void (*release)(void *data))
+{
+    process->run = AFORK__RUN_QUEUED;
+    process->run_cb = cb;
+    process->run_data = data;
+    process->run_release = release;
+    afork__spares_free(process);
+    afork__process_update_busy(process);
+    afork__process_send(process, AFORK__SHARE_OCTETS);
+}
+
 static int run(struct afork_process *process, const char *function, afork_run_cb *cb, void *data,
                void (*release)(void *data))
 {
@@ -337,21 +349,16 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     if (result < 0)
         return result;
     char *name = strdup(function);
-    result = name ? 0 : -ENOMEM;
-    if (!result)
-        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
+    if (!name)
+        return -ENOMEM;
+    result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0) {
         free(name);
         return result;
     }
-    process->run = AFORK__RUN_QUEUED;
     process->function = name;
-    process->run_cb = cb;
-    process->run_data = data;
-    process->run_release = release;
-    afork__spares_free(process);
-    afork__process_update_busy(process);
-    return afork__process_queued(process, 0);
+    afork__process_leaves(process, cb, data, release);
+    return 0;
 }
 
 int afork_process_run(struct afork_process *process, const char *function, afork_run_cb *cb,
@@ -389,7 +396,7 @@ struct afork_loop *afork_process_get_loop(struct afork_process *process)
 
 pid_t afork_process_pid(struct afork_process *process)
 {
-    return process && !process->parent ? afork_process_peer_pid(process) : 0;
+    return process && afork__process_is_child(process) ? afork_process_peer_pid(process) : 0;
 }
 
 pid_t afork_process_peer_pid(struct afork_process *process)
@@ -466,7 +473,9 @@ void afork_process_close(struct afork_process *process)
     afork__spares_free(process);
     afork__queue_clear(&process->queue);
     afork__process_forget_socket(process);
-    if (process->peer == AFORK_PEER_ORIGINAL && process->parent) /* nobody would tell */
+    if (process->peer == AFORK_PEER_ORIGINAL ? !afork__process_is_child(process)
+                                             : process->adopted && !process->pid)
+        /* nobody would tell */
         afork__process_ended(process, -1, NULL);
     afork__process_update_busy(process);
     afork__process_drop_run(process); /* which may release the handle */

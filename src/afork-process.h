@@ -20,13 +20,14 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
+#include "afork-context.h"
 #include "afork-types.h"
 
 AFORK_BEGIN_DECLS
 
 /* Why a process ended, or could not run its function. */
 enum afork_cause {
-    AFORK_CAUSE_UNKNOWN,   /* gone; nobody knows how (somebody else reaped it, its root died) */
+    AFORK_CAUSE_UNKNOWN,   /* gone; nobody knows how (handed over, reaped by others, ...) */
     AFORK_CAUSE_EXITED,    /* it exited; `status` is its exit status */
     AFORK_CAUSE_SIGNALLED, /* a signal killed it; `status` is the signal's number */
     AFORK_CAUSE_START,     /* the perl ended before it could serve */
@@ -278,6 +279,57 @@ AFORK_EXPORT int afork_process_run(struct afork_process *process, const char *fu
  * called any more. If this call fails, it is not called. `cb` must not be NULL; `release` may. */
 AFORK_EXPORT int afork_process_run_full(struct afork_process *process, const char *function,
                                         afork_run_cb *cb, void *data, void (*release)(void *data));
+
+/* Called once for each afork_process_to_fd(), with either
+ *   - `fd` >= 0 and `failure` NULL: the command socket, a stream socket, non-blocking and
+ *     close-on-exec, which the callback owns. Closing it ends the server.
+ *   - `fd` a negative errno and `failure`, as afork_run_cb. */
+typedef void afork_to_fd_cb(struct afork_process *process, int fd, const struct afork_exit *failure,
+                            void *data);
+
+/* Hands the server over to another program, which gets the socket that `cb` is given (over a Unix
+ * socket with SCM_RIGHTS, say) and makes a process of it: with afork_process_new_from_fd(), or with
+ * `new_from_fh` of Perl's AnyEvent::Fork. The server keeps all that was sent to it. Later commands
+ * return -EINVAL; on_exit, ref and unref stay legal.
+ *
+ * `cb` comes when a peer of kind AFORK_PEER_OWN has obeyed all that was queued, and from then on
+ * depends on nothing of this host; with AFORK_PEER_ORIGINAL when all was written. By then the
+ * process has ended as far as this host knows: the notice of its end is AFORK_CAUSE_UNKNOWN, its
+ * pid 0, and afork_process_kill() returns -ESRCH. Nothing is told of what becomes of it; a child of
+ * this host is still reaped by it. What was forked from it before stays here, and its end is told
+ * without the status. A standard error of mode AFORK_STDIO_TAIL, which nobody reads any more,
+ * becomes /dev/null; that of AFORK_PEER_ORIGINAL is a pipe that breaks with this context.
+ *
+ * The server outlives the host and its context. If the context or the process is closed before `cb`
+ * came, it ends. Errors: -EINVAL (it was told to run or handed over; no `cb`), -ESRCH (it ended). */
+AFORK_EXPORT int afork_process_to_fd(struct afork_process *process, afork_to_fd_cb *cb, void *data);
+
+/* The same with data that is owned, as afork_process_run_full() has it. */
+AFORK_EXPORT int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb,
+                                          void *data, void (*release)(void *data));
+
+/* Adopts a server that another program has handed over: with afork_process_to_fd(), or with `to_fh`
+ * of Perl's AnyEvent::Fork. It is as that program left it: code, pending arguments and all.
+ *
+ * `fd`, its command socket, is taken on success. It is made close-on-exec, moved above 2, and made
+ * non-blocking, which also concerns whoever else has this socket; nobody should.
+ *
+ * `peer` says what the server is, not who handed it over:
+ *   - AFORK_PEER_OWN: afork-perl, also one that served an AnyEvent::Fork program. It reports here from
+ *     now on: its pid, its errors, and all about what is forked from it. Only its own end is known
+ *     without the status, since another program reaps it. Host and server must be in one pid
+ *     namespace.
+ *   - AFORK_PEER_ORIGINAL: any. It is given commands only.
+ * A wrong AFORK_PEER_OWN is AFORK_CAUSE_PROTOCOL, told by the callbacks, and ends the server. So is, and
+ * does, the attempt to adopt one that has a host already, by a copy of its socket.
+ *
+ * Returned; release with afork_process_unref(). Its end is as that of any server: the last reference
+ * or the context's end, before run. Errors: -EBADF, -ENOTSOCK, -EAFNOSUPPORT (not a Unix socket),
+ * -EPROTOTYPE (not a stream), -ENOTCONN (listening, or not connected), -ECONNRESET (the server is
+ * gone), -EPROTO (octets wait in it, which no server sends), -EMFILE. */
+AFORK_EXPORT AFORK_NODISCARD int afork_process_new_from_fd(struct afork_context *context, int fd,
+                                                           enum afork_peer peer,
+                                                           struct afork_process **ret);
 
 /* Asks for a notice of the end of `process`, whatever it is: one callback, also if it ended long
  * ago, also after run, also after the handle was released. A second call replaces the first

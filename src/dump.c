@@ -59,6 +59,8 @@ static const char *state_of(const struct afork_process *process)
         return "ended";
     if (process->exit.cause != AFORK_CAUSE_UNKNOWN)
         return "failed";
+    if (process->handed_over)
+        return "leaving";
     if (process->entered)
         return "worker";
     if (process->run != AFORK__RUN_NONE)

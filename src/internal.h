@@ -7,6 +7,7 @@
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
  *   limits.c         what a process is confined to, and how that is told
+ *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
  *   spares.c         children forked in advance
@@ -72,6 +73,8 @@ struct afork_context {
     LIST_HEAD(, afork__spares) spares;
     unsigned n_spares;                    /* of the default template */
     struct afork_spare_stats spare_stats; /* of default templates that are gone */
+    /* Children that were handed over, and are still to be reaped. */
+    LIST_HEAD(, afork__left_child) left_children;
 };
 
 /* What became of afork_process_run().
@@ -97,7 +100,8 @@ struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
     unsigned user_refs; /* of the handle */
     struct afork_context *context;
-    struct afork_process *parent; /* what it was forked from; NULL: executed */
+    struct afork_process *parent; /* what it was forked from; NULL: executed, or adopted */
+    bool adopted;                 /* made by another program; nobody here knows its parent */
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
     uint64_t identity;
@@ -134,6 +138,7 @@ struct afork_process {
     struct afork__known_limits limits;      /* of this process */
     struct afork__known_limits fork_limits; /* of what is forked from it, besides */
 
+    bool handed_over; /* what `run` follows is afork_process_to_fd() */
     enum afork__run run;
     afork_run_cb *run_cb;
     void *run_data;
@@ -185,6 +190,9 @@ int afork__process_queued(struct afork_process *process, int result);
 /* Gives a server a command whose payload is not a list of strings, as the public calls do. */
 int afork__process_command(struct afork_process *process, enum afork__command command,
                            const void *payload, size_t len);
+/* Its life as a server ends when all is sent that was queued. */
+void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void *data,
+                           void (*release)(void *data));
 
 /* limits.c */
 /* A process that was just forked has the limits of its parent. */
@@ -197,6 +205,11 @@ void afork__limits_describe(const struct afork_process *process, char *text, siz
  * of its standard error where that is read; else -1. */
 int afork__process_make(struct afork_context *context, struct afork_process *parent,
                         struct afork_process **ret, int *far_fd, int *error_fd);
+/* The parts of that: watches the command socket, taken on success; */
+int afork__process_watch_socket(struct afork_process *process, struct afork_context *context,
+                                int fd);
+/* and makes a new one part of its context, with a reference of the user. */
+void afork__process_join(struct afork_process *process, struct afork_context *context);
 void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
 /* Tells an executed process its pid, and watches it. */
@@ -229,7 +242,12 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
                            const char *message, size_t len);
 void afork__process_ended(struct afork_process *process, int wait_status,
                           const struct rusage *usage);
-/* The executed process at the top of its tree; itself if it is one. */
+/* Whether it was executed by this host, which reaps it. */
+static inline bool afork__process_is_child(const struct afork_process *process)
+{
+    return !process->parent && !process->adopted;
+}
+/* The executed or adopted process at the top of its tree; itself if it is one. */
 struct afork_process *afork__process_root(struct afork_process *process);
 /* Looks at all processes whose reporter may be gone. */
 void afork__context_recheck(struct afork_context *context);
@@ -237,6 +255,14 @@ void afork__context_recheck(struct afork_context *context);
 /* lifeline.c */
 /* The end of the host for all that end with it. */
 void afork__lifeline_close(struct afork_context *context);
+/* handover.c */
+/* The server is another program's now: it ends, as far as this host knows. */
+void afork__process_handed_over(struct afork_process *process);
+/* Whether nobody has the other end of its command socket. */
+bool afork__process_is_deserted(const struct afork_process *process);
+/* Leaves the children that were handed over to be reaped by the way; in a copy of the host, forgets
+ * them. */
+void afork__handover_close_all(struct afork_context *context);
 
 /* notice.c */
 /* Makes the process's callbacks due; they run from the loop. */

@@ -118,8 +118,12 @@ static void inherit_failure(struct afork_process *process, struct afork_process 
 static void end_without_report(struct afork_process *process)
 {
     static const char message[] = "the template ended before it forked this process";
+    static const char silent[] = "no server of ours is there: it is an original, or was not handed "
+                                 "over, or has ended";
     struct afork_process *parent = process->parent;
 
+    if (process->adopted && process->peer == AFORK_PEER_OWN && !process->hello)
+        afork__process_failed(process, AFORK_CAUSE_PROTOCOL, silent, sizeof silent - 1);
     if (process->exit.cause == AFORK_CAUSE_UNKNOWN && process->peer == AFORK_PEER_OWN && parent) {
         if (parent->exit.cause >= AFORK_CAUSE_START)
             inherit_failure(process, parent);
@@ -165,7 +169,7 @@ static void look_for_end(struct afork_process *process)
     update_watch(process);
     if (process->peer == AFORK_PEER_OWN && got > 0)
         afork__process_failed(process, AFORK_CAUSE_PROTOCOL, unasked, sizeof unasked - 1);
-    if (!process->parent)
+    if (afork__process_is_child(process))
         leaves(process);
     else if (process->peer == AFORK_PEER_OWN || got <= 0)
         end_without_report(process);
@@ -190,6 +194,16 @@ static void io_cb(unsigned events, void *data)
     afork__context_unref(context);
 }
 
+int afork__process_watch_socket(struct afork_process *process, struct afork_context *context,
+                                int fd)
+{
+    int result = context->loop->ops->io_new(context->loop, fd, 0, io_cb, process, &process->io);
+
+    if (!result)
+        process->fd = fd;
+    return result;
+}
+
 /* The command socket, watched. */
 static int open_socket(struct afork_process *process, struct afork_context *context, int *far_fd)
 {
@@ -198,13 +212,12 @@ static int open_socket(struct afork_process *process, struct afork_context *cont
 
     if (result < 0)
         return result;
-    result = context->loop->ops->io_new(context->loop, pair[0], 0, io_cb, process, &process->io);
+    result = afork__process_watch_socket(process, context, pair[0]);
     if (result < 0) {
         close(pair[0]);
         close(pair[1]);
         return result;
     }
-    process->fd = pair[0];
     *far_fd = pair[1];
     return 0;
 }
@@ -217,6 +230,30 @@ static int open_stderr(struct afork_process *process, struct afork_context *cont
         (process->parent && process->peer == AFORK_PEER_ORIGINAL))
         return 0;
     return afork__tail_new(context, &process->tail, error_fd);
+}
+
+void afork__process_join(struct afork_process *process, struct afork_context *context)
+{
+    process->refs = 2; /* the user's and the list's */
+    process->user_refs = 1;
+    process->context = afork__context_ref(context);
+    process->made_at = afork__now();
+    process->identity = ++context->last_identity;
+    process->pidfd = -1;
+    process->exit.message = process->exit.stderr_tail = "";
+    process->exit.wait_status = process->exit.status = -1;
+    /* An original does not report; of one that was adopted, nothing is known yet. */
+    process->watch_end = process->peer == AFORK_PEER_ORIGINAL || process->adopted;
+    afork__queue_init(&process->queue, process->peer == AFORK_PEER_ORIGINAL);
+    if (process->parent) {
+        afork__process_ref_memory(process->parent);
+        process->parent->n_children++;
+        afork__limits_inherit(process);
+    }
+    TAILQ_INSERT_TAIL(&context->processes, process, link);
+    LIST_INSERT_HEAD(&context->by_identity[process->identity % AFORK__BUCKETS], process,
+                     identity_link);
+    update_watch(process);
 }
 
 int afork__process_make(struct afork_context *context, struct afork_process *parent,
@@ -237,25 +274,7 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
         free(process);
         return result;
     }
-    process->refs = 2; /* the user's and the list's */
-    process->user_refs = 1;
-    process->context = afork__context_ref(context);
-    process->made_at = afork__now();
-    process->identity = ++context->last_identity;
-    process->pidfd = -1;
-    process->exit.message = process->exit.stderr_tail = "";
-    process->exit.wait_status = process->exit.status = -1;
-    process->watch_end = process->peer == AFORK_PEER_ORIGINAL; /* it does not report */
-    afork__queue_init(&process->queue, process->peer == AFORK_PEER_ORIGINAL);
-    if (parent) {
-        afork__process_ref_memory(parent);
-        parent->n_children++;
-        afork__limits_inherit(process);
-    }
-    TAILQ_INSERT_TAIL(&context->processes, process, link);
-    LIST_INSERT_HEAD(&context->by_identity[process->identity % AFORK__BUCKETS], process,
-                     identity_link);
-    update_watch(process);
+    afork__process_join(process, context);
     *ret = process;
     return 0;
 }
@@ -320,7 +339,7 @@ void afork__process_forget_socket(struct afork_process *process)
  * be all that ever tells of the process. */
 static void hang_up(struct afork_process *process)
 {
-    if (process->peer == AFORK_PEER_OWN && process->parent && !process->pid) {
+    if (process->peer == AFORK_PEER_OWN && !process->pid) {
         process->hung_up = true;
         shutdown(process->fd, SHUT_WR);
     } else {
@@ -335,11 +354,11 @@ static void flushed(struct afork_process *process)
         if (!process->released)
             return;
         hang_up(process);
-        if (process->peer == AFORK_PEER_ORIGINAL && process->parent)
+        if (process->peer == AFORK_PEER_ORIGINAL && !afork__process_is_child(process))
             afork__process_ended(process, -1, NULL);
     } else if (process->peer == AFORK_PEER_ORIGINAL) {
         afork__process_entered(process);
-        if (process->parent)
+        if (!afork__process_is_child(process))
             afork__process_ended(process, -1, NULL);
     } else if (process->run == AFORK__RUN_QUEUED && !process->run_cb) {
         hang_up(process);
@@ -431,6 +450,8 @@ void afork__process_entered(struct afork_process *process)
     else
         afork__process_forget_socket(process);
     afork__process_update_busy(process);
+    if (process->handed_over)
+        afork__process_handed_over(process);
 }
 
 void afork__process_drop_run(struct afork_process *process)
@@ -483,7 +504,8 @@ static void describe_end(struct afork_process *process)
     else
         snprintf(how, sizeof how, "gone, nobody knows how");
     afork__limits_describe(process, how, sizeof how);
-    bool started = process->parent || process->hello || process->peer == AFORK_PEER_ORIGINAL;
+    bool started = !afork__process_is_child(process) || process->hello ||
+                   process->peer == AFORK_PEER_ORIGINAL;
     if (started) {
         process->message = strdup(how);
     } else {
@@ -562,17 +584,28 @@ static void watch_orphan(struct afork_process *process)
 
     if (result < 0 && is_gone(process->pid))
         result = -ESRCH;
-    process->vanished = result == -ESRCH;
+    process->vanished = result == -ESRCH ||
+                        (process->adopted && afork__process_is_deserted(process));
     if (result < 0 && !process->vanished) {
+        process->watch_end = process->adopted && !process->entered;
+        update_watch(process);
         process->context->poll_orphans = true;
         poll_ends(process->context);
     }
 }
 
-/* Whether the top of its tree has a process whose parent ended, and will report it. */
-static bool is_with_root(struct afork_process *process)
+/* Whether the top of its tree has a process whose parent ended, and will report it. Not if a server
+ * in between lives on elsewhere, and may be the one that has it. */
+static bool is_with_root(const struct afork_process *process)
 {
-    return process->parent->ended && reports(afork__process_root(process));
+    if (!process->parent || !process->parent->ended)
+        return false;
+    do {
+        process = process->parent;
+        if (process->handed_over && process->entered)
+            return false;
+    } while (process->parent);
+    return reports(process);
 }
 
 void afork__process_orphan_ended(struct afork_process *process)
@@ -587,10 +620,10 @@ void afork__process_orphan_ended(struct afork_process *process)
     process->context->recheck = true;
 }
 
-/* Sees to it that somebody tells the end of a forked process. */
+/* Sees to it that somebody tells the end of a process that is not the host's child. */
 static void find_reporter(struct afork_process *process)
 {
-    if (reports(process->parent))
+    if (process->parent && reports(process->parent))
         return;
     if (!process->pid) {
         process->watch_end = process->fd >= 0;
@@ -637,7 +670,7 @@ void afork__context_recheck(struct afork_context *context)
 
         context->recheck = false;
         TAILQ_FOREACH (process, &context->processes, link) {
-            if (process->parent && process->peer == AFORK_PEER_OWN)
+            if (!afork__process_is_child(process) && process->peer == AFORK_PEER_OWN)
                 find_reporter(process);
             vanished |= process->vanished;
         }

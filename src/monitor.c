@@ -70,12 +70,16 @@ static void hello(struct afork_process *process, const struct afork__status *sta
 
     if (process->parent || process->hello) {
         violated(process, "a server introduced itself twice");
-    } else if (status->value != AFORK__PROTOCOL_VERSION) {
-        snprintf(message, sizeof message, "the server speaks protocol version %u, not %d",
-                 (unsigned)status->value, AFORK__PROTOCOL_VERSION);
-        drop_tree(process, message);
+        return;
     }
     process->hello = true;
+    if (process->adopted)
+        afork__process_set_pid(process, (pid_t)status->pid);
+    if (status->value == AFORK__PROTOCOL_VERSION)
+        return;
+    snprintf(message, sizeof message, "the server speaks protocol version %u, not %d",
+             (unsigned)status->value, AFORK__PROTOCOL_VERSION);
+    drop_tree(process, message);
 }
 
 static void entered(struct afork_process *process, const struct afork__status *status)
@@ -91,7 +95,8 @@ static void entered(struct afork_process *process, const struct afork__status *s
 static void failed(struct afork_process *process, const struct afork__status *status)
 {
     afork__process_failed(process, cause_of(status->phase), status->text, status->text_len);
-    if (status->phase == AFORK__PHASE_FORK) /* it never was */
+    if (status->phase == AFORK__PHASE_FORK || (process->adopted && !process->hello))
+        /* it never was, or never was ours */
         afork__process_ended(process, -1, NULL);
 }
 
@@ -119,7 +124,7 @@ static void handle_record(struct afork_context *context, const struct afork__sta
         failed(process, status);
         break;
     case AFORK__EXITED:
-        if (!process->parent) /* an executed one is the host's child: its pidfd tells */
+        if (!process->parent) /* not forked from one of ours: its pidfd tells */
             break;
         if (status->value == AFORK__STATUS_UNKNOWN)
             afork__process_ended(process, -1, NULL);
@@ -209,7 +214,7 @@ void afork__monitor_pidfd_cb(unsigned events, void *data)
         return;
     afork__context_ref(context);
     afork__process_ref_memory(process);
-    if (!process->parent) {
+    if (afork__process_is_child(process)) {
         afork__monitor_reap(process);
     } else if (is_readable(process->pidfd)) {
         afork__monitor_drain(context);

@@ -198,7 +198,8 @@ static void poll_processes(struct afork_context *context)
     context->recheck |= context->poll_orphans;
     context->retry = context->poll = context->poll_orphans = false;
     TAILQ_FOREACH (process, &context->processes, link)
-        process->poll = process->retry || (!process->parent && process->pid && process->pidfd < 0);
+        process->poll = process->retry ||
+                        (afork__process_is_child(process) && process->pid && process->pidfd < 0);
 again:
     TAILQ_FOREACH (process, &context->processes, link) {
         if (!process->poll)

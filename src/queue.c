@@ -197,6 +197,22 @@ static int append_fork(struct afork__chunks *chunks, const struct afork__queue *
     return 0;
 }
 
+/* Adds chunks to the queue if all could be made; else the descriptors stay the caller's. */
+static int add_all(struct afork__queue *queue, struct afork__chunks *chunks, int result)
+{
+    struct afork__chunk *chunk;
+
+    if (!result) {
+        STAILQ_CONCAT(&queue->chunks, chunks);
+        return 0;
+    }
+    while ((chunk = STAILQ_FIRST(chunks))) {
+        STAILQ_REMOVE_HEAD(chunks, link);
+        free(chunk);
+    }
+    return result;
+}
+
 int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity,
                       unsigned flags)
 {
@@ -208,15 +224,24 @@ int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t
     if (!result)
         result = append_fork(&chunks, queue, identity,
                              flags | (error_fd >= 0 ? AFORK__FORK_STDERR : 0));
-    if (!result) {
-        STAILQ_CONCAT(&queue->chunks, &chunks);
-        return 0;
+    return add_all(queue, &chunks, result);
+}
+
+int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t identity,
+                        uint32_t owner, uint8_t flags)
+{
+    struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
+    struct afork__chunk *chunk = frame_new(AFORK__ATTACH, AFORK__ATTACH_SIZE);
+    int result = chunk ? append_handle(&chunks, status_fd) : -ENOMEM;
+
+    if (chunk) {
+        uint8_t *payload = chunk->inside + AFORK__HEADER_SIZE;
+        memcpy(payload, &identity, sizeof identity);
+        memcpy(payload + sizeof identity, &owner, sizeof owner);
+        payload[AFORK__ATTACH_SIZE - 1] = flags;
+        STAILQ_INSERT_TAIL(&chunks, chunk, link);
     }
-    for (struct afork__chunk *chunk; (chunk = STAILQ_FIRST(&chunks));) {
-        STAILQ_REMOVE_HEAD(&chunks, link);
-        free(chunk); /* the descriptors stay the caller's */
-    }
-    return result;
+    return add_all(queue, &chunks, result);
 }
 
 struct message {

@@ -52,6 +52,11 @@ int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__comm
 int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity,
                       unsigned flags);
 
+/* Adds what makes a peer of ours report here: the handle `status_fd`, taken on success, and the
+ * command with its payload. */
+int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t identity,
+                        uint32_t owner, uint8_t flags);
+
 /* Sends up to about `limit` octets. Returns 1 when the queue is empty, 0 when the socket is full or
  * the limit was reached, -ENOBUFS when the kernel wants it later without saying when, or another
  * negative errno when the peer is gone. */

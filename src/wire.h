@@ -21,6 +21,9 @@ enum afork__command {
     AFORK__EXIT_MODE = 'X',     /* an octet: enum afork_exit_mode */
     AFORK__END_WITH_HOST = 'W', /* empty; the argument before it is the lifeline */
     AFORK__LIMITS = 'L',        /* a set of limits, see limit-set.h */
+    AFORK__DETACH = 'D',        /* an octet of flags; it has no host of our kind any more */
+    /* To a peer stated to be ours that has none: */
+    AFORK__ATTACH = 'A', /* see below; the last pending argument is the status socket */
 };
 
 /* Flags of AFORK__FORK_AS. */
@@ -33,6 +36,18 @@ enum {
 
 /* The octet of AFORK__EXIT_MODE. */
 enum { AFORK__EXIT_PERL, AFORK__EXIT_QUICK };
+/* Flags of AFORK__DETACH. */
+enum {
+    AFORK__DETACH_STDERR = 1 << 0, /* the host reads its standard error, and stops to */
+};
+
+/* Flags of AFORK__ATTACH. */
+enum {
+    AFORK__ATTACH_REFUSE_THREADS = 1 << 0,
+};
+
+/* Payload of AFORK__ATTACH: identity, 64 bits; the host's pid, 32 bits; an octet of flags. */
+#define AFORK__ATTACH_SIZE 13
 
 #define AFORK__HEADER_SIZE 5
 #define AFORK__PAYLOAD_MAX UINT32_MAX

@@ -369,6 +369,44 @@ static void fork_child(uint64_t identity, unsigned flags)
         close(error_fd);
 }
 
+static void set_root(bool root)
+{
+    self.is_root = root;
+    prctl(PR_SET_CHILD_SUBREAPER, root);
+    g_array_set_size(self.children, 0); /* nobody is told of those there are */
+}
+
+static void detach(uint8_t flags)
+{
+    if (self.status_fd < 0)
+        fail(AFORK__PHASE_PROTOCOL, "unknown command");
+    if (flags & AFORK__DETACH_STDERR)
+        dup2(STDIN_FILENO, STDERR_FILENO); /* also nowhere */
+    report_self(AFORK__ENTERED, AFORK__PHASE_NONE, NULL);
+    close(self.status_fd);
+    self.status_fd = -1;
+    set_root(false);
+}
+
+static void attach(const uint8_t *payload)
+{
+    int fd = take_last_handle();
+
+    int old_fd = self.status_fd;
+    uint64_t old_identity = self.identity;
+
+    self.status_fd = fd;
+    memcpy(&self.identity, payload, sizeof self.identity);
+    if (old_fd >= 0) { /* the stranger is told first: the host shuts the socket down */
+        report_self(AFORK__ERROR, AFORK__PHASE_PROTOCOL, "it has a host");
+        self.status_fd = old_fd;
+        self.identity = old_identity;
+        fail(AFORK__PHASE_PROTOCOL, "it has a host");
+    }
+    set_root(true);
+    say_hello();
+}
+
 static G_GNUC_NORETURN void run(const char *name)
 {
     fake_function *function = fake_find_function(name);
@@ -420,6 +458,12 @@ static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
         break;
     case AFORK__LIMITS:
         keep_limits(payload, len);
+        break;
+    case AFORK__DETACH:
+        detach(payload[0]);
+        break;
+    case AFORK__ATTACH:
+        attach(payload);
         break;
     case AFORK__RUN:
         run((const char *)payload);

@@ -366,6 +366,28 @@ void test_perl () throws Error
     context.close ();
 }
 
+void test_handover () throws Error
+{
+    var context = fake ();
+    var other = fake ();
+    var process = new Afork.Process (context);
+    process.eval ("code", null);
+    AsyncResult? result = null;
+    process.to_fd_async.begin (null, (source, res) => { result = res; });
+    wait_for (() => result != null);
+    var fd = process.to_fd_async.end (result);
+    assert (wait_exit (process).get_cause () == Afork.Cause.UNKNOWN);
+    process = new Afork.Process.from_fd (other, fd, Afork.Peer.OWN);
+    assert (slurp (run (process, "dump")) == "code code\n");
+    try {
+        new Afork.Process.from_fd (other, -1, Afork.Peer.OWN);
+        assert_not_reached ();
+    } catch (IOError error) {
+    }
+    context.close ();
+    other.close ();
+}
+
 delegate void Body () throws Error;
 
 // One function for each case: GLib's test framework takes none that throws.
@@ -398,6 +420,7 @@ int main (string[] args)
     add ("cancel", test_cancel);
     add ("close", test_close);
     add ("warning", test_warning);
+    add ("handover", test_handover);
     add ("perl", test_perl);
     return Test.run ();
 }

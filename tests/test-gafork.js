@@ -358,6 +358,21 @@ const tests = {
         context.close();
     },
 
+    handover() {
+        const context = fake(), other = fake();
+        let process = Afork.Process.new(context);
+        process.eval('code', null);
+        const fd = outcome(process, 'to_fd_async', 'to_fd_finish', null);
+        equal(waitExit(process).get_cause(), Afork.Cause.UNKNOWN);
+        fails(Gio.IOErrorEnum, Gio.IOErrorEnum.INVALID_ARGUMENT, () => process.eval('late', null));
+        process = Afork.Process.new_from_fd(other, fd, Afork.Peer.OWN);
+        equal(read(run(process, 'dump')), 'code code\n');
+        fails(Gio.IOErrorEnum, Gio.IOErrorEnum.FAILED,
+            () => Afork.Process.new_from_fd(other, -1, Afork.Peer.OWN));
+        context.close();
+        other.close();
+    },
+
     perl() {
         if (!GLib.file_test(PERL, GLib.FileTest.EXISTS))
             return 'afork-perl was not built';

@@ -311,6 +311,22 @@ def test_dropped_early():
     context.close()
 
 
+def test_handover():
+    context, other = fake(), fake()
+    process = Afork.Process.new(context)
+    process.eval("code", None)
+    fd = outcome(process.to_fd_async, process.to_fd_finish, None)
+    assert wait_exit(process).get_cause() == Afork.Cause.UNKNOWN
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT, process.eval, "late", None)
+    process = Afork.Process.new_from_fd(other, fd, Afork.Peer.OWN)
+    assert read(run(process, "dump")) == b"code code\n"
+    with open("/dev/null", "rb") as null:
+        fails(Gio.io_error_quark(), Gio.IOErrorEnum.FAILED, Afork.Process.new_from_fd, other,
+              null.fileno(), Afork.Peer.OWN)
+    context.close()
+    other.close()
+
+
 def test_perl():
     if not os.path.exists(PERL):
         return "afork-perl was not built"

@@ -207,6 +207,14 @@ struct afork_context *test_context(struct test *t)
     return t->context;
 }
 
+struct afork_context *test_other_context(struct test *t)
+{
+    struct afork_context *context;
+
+    test_ok(afork_context_new(t->loop, &t->options, &context));
+    return context;
+}
+
 void test_fake_start(struct test *t, const char *behaviour)
 {
     static char line[256];
@@ -346,6 +354,17 @@ int test_run_function(struct test *t, struct afork_process *process, const char 
     if (run.fd < 0)
         g_test_message("%s: %s: %s", function, g_strerror(-run.fd), run.message);
     g_assert_cmpint(run.fd, >=, 0);
+    return run.fd;
+}
+
+int test_hand_over(struct test *t, struct afork_process *process)
+{
+    struct test_run run = {0};
+
+    test_ok(afork_process_to_fd(process, test_on_run, &run));
+    test_wait(t, run.calls);
+    g_assert_cmpint(run.fd, >=, 0);
+    afork_process_unref(process);
     return run.fd;
 }
 

@@ -61,6 +61,12 @@ struct afork_process *test_new(struct test *t);
 struct afork_process *test_new_exec(struct test *t);
 struct afork_process *test_fork(struct afork_process *process);
 
+/* A context with the options of the test's, on the same loop: another host. The caller closes it. */
+struct afork_context *test_other_context(struct test *t);
+
+/* Hands `process` over and lets go of it; returns its command socket. */
+int test_hand_over(struct test *t, struct afork_process *process);
+
 /* Asks the fake server for `behaviour` (see fake-server.c) at its start. Before test_context(). */
 void test_fake_start(struct test *t, const char *behaviour);
 

@@ -187,6 +187,39 @@ static void waiting_costs_little(struct test *t)
     afork_process_unref(process);
 }
 
+/* A server that is handed over, and is nobody's child where it is adopted. */
+static void handed_over(struct test *t)
+{
+    for (int run = 0; run < 2; run++) {
+        struct afork_process *process = test_new_exec(t), *adopted;
+        pid_t pid = afork_process_pid(process);
+        struct test_run to_fd = {0};
+        struct test_exit end = {0};
+        struct afork_context *other;
+
+        test_ok(afork_process_to_fd(process, test_on_run, &to_fd));
+        test_wait(t, to_fd.calls);
+        afork_process_unref(process);
+        test_ok(afork_context_new(t->loop, &t->options, &other));
+        test_ok(afork_process_new_from_fd(other, to_fd.fd, AFORK_PEER_OWN, &adopted));
+        test_ok(afork_process_on_exit(adopted, test_on_exit, &end));
+        if (run)
+            close(test_run_function(t, adopted, "hang"));
+        else
+            test_wait(t, afork_process_peer_pid(adopted));
+        test_turn_for(t, 50 * 1000);
+        g_assert_cmpuint(end.calls, ==, 0);
+        test_ok(afork_process_kill(adopted, SIGKILL));
+        test_wait(t, end.calls);
+        g_assert_cmpint(end.cause, ==, AFORK_CAUSE_UNKNOWN);
+        afork_process_unref(adopted);
+        test_wait(t, !test_is_running(pid));
+        afork_process_unref(test_new_exec(t)); /* by the way, the child of the first is reaped */
+        g_assert_cmpint(test_process_state(pid), ==, 0);
+        afork_context_close(other);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -204,6 +237,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/old-kernel/root/killed", root_is_killed);
     test_add_for(&test_loop_poll, "/old-kernel/root/killed-without-descriptors",
                  root_is_killed_without_descriptors);
+    test_add("/old-kernel/handover/end-is-told", handed_over);
     test_add("/old-kernel/idle/costs-little", waiting_costs_little);
     return g_test_run();
 }

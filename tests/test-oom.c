@@ -146,6 +146,19 @@ static int run(struct attempt *a)
     return afork_process_run(a->process, "dump", test_on_run, &a->run);
 }
 
+/* What is left to be adopted. */
+static int handed_over = -1;
+
+static int adopt(struct attempt *a)
+{
+    return afork_process_new_from_fd(a->t->context, handed_over, AFORK_PEER_OWN, &a->made);
+}
+
+static int to_fd(struct attempt *a)
+{
+    return afork_process_to_fd(a->process, test_on_run, &a->run);
+}
+
 static void contexts(struct test *t)
 {
     static const char *const list[] = {"A=1", "B=2", NULL};
@@ -195,6 +208,24 @@ static void commands(struct test *t)
     afork_process_unref(a.process);
 }
 
+static void handover(struct test *t)
+{
+    for (int n = 0; n < 3; n++) {
+        struct attempt a = {.t = t, .process = test_new_exec(t)};
+        pid_t pid = afork_process_pid(a.process);
+
+        g_assert_cmpint(fail_each_allocation(&a, to_fd), ==, 1);
+        countdown = n; /* what it costs when the answer comes: the memory that reaps it, the text */
+        test_wait(t, a.run.calls);
+        countdown = 0;
+        afork_process_unref(a.process);
+        handed_over = a.run.fd;
+        g_assert_cmpint(fail_each_allocation(&a, adopt), >, 3);
+        g_free(test_output(t, a.made, "return"));
+        test_wait(t, !test_is_running(pid));
+    }
+}
+
 static void count_warning(struct afork_context *context, struct afork_process *process,
                           const char *message, void *data)
 {
@@ -239,6 +270,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/oom/contexts", contexts);
     test_add_for(&test_loop_poll, "/oom/processes", processes);
     test_add_for(&test_loop_poll, "/oom/commands", commands);
+    test_add_for(&test_loop_poll, "/oom/handover", handover);
     test_add_for(&test_loop_poll, "/oom/answers", answers);
     return g_test_run();
 }

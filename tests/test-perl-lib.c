@@ -95,10 +95,17 @@ void test_perl_add(const char *path, test_func *func)
 
 void test_perl_add_all(const char *path, test_func *func)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(peers); i++) {
-        g_autofree char *full = g_strdup_printf("%s/%s", path, peers[i].name);
-        add_for_peer(&peers[i], full, func);
-    }
+    for (size_t i = 0; i < G_N_ELEMENTS(peers); i++)
+        test_perl_add_peer(peers[i].name, path, func);
+}
+
+void test_perl_add_peer(const char *peer, const char *path, test_func *func)
+{
+    g_autofree char *full = g_strdup_printf("%s/%s", path, peer);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(peers); i++)
+        if (g_str_equal(peers[i].name, peer))
+            add_for_peer(&peers[i], full, func);
 }
 
 static struct afork_process *prepare(struct afork_process *process)

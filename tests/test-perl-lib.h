@@ -14,6 +14,10 @@ void test_perl_add(const char *path, test_func *func);
  * where it is not installed. */
 void test_perl_add_all(const char *path, test_func *func);
 
+/* Adds a case for the peer of that name, which is appended to the path: afork-perl,
+ * afork-perl-as-original, original, pure-perl. */
+void test_perl_add_peer(const char *peer, const char *path, test_func *func);
+
 /* Processes that know these functions:
  *   list         tells @main::seen and the arguments, a line each
  *   digest       tells length and MD5 of each argument

@@ -141,11 +141,14 @@ sub is_of_this_test {
     return $host && !kill 0, $host;
 }
 
+# What something else had left before this test is none of its business.
+my %earlier = map { $_ => 1 } grep { is_of_this_test($_) } map { m{(\d+)} } glob '/proc/[0-9]*';
+
 # Processes of this test that are not its own; they get a moment to go.
 sub left_behind {
     my ($deadline, @left) = time + 5;
     do {
-        @left = grep { $_ != $$ && is_of_this_test($_) } map { m{(\d+)} } glob '/proc/[0-9]*';
+        @left = grep { $_ != $$ && !$earlier{$_} && is_of_this_test($_) } map { m{(\d+)} } glob '/proc/[0-9]*';
     } while (@left && time < $deadline && sleep 0.01);
     return map { slurp("/proc/$_/cmdline") } @left;
 }

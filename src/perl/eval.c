@@ -181,8 +181,7 @@ static void make_blocking(int fd)
         fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
-/* Says that the function is entered, and waits until all is said. */
-static void report_entered(struct afork__server *server)
+void afork__server_report_entered(struct afork__server *server)
 {
     afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
     afork__children_suspect(&server->children);
@@ -195,7 +194,7 @@ static void report_entered(struct afork__server *server)
 __attribute__((noreturn))
 static void run_exit(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
-    report_entered(server);
+    afork__server_report_entered(server);
     afork__exit_if_unnoticed(aTHX_ server->code_ran);
     afork__server_title(aTHX_ server, function, len);
     afork__server_release(aTHX_ server);
@@ -208,7 +207,7 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
         run_exit(aTHX_ server, function, len);
     SV *called = resolve(aTHX_ server, function, len);
-    report_entered(server);
+    afork__server_report_entered(server);
     afork__server_title(aTHX_ server, function, len);
 
     /* Handles are closed when the function drops them, because nothing but @_ owns them: values on the

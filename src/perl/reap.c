@@ -154,13 +154,19 @@ static uint32_t wait_status(const siginfo_t *info)
     return info->si_code == CLD_DUMPED ? status | 0x80 : status;
 }
 
+/* An orphan is; a child forked for another host is not. */
+static bool is_told(const struct afork__child *child)
+{
+    return !child || child->identity;
+}
+
 /* Reports and reaps one that has ended. Returns whether there was room for the record. */
 static bool reap(struct afork__children *children, struct afork__reporter *reporter,
                  const siginfo_t *info, const struct rusage *usage)
 {
     struct afork__child *child = find_own(children, info->si_pid);
 
-    if (!afork__report_now(reporter, &(struct afork__status){
+    if (is_told(child) && !afork__report_now(reporter, &(struct afork__status){
             .type = AFORK__EXITED,
             .identity = child ? child->identity : 0,
             .pid = (uint32_t)info->si_pid,
@@ -233,7 +239,7 @@ static bool reap_if_ended(pid_t pid, void *data)
 static bool report_gone(struct afork__children *children, struct afork__reporter *reporter,
                         struct afork__child *child)
 {
-    if (!afork__report_now(reporter, &(struct afork__status){
+    if (is_told(child) && !afork__report_now(reporter, &(struct afork__status){
             .type = AFORK__EXITED,
             .identity = child->identity,
             .pid = (uint32_t)child->pid,
@@ -359,6 +365,30 @@ __attribute__((visibility("default"))) pid_t fork(void)
     if (pid == 0 && noting)
         noting = NULL;
     return pid;
+}
+
+void afork__children_disown(struct afork__children *children)
+{
+    for (size_t i = 0; i < children->n_own; i++)
+        children->own[i].identity = 0;
+}
+
+static bool note_foreign(pid_t pid, void *data)
+{
+    if (!find_own(data, pid))
+        note(pid);
+    return true;
+}
+
+void afork__children_become_root(struct afork__children *children)
+{
+    children->n_foreign = 0;
+    noting = children;
+    each_child(children, note_foreign, children);
+    noting = NULL;
+    afork__children_set_root(children, true);
+    afork__children_suspect(children);
+    afork__children_resume(children);
 }
 
 void afork__children_close(struct afork__children *children)

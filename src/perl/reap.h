@@ -15,7 +15,7 @@ struct afork__reporter;
 
 struct afork__child {
     pid_t pid;
-    uint64_t identity;
+    uint64_t identity; /* 0: nobody is told of it */
 };
 
 enum { AFORK__FEW_CHILDREN = 32 };
@@ -56,6 +56,13 @@ void afork__children_resume(struct afork__children *children);
 /* Makes room for one more child, so that adding it cannot fail. Returns 0 or -ENOMEM. */
 int afork__children_reserve(struct afork__children *children);
 void afork__children_add(struct afork__children *children, pid_t pid, uint64_t identity);
+
+/* From now on another host is told of children, which knows nothing of those there are. */
+void afork__children_disown(struct afork__children *children);
+
+/* Makes this process the reaper of orphans, also when it had children before; those that commands did
+ * not fork are user code's. */
+void afork__children_become_root(struct afork__children *children);
 
 /* In a forked child: nothing of the parent's is ours, and SIGCHLD is user code's. */
 void afork__children_forked(struct afork__children *children);

@@ -342,6 +342,16 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
             break;
         afork__server_limit(aTHX_ server, server->payload, len);
         return;
+    case AFORK__DETACH:
+        if (!server->extended || len != 1)
+            break;
+        afork__server_detach(aTHX_ server, (uint8_t)*server->payload);
+        return;
+    case AFORK__ATTACH:
+        if (len != AFORK__ATTACH_SIZE)
+            break;
+        afork__server_attach(aTHX_ server, server->payload);
+        return;
     case AFORK__RUN:
         afork__server_run(aTHX_ server, server->payload, len);
     }
@@ -361,6 +371,8 @@ static bool is_command(uint8_t letter)
     case AFORK__EXIT_MODE:
     case AFORK__END_WITH_HOST:
     case AFORK__LIMITS:
+    case AFORK__DETACH:
+    case AFORK__ATTACH:
         return true;
     }
     return false;

@@ -79,11 +79,15 @@ void afork__server_confine(pTHX_ struct afork__server *server);
 
 /* Releases what that was prepared with. */
 void afork__server_drop_plan(struct afork__server *server);
+/* Tells the host that nothing more will come from this server, and waits until all is said. */
+void afork__server_report_entered(struct afork__server *server);
 
 /* Commands. `payload` is that of the frame. */
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);
 void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags);
 void afork__server_limit(pTHX_ struct afork__server *server, const char *payload, size_t len);
+void afork__server_detach(pTHX_ struct afork__server *server, unsigned flags);
+void afork__server_attach(pTHX_ struct afork__server *server, const char *payload);
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
     __attribute__((noreturn));
 

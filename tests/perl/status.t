@@ -130,6 +130,51 @@ subtest 'orphans' => sub {
     is $root->end, 0, 'status';
 };
 
+subtest 'a host that leaves and one that comes' => sub {
+    my $server = Host->start(stderr => $null);
+    my $old = $server->fork;
+    my $old_channel = $old->run_code('print $fd "$$\n"; $fd->flush; <$fd>; exit 4');
+    chomp(my $pid = Host::line($old_channel));
+    $server->command(D => pack 'C', 0);
+    is $server->expect('entered', $server->{identity})->{pid}, $server->{pid}, 'it says that it leaves';
+    delete $server->{status};    # nobody reads: it does not care
+    undef $old;
+
+    socketpair my $status, my $end, AF_UNIX, Host::SOCK_SEQPACKET, 0 or die $!;
+    my $adopted = bless { %$server, identity => 77, status => $status, kept => [] }, 'Host';
+    delete $server->{fd};
+    $adopted->handle($end);
+    close $end;
+    $adopted->command(A => pack 'QLC', 77, $$, 0);
+    my $hello = $adopted->expect('hello');
+    is_deeply [@$hello{qw(identity pid value)}], [77, $server->{pid}, 1], 'it introduces itself';
+    Host::write_all($old_channel, "\n");
+    ok Host::eventually(sub { !-e "/proc/$pid" }), 'it reaps what it had';
+    my $worker = $adopted->fork;
+    Host::slurp($worker->run_code('exit 5'));
+    is $adopted->expect('exited')->{value}, 5 << 8, 'but tells only of the new';
+    is $adopted->end, 0, 'status';
+};
+
+for my $wrong ('D before A', 'A twice', 'D of another length', 'A without a handle') {
+    subtest "out of place: $wrong" => sub {
+        my $server = Host->start(stderr => $null, original => $wrong =~ /before|without/);
+        my ($status, $end);
+        socketpair $status, $end, AF_UNIX, Host::SOCK_SEQPACKET, 0 or die $!;
+        $server->handle($end) if $wrong eq 'A twice';
+        close $end;
+        $server->command(D => pack 'C', 0) if $wrong eq 'D before A';
+        $server->command(A => pack 'QLC', 9, $$, 0) if $wrong =~ /^A/;
+        $server->command(D => '') if $wrong =~ /length/;
+        is $server->expect('error')->{phase}, 'protocol', 'told' if $server->{status};
+        my $stranger = bless { status => $status }, 'Host';
+        my ($record) = $wrong eq 'A twice' ? $stranger->record : ();
+        is $record && "$record->{phase} $record->{identity}", 'protocol 9', 'also to the stranger'
+            if $wrong eq 'A twice';
+        is $server->wait, 255 << 8, 'and it ends';
+    };
+}
+
 subtest 'a root stays for its children' => sub {
     my $root = Host->start;
     my $worker = $root->fork;
