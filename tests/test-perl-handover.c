@@ -86,6 +86,41 @@ static void everything_is_reported_to_the_new_host(struct test *t)
     afork_context_close(other);
 }
 
+/* What was to end with the host that it leaves does not; with the one that adopts it, if that wants it. */
+static void the_old_hosts_end(struct test *t)
+{
+    struct afork_process *process = test_perl_new(t), *unused;
+    struct afork_spare_stats stats;
+    struct test_exit end = {0};
+
+    test_ok(afork_process_end_with_host(process));
+    test_ok(afork_process_set_spares(process, 2));
+    test_wait(t, !afork_process_get_spare_stats(process, &stats) && stats.ready == 2);
+    int fd = hand_over(t, process);
+    afork_context_close(t->context);
+    t->context = NULL;
+
+    struct afork_context *other = test_other_context(t);
+    test_ok(afork_process_new_from_fd(other, fd, AFORK_PEER_OWN, &process));
+    test_ok(afork_process_set_spares(process, 1));
+    test_wait(t, !afork_process_get_spare_stats(process, &stats) && stats.ready == 1);
+    g_autofree char *text = test_output(t, test_fork(process), "list");
+    g_assert_cmpstr(text, ==, "seen \n");
+    test_ok(afork_process_end_with_host(process));
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    test_ok(afork_process_eval(process, "sub idle { sleep 60 }", NULL));
+    int channel = test_run_function(t, process, "idle");
+    pid_t pid = afork_process_peer_pid(process);
+    g_assert_cmpint(afork_process_fork(process, &unused), ==, -EINVAL);
+    afork_process_unref(process);
+    afork_context_close(other);
+    char octet;
+    test_context(t);
+    test_wait(t, !test_is_running(pid));
+    g_assert_cmpint(read(channel, &octet, 1), ==, 0);
+    close(channel);
+}
+
 /* Any afork-perl can be adopted as what it is, whoever started it. */
 static void served_an_original_host(struct test *t)
 {
@@ -306,6 +341,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     test_perl_add_all("/perl-handover/keeps-all", is_adopted_with_all_it_has);
     test_perl_add("/perl-handover/reports", everything_is_reported_to_the_new_host);
+    test_perl_add("/perl-handover/old-hosts-end", the_old_hosts_end);
     test_perl_add_peer("afork-perl-as-original", "/perl-handover/of-an-original-host",
                        served_an_original_host);
     test_perl_add_peer("original", "/perl-handover/wrong-statement", wrong_statement);

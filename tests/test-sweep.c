@@ -15,7 +15,7 @@
 
 #include "test-perl-lib.h"
 
-enum who { TEMPLATE, CHILD, GRANDCHILD, N_SUBJECTS };
+enum who { TEMPLATE, CHILD, GRANDCHILD, LEAVER, N_SUBJECTS };
 
 struct subject {
     struct afork_process *process;
@@ -82,6 +82,42 @@ static int spares_of_template(struct script *s)
     return afork_process_set_spares(s->subjects[TEMPLATE].process, 2);
 }
 
+static int limit_forks_of_template(struct script *s)
+{
+    static const char *const readable[] = {"/", NULL};
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    limits.cpu_seconds = 1000;
+    limits.read_paths = readable;
+    limits.unsupported = AFORK_UNSUPPORTED_WARN;
+    limits.forks_only = true;
+    return afork_process_set_limits(s->subjects[TEMPLATE].process, &limits);
+}
+
+static int end_with_host(struct script *s)
+{
+    return afork_process_end_with_host(s->subjects[TEMPLATE].process);
+}
+
+static int fork_leaver(struct script *s)
+{
+    return fork_from(s, TEMPLATE, LEAVER);
+}
+
+static int hand_leaver_over(struct script *s)
+{
+    struct subject *leaver = &s->subjects[LEAVER];
+    int result = afork_process_to_fd(leaver->process, test_on_run, &leaver->run);
+
+    leaver->told_to_run = !result;
+    return result;
+}
+
+static int quick_child(struct script *s)
+{
+    return afork_process_set_exit_mode(s->subjects[CHILD].process, AFORK_EXIT_QUICK);
+}
+
 static int require_in_child(struct script *s)
 {
     return afork_process_require(s->subjects[CHILD].process, "Fcntl", NULL);
@@ -116,9 +152,10 @@ static int run_template(struct script *s)
 }
 
 static int (*const steps[])(struct script *s) = {
-    make_template, eval_in_template, send_to_template, spares_of_template,
-    fork_child,    require_in_child, send_to_child,    fork_grandchild,
-    run_child,     run_grandchild,   run_template,
+    make_template,      eval_in_template, send_to_template, end_with_host, limit_forks_of_template,
+    spares_of_template, fork_child,       require_in_child, quick_child,   send_to_child,
+    fork_leaver,        fork_grandchild,  hand_leaver_over, run_child,     run_grandchild,
+    run_template,
 };
 
 /* Where nobody was killed, every call succeeds; else one may find its process gone, or never made. */
