@@ -16,48 +16,34 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "bench.h"
-#include "fdpass.h"
+#include "fork-server.h"
 
 #define IN_FLIGHT_MAX 64
 #define WARM_UP 5
 
 /* ---- the server ---- */
 
+struct worker {
+    PerlInterpreter *perl;
+    CV *sub;
+};
+
 /* The child has its socket as standard input, which Perl has a handle for already. */
-static noreturn void child(pTHX_ CV *work, int channel)
+static void child(int channel, void *data)
 {
+    struct worker *worker = data;
+    dTHXa(worker->perl);
+
     if (dup2(channel, STDIN_FILENO) < 0)
         _exit(1);
     close(channel);
 
     dSP;
     PUSHMARK(SP);
-    call_sv((SV *)work, G_VOID | G_DISCARD | G_NOARGS);
+    call_sv((SV *)worker->sub, G_VOID | G_DISCARD | G_NOARGS);
     _exit(0);
-}
-
-static void serve(pTHX_ CV *work, int socket)
-{
-    struct afork__fd_queue channels = {0};
-    char octet;
-
-    while (afork__fd_receive(socket, &octet, sizeof octet, &channels, 0) == 1) {
-        int channel = afork__fd_queue_take(&channels);
-        pid_t pid = fork();
-        if (pid < 0)
-            bench_fail("fork", errno);
-        if (!pid) {
-            close(socket);
-            child(aTHX_ work, channel);
-        }
-        close(channel);
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            continue;
-    }
-    afork__fd_queue_clear(&channels);
 }
 
 static noreturn void server(int argc, char **argv, char **env, const char *name, int socket)
@@ -73,27 +59,10 @@ static noreturn void server(int argc, char **argv, char **env, const char *name,
     perl_construct(my_perl);
     if (perl_parse(my_perl, NULL, 3, program, env) || perl_run(my_perl))
         bench_fail("perl", 0);
-    serve(aTHX_ get_cv(name, 0), socket);
-    while (wait(NULL) > 0)
-        continue;
-    _exit(0);
+    fork_server(socket, child, &(struct worker){my_perl, get_cv(name, 0)});
 }
 
 /* ---- the host ---- */
-
-static int request(int server)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        bench_fail("socketpair", errno);
-    char octet = 0;
-    struct iovec iov = {.iov_base = &octet, .iov_len = 1};
-    ssize_t sent = afork__fd_send(server, &iov, 1, &pair[1], 1, 0);
-    if (sent < 0)
-        bench_fail("sendmsg", sent);
-    close(pair[1]);
-    return pair[0];
-}
 
 /* Closes the channel of a child that ended, and starts the next one in its place. */
 static bool turn(int server, struct pollfd *channel, size_t *to_start)
@@ -105,7 +74,7 @@ static bool turn(int server, struct pollfd *channel, size_t *to_start)
     close(channel->fd);
     channel->fd = -1;
     if (*to_start) {
-        channel->fd = request(server);
+        channel->fd = fork_server_request(server);
         --*to_start;
     }
     return true;
@@ -117,7 +86,7 @@ static void spawn(int server, size_t n, size_t in_flight)
     size_t to_start = n - in_flight;
 
     for (size_t i = 0; i < in_flight; i++)
-        channels[i] = (struct pollfd){.fd = request(server), .events = POLLIN};
+        channels[i] = (struct pollfd){.fd = fork_server_request(server), .events = POLLIN};
     while (n) {
         if (poll(channels, in_flight, -1) < 0)
             bench_fail("poll", errno);
@@ -129,7 +98,7 @@ static void spawn(int server, size_t n, size_t in_flight)
 static void hold(int server, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        request(server);
+        fork_server_request(server);
     puts("ready");
     fflush(stdout);
     while (getchar() != EOF)
@@ -139,7 +108,7 @@ static void hold(int server, size_t n)
 static double first_octet(int server)
 {
     double start = bench_now();
-    struct pollfd channel = {.fd = request(server), .events = POLLIN};
+    struct pollfd channel = {.fd = fork_server_request(server), .events = POLLIN};
     char octet;
 
     if (poll(&channel, 1, -1) != 1 || read(channel.fd, &octet, 1) != 1)

@@ -8,63 +8,22 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
-#include "fdpass.h"
+#include "fork-server.h"
 
 #define READY_MAX 64
 
-static noreturn void child(int channel)
+static void child(int channel, void *data)
 {
     char octet;
 
     if (read(channel, &octet, 1) == 1)
         (void)!write(channel, &octet, 1);
     _exit(0);
-}
-
-static noreturn void serve(int socket)
-{
-    struct afork__fd_queue channels = {0};
-    char octet;
-
-    while (afork__fd_receive(socket, &octet, sizeof octet, &channels, 0) == 1) {
-        int channel = afork__fd_queue_take(&channels);
-        pid_t pid = fork();
-        if (pid < 0)
-            bench_fail("fork", errno);
-        if (!pid) {
-            close(socket);
-            child(channel);
-        }
-        close(channel);
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            continue;
-    }
-    while (wait(NULL) > 0)
-        continue;
-    _exit(0);
-}
-
-static int request(int server)
-{
-    int pair[2];
-    char octet = 0;
-    struct iovec iov = {.iov_base = &octet, .iov_len = 1};
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        bench_fail("socketpair", errno);
-    ssize_t sent = afork__fd_send(server, &iov, 1, &pair[1], 1, 0);
-    if (sent < 0)
-        bench_fail("sendmsg", (int)sent);
-    close(pair[1]);
-    return pair[0];
 }
 
 static double answer(int channel)
@@ -94,18 +53,18 @@ int main(int argc, char **argv)
         bench_fail("fork", errno);
     if (!pid) {
         close(pair[0]);
-        serve(pair[1]);
+        fork_server(pair[1], child, NULL);
     }
     close(pair[1]);
 
     for (size_t i = 0; i < keep; i++)
-        ready[i] = request(pair[0]);
+        ready[i] = fork_server_request(pair[0]);
     usleep(100 * 1000);
     for (size_t i = 0; i < n; i++) {
         size_t next = i % keep;
         samples[i] = answer(ready[next]);
         close(ready[next]);
-        ready[next] = request(pair[0]);
+        ready[next] = fork_server_request(pair[0]);
         if (pause)
             usleep((useconds_t)pause);
     }
