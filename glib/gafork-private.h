@@ -45,9 +45,11 @@ void gafork__context_add(GAforkContext *self, struct afork_process *core, GAfork
 void gafork__context_remove(GAforkContext *self, struct afork_process *core,
                             GAforkProcess *process);
 
-/* For dispose: where the last reference to `object` goes in another thread than the context's, it is
- * released there instead. Returns whether that is so. */
-gboolean gafork__context_send_home(GAforkContext *self, GObject *object);
+/* For dispose. Whether the calling thread is the context's home, where what the loop knows of
+ * `object` may be released; then gafork__context_leave() must follow. If it is not, `object` is
+ * disposed of once more at home, and is left as it is. */
+gboolean gafork__context_enter(GAforkContext *self, GObject *object);
+void gafork__context_leave(GAforkContext *self);
 
 /* Has the pids of processes looked at on the next turn of the loop. */
 void gafork__context_look_soon(GAforkContext *self);
