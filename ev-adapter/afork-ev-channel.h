@@ -45,7 +45,8 @@ struct afork_ev_channel;
  *   EV_ERROR   what waited in the queue could not be written and was dropped: `error` says why.
  *              Comes once, whether anything was started or not. Reading is still possible, but for
  *              -EIO, which may come after another error: libev cannot watch the socket and has
- *              stopped what it watched. */
+ *              stopped what it watched. libev sleeps before it tells that, until something else wakes
+ *              the loop, at most for a minute; a context on the same loop does so sooner. */
 typedef void afork_ev_channel_cb(EV_P_ struct afork_ev_channel *channel, int revents);
 
 struct afork_ev_channel {

@@ -28,7 +28,8 @@ struct afork_ev_loop;
  * A callback may call ev_run() on the same loop; all watchers are served there, the running one
  * included. A timer that is set for later than the next turn updates ev_now(), since libev counts
  * from there. Where libev cannot watch a descriptor (EV_ERROR: the kernel is out of memory, or of
- * epoll watches), it is tried again ten times a second.
+ * epoll watches), it is taken to be ready and tried again, ten times a second; libev sleeps before it
+ * tells, so that the loop wakes once more a tenth of a second after something was watched.
  *
  * Returned; release with afork_ev_loop_free(). Errors: -ENOMEM here and in the operations that make
  * watchers; libev itself ends the program where it gets no memory for its own tables. */
