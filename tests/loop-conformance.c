@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -513,6 +514,43 @@ static void timer_and_descriptor_stop_each_other(struct test *t)
     discard(&b);
 }
 
+/* The context leaves its watchers in the loop, which is released with all that is in it. */
+static void free_in_copy(struct test *t, struct afork_process *process)
+{
+    alarm(20);
+    afork_process_unref(process);
+    afork_context_close(t->context);
+    t->type->free_copy(t->loop_self);
+    _exit(0);
+}
+
+static void copy_leaves_the_original_alone(struct test *t)
+{
+    struct watcher io = {0}, timer = {0};
+    struct afork_process *process = test_new(t);
+    int status;
+
+    test_wait(t, afork_process_peer_pid(process));
+    watch_socket(t, &io, AFORK_IN);
+    watch_timer(t, &timer);
+    timer_set(&timer, 3600 * AFORK__USEC_PER_SEC);
+    turn(t);
+    pid_t pid = fork();
+    if (!pid)
+        free_in_copy(t, process);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_cmpint(status, ==, 0);
+
+    g_assert_cmpuint(io.calls, ==, 0);
+    poke(&io);
+    test_wait(t, io.calls == 2);
+    close(test_run_and_unref(t, process, "hold"));
+    discard(&io);
+    timer_set(&timer, 0);
+    test_wait(t, timer.calls == 1);
+    discard(&timer);
+}
+
 static void waiting_costs_nothing(struct test *t)
 {
     struct watcher io = {0}, timer = {0};
@@ -550,6 +588,7 @@ void loop_conformance_add(const struct test_loop_type *type)
         {"/loop/timer/rearmed-in-callback", timer_rearmed_in_its_callback},
         {"/loop/timer/freed-in-callback", timers_freed_in_a_callback},
         {"/loop/timer/and-descriptor-stop-each-other", timer_and_descriptor_stop_each_other},
+        {"/loop/copy/leaves-the-original-alone", copy_leaves_the_original_alone},
         {"/loop/idle/costs-nothing", waiting_costs_nothing},
     };
 
