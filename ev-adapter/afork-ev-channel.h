@@ -77,8 +77,9 @@ AFORK_EXPORT void afork_ev_channel_start(EV_P_ struct afork_ev_channel *channel,
 AFORK_EXPORT void afork_ev_channel_stop(EV_P_ struct afork_ev_channel *channel, int events);
 
 /* Reads up to `len` octets. Returns how many, 0 at the end of the file, or a negative errno:
- *   -EAGAIN      there is nothing to read now, or enough was read in this dispatch (256 KiB): EV_READ
- *                comes when there is more. A callback may therefore read until it gets this.
+ *   -EAGAIN      there is nothing to read now, or, with EV_READ started, enough was read in this
+ *                dispatch (256 KiB): EV_READ comes when there is more. A callback may therefore read
+ *                until it gets this.
  *   -ECONNRESET  the peer ended without reading all that it was sent; an end, too
  * At the end and after an error EV_READ is stopped, since it would come without end. */
 AFORK_EXPORT ssize_t afork_ev_channel_read(EV_P_ struct afork_ev_channel *channel, void *data,
