@@ -140,6 +140,16 @@ struct afork_context *gafork__context_get_core(GAforkContext *self, GError **err
     return gafork__check(result, error) ? self->core : NULL;
 }
 
+void gafork__context_name_start(GAforkContext *self, GError **error)
+{
+    const char *perl = gafork_context_get_perl(self), *directory = self->options.working_directory;
+
+    if (perl && directory)
+        g_prefix_error(error, "cannot start %s in %s: ", perl, directory);
+    else if (perl)
+        g_prefix_error(error, "cannot start %s: ", perl);
+}
+
 void gafork__context_add(GAforkContext *self, struct afork_process *core, GAforkProcess *process)
 {
     g_hash_table_insert(self->processes, core, process);

@@ -39,6 +39,9 @@ GAforkExit *gafork__exit_new(const struct afork_exit *core);
 /* The core's context, made at the first call; NULL and `error` if it cannot be, or was closed. */
 struct afork_context *gafork__context_get_core(GAforkContext *self, GError **error);
 
+/* Puts in front of `error` what could not be started, and where: the core tells neither apart. */
+void gafork__context_name_start(GAforkContext *self, GError **error);
+
 /* Makes a process known, for warnings, pids and the context's end. It is not referenced, and takes
  * itself out again. */
 void gafork__context_add(GAforkContext *self, struct afork_process *core, GAforkProcess *process);

@@ -215,9 +215,7 @@ static GAforkProcess *construct(GAforkContext *context, constructor *make, GErro
     if (!core_context)
         return NULL;
     if (!gafork__check(make(core_context, &core), error)) {
-        const char *perl = gafork_context_get_perl(context);
-        if (perl)
-            g_prefix_error(error, "cannot start %s: ", perl);
+        gafork__context_name_start(context, error);
         return NULL;
     }
     return process_new(context, core);
