@@ -212,7 +212,8 @@ ssize_t afork_ev_channel_read(EV_P_ struct afork_ev_channel *channel, void *data
         return -EINVAL;
     if (!channel->share) {
         channel->share = SHARE;
-        return -EAGAIN;
+        if (ev_is_active(&channel->reader)) /* which tells what is there */
+            return -EAGAIN;
     }
     if (len > channel->share)
         len = channel->share;

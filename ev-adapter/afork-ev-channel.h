@@ -45,7 +45,8 @@ struct afork_ev_channel;
  *   EV_ERROR   what waited in the queue could not be written and was dropped: `error` says why.
  *              Comes once, whether anything was started or not. Reading is still possible, but for
  *              -EIO, which may come after another error: libev cannot watch the socket and has
- *              stopped what it watched. */
+ *              stopped what it watched. libev sleeps before it tells that, until something else wakes
+ *              the loop, at most for a minute; a context on the same loop does so sooner. */
 typedef void afork_ev_channel_cb(EV_P_ struct afork_ev_channel *channel, int revents);
 
 struct afork_ev_channel {
@@ -76,8 +77,9 @@ AFORK_EXPORT void afork_ev_channel_start(EV_P_ struct afork_ev_channel *channel,
 AFORK_EXPORT void afork_ev_channel_stop(EV_P_ struct afork_ev_channel *channel, int events);
 
 /* Reads up to `len` octets. Returns how many, 0 at the end of the file, or a negative errno:
- *   -EAGAIN      there is nothing to read now, or enough was read in this dispatch (256 KiB): EV_READ
- *                comes when there is more. A callback may therefore read until it gets this.
+ *   -EAGAIN      there is nothing to read now, or, with EV_READ started, enough was read in this
+ *                dispatch (256 KiB): EV_READ comes when there is more. A callback may therefore read
+ *                until it gets this.
  *   -ECONNRESET  the peer ended without reading all that it was sent; an end, too
  * At the end and after an error EV_READ is stopped, since it would come without end. */
 AFORK_EXPORT ssize_t afork_ev_channel_read(EV_P_ struct afork_ev_channel *channel, void *data,

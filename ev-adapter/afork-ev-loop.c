@@ -19,15 +19,16 @@
 
 #define USEC_PER_SEC 1e6
 
-/* Seconds until descriptors that libev could not watch are tried again. */
-#define RETRY_AFTER 0.1
+/* libev tells of a descriptor that it cannot watch, but goes to sleep before: for a minute, where
+ * nothing else wakes it. Seconds after which it is woken, and until it tries again. */
+#define WAKE_AFTER 0.1
 
 struct afork_io {
     ev_io watcher;
     struct afork_ev_loop *self;
     unsigned events; /* what the core asked for, with AFORK_BACKGROUND */
     bool unrefed;    /* the loop does not count it */
-    bool failed;     /* libev has stopped it by itself */
+    bool failed;     /* libev has stopped it by itself; if it was counted, it still is */
     afork_io_cb *cb;
     void *data;
     LIST_ENTRY(afork_io) link;
@@ -47,7 +48,8 @@ struct afork_ev_loop {
     struct ev_loop *loop;
 #endif
     pid_t owner;
-    ev_timer retry; /* runs while a watcher has failed */
+    ev_timer wake;     /* runs after a watcher was started, or has failed */
+    bool wake_unrefed; /* the loop does not count it */
 #if EV_FORK_ENABLE
     ev_fork forked;
 #endif
@@ -64,13 +66,39 @@ struct afork_ev_loop {
 
 /* ---- descriptors ---- */
 
-/* The reference is given back also when libev has stopped the watcher by itself. */
+/* The loop never counts `wake`, which runs for a moment only. */
+static void wake_uncount(struct afork_ev_loop *self)
+{
+    LOOP_OF(self);
+    bool active = ev_is_active(&self->wake);
+
+    if (active && !self->wake_unrefed)
+        ev_unref(EV_A);
+    else if (!active && self->wake_unrefed)
+        ev_ref(EV_A);
+    self->wake_unrefed = active;
+}
+
+static void wake_after(struct afork_ev_loop *self, ev_tstamp seconds)
+{
+    LOOP_OF(self);
+
+    if (ev_is_active(&self->wake))
+        return;
+    ev_timer_set(&self->wake, seconds, 0.);
+    ev_timer_start(EV_A_ &self->wake);
+    wake_uncount(self);
+}
+
+/* References are balanced also where libev has stopped the watcher by itself. */
 static void io_stop(struct afork_io *io)
 {
     LOOP_OF(io->self);
 
     if (io->unrefed)
         ev_ref(EV_A);
+    if (io->failed && !(io->events & AFORK_BACKGROUND))
+        ev_unref(EV_A);
     io->unrefed = io->failed = false;
     ev_io_stop(EV_A_ &io->watcher);
 }
@@ -84,20 +112,22 @@ static void io_start(struct afork_io *io)
         return;
     ev_io_modify(&io->watcher, mask);
     ev_io_start(EV_A_ &io->watcher);
+    wake_after(io->self, WAKE_AFTER);
     if (io->events & AFORK_BACKGROUND) {
         ev_unref(EV_A);
         io->unrefed = true;
     }
 }
 
-static void retry_later(struct afork_ev_loop *self)
+static void io_fail(struct afork_io *io)
 {
-    LOOP_OF(self);
+    LOOP_OF(io->self);
 
-    if (ev_is_active(&self->retry))
-        return;
-    ev_timer_set(&self->retry, RETRY_AFTER, 0.);
-    ev_timer_start(EV_A_ &self->retry);
+    io_stop(io);
+    io->failed = true;
+    if (!(io->events & AFORK_BACKGROUND))
+        ev_ref(EV_A);
+    wake_after(io->self, WAKE_AFTER);
 }
 
 static void io_cb(EV_P_ ev_io *watcher, int ready)
@@ -105,26 +135,25 @@ static void io_cb(EV_P_ ev_io *watcher, int ready)
     struct afork_io *io = (struct afork_io *)watcher; /* its first member */
     unsigned events = (ready & EV_READ ? AFORK_IN : 0) | (ready & EV_WRITE ? AFORK_OUT : 0);
 
-    if (ready & EV_ERROR) {
-        io_stop(io);
-        io->failed = true;
-        retry_later(io->self);
-    }
+    if (ready & EV_ERROR)
+        io_fail(io);
     events &= io->events;
     if (events)
         io->cb(events, io->data);
 }
 
 /* A descriptor that fails again is reported again: slow polling, but nobody waits for ever. */
-static void retry_cb(EV_P_ ev_timer *retry, int ready)
+static void wake_cb(EV_P_ ev_timer *wake, int ready)
 {
-    struct afork_ev_loop *self = retry->data;
+    struct afork_ev_loop *self = wake->data;
     struct afork_io *io;
 
+    wake_uncount(self);
     LIST_FOREACH (io, &self->ios, link) {
         if (!io->failed)
             continue;
-        io->failed = false;
+        wake_after(self, -1.); /* libev tells at once if it fails again */
+        io_stop(io);
         io_start(io);
     }
 }
@@ -278,8 +307,8 @@ int afork_ev_loop_new(EV_P_ struct afork_ev_loop **ret)
     self->owner = getpid();
     LIST_INIT(&self->ios);
     LIST_INIT(&self->timers);
-    ev_init(&self->retry, retry_cb);
-    self->retry.data = self;
+    ev_init(&self->wake, wake_cb);
+    self->wake.data = self;
 #if EV_FORK_ENABLE
     ev_fork_init(&self->forked, fork_cb);
     self->forked.data = self;
@@ -303,7 +332,8 @@ void afork_ev_loop_free(struct afork_ev_loop *self)
                 io ? io->watcher.fd : -1);
         abort();
     }
-    ev_timer_stop(EV_A_ &self->retry);
+    ev_timer_stop(EV_A_ &self->wake);
+    wake_uncount(self);
 #if EV_FORK_ENABLE
     ev_ref(EV_A);
     ev_fork_stop(EV_A_ &self->forked);

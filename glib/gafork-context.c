@@ -27,8 +27,11 @@
  * All options are properties that are set at construction, which cannot fail: what is wrong with
  * them is told by the first call that needs them. A context belongs to the thread that runs its main
  * context, with all processes made on it; there signals are emitted and asynchronous calls return.
- * Only references may be released elsewhere, as garbage collectors do; the objects are then released
- * when the main context runs next. A thread that ends before the program therefore closes its
+ * As long as no thread has run it, it belongs to the one that used it first: a program may set up a
+ * context and start the thread for it then.
+ *
+ * Only references may be released elsewhere, as garbage collectors do; the objects are then disposed
+ * of when the main context runs next. A thread that ends before the program therefore closes its
  * contexts: else what is released after it is never released, and its perls stay. A thread without
  * a thread-default main context has the program's, and must not use it while another thread does.
  *
@@ -48,7 +51,7 @@ struct _GAforkContext {
     struct afork_glib_loop *loop;
     struct afork_context *core;
     struct afork_timer *look; /* does nothing itself: what comes after each dispatch matters */
-    GThread *thread;          /* that it was first used in; NULL: not yet */
+    GThread *thread;          /* atomic: its home while nobody runs the main context */
     gboolean closed;
 
     GHashTable *processes; /* struct afork_process -> GAforkProcess, neither referenced */
@@ -87,6 +90,7 @@ static void after_dispatch(void *data)
     GHashTableIter iter;
     gpointer process;
 
+    g_atomic_pointer_set(&self->thread, g_thread_self());
     g_hash_table_iter_init(&iter, self->unborn);
     while (g_hash_table_iter_next(&iter, &process, NULL)) {
         if (!gafork__process_has_pid(process))
@@ -115,7 +119,7 @@ static int make_core(GAforkContext *self)
     result = afork_glib_loop_new(self->options.main_context, self->options.priority, &self->loop);
     if (result < 0)
         return result;
-    self->thread = g_thread_self();
+    g_atomic_pointer_set(&self->thread, g_thread_self());
     struct afork_loop *loop = afork_glib_loop_get(self->loop);
     result = afork_context_new(loop, &options, &self->core);
     if (!result) {
@@ -137,6 +141,16 @@ struct afork_context *gafork__context_get_core(GAforkContext *self, GError **err
     return gafork__check(result, error) ? self->core : NULL;
 }
 
+void gafork__context_name_start(GAforkContext *self, GError **error)
+{
+    const char *perl = gafork_context_get_perl(self), *directory = self->options.working_directory;
+
+    if (perl && directory)
+        g_prefix_error(error, "cannot start %s in %s: ", perl, directory);
+    else if (perl)
+        g_prefix_error(error, "cannot start %s: ", perl);
+}
+
 void gafork__context_add(GAforkContext *self, struct afork_process *core, GAforkProcess *process)
 {
     g_hash_table_insert(self->processes, core, process);
@@ -150,22 +164,48 @@ void gafork__context_remove(GAforkContext *self, struct afork_process *core, GAf
     g_hash_table_remove(self->unborn, process);
 }
 
-static gboolean at_home(G_GNUC_UNUSED gpointer object)
+/* --- Home ---
+ *
+ * References may be released in any thread, and GObject disposes of the object there. What the loop
+ * knows of it must be released at home: in the thread that runs the main context or, while none does,
+ * in the one that did last. So an object disposed of elsewhere stays as it is, held by a source at
+ * home that disposes of it once more. Which of the two threads then releases the last reference is
+ * open, but does not matter: all that is left for finalization is memory that nobody else knows. */
+
+static gboolean at_home(gpointer object)
 {
+    g_object_run_dispose(object);
     return G_SOURCE_REMOVE;
 }
 
-gboolean gafork__context_send_home(GAforkContext *self, GObject *object)
+static void send_home(GAforkContext *self, GObject *object)
 {
-    if (!self->thread || self->thread == g_thread_self())
-        return FALSE;
     /* News may come before it is home, but nobody is to be told any more. */
     g_signal_handlers_destroy(object);
     g_autoptr(GSource) source = g_idle_source_new();
     g_source_set_priority(source, self->options.priority);
     g_source_set_callback(source, at_home, g_object_ref(object), g_object_unref);
     g_source_attach(source, self->options.main_context);
-    return TRUE;
+}
+
+gboolean gafork__context_enter(GAforkContext *self, GObject *object)
+{
+    GMainContext *main_context = self->options.main_context;
+    gboolean runs_here = g_main_context_is_owner(main_context);
+
+    /* Held until gafork__context_leave(): no other thread begins to run it meanwhile. */
+    if (g_main_context_acquire(main_context)) {
+        if (runs_here || g_atomic_pointer_get(&self->thread) == g_thread_self())
+            return TRUE;
+        g_main_context_release(main_context);
+    }
+    send_home(self, object);
+    return FALSE;
+}
+
+void gafork__context_leave(GAforkContext *self)
+{
+    g_main_context_release(self->options.main_context);
 }
 
 void gafork__context_look_soon(GAforkContext *self)
@@ -420,8 +460,14 @@ static void gafork_context_dispose(GObject *object)
 {
     GAforkContext *self = GAFORK_CONTEXT(object);
 
-    if (gafork__context_send_home(self, object))
-        return;
+    if (!self->core) { /* not used yet, or closed: nothing is at home */
+        gafork_context_close(self);
+    } else {
+        if (!gafork__context_enter(self, object))
+            return;
+        gafork_context_close(self);
+        gafork__context_leave(self);
+    }
     G_OBJECT_CLASS(gafork_context_parent_class)->dispose(object);
 }
 
@@ -429,7 +475,6 @@ static void gafork_context_finalize(GObject *object)
 {
     GAforkContext *self = GAFORK_CONTEXT(object);
 
-    gafork_context_close(self);
     g_hash_table_unref(self->processes);
     g_hash_table_unref(self->unborn);
     gafork__options_clear(&self->options);

@@ -39,15 +39,20 @@ GAforkExit *gafork__exit_new(const struct afork_exit *core);
 /* The core's context, made at the first call; NULL and `error` if it cannot be, or was closed. */
 struct afork_context *gafork__context_get_core(GAforkContext *self, GError **error);
 
+/* Puts in front of `error` what could not be started, and where: the core tells neither apart. */
+void gafork__context_name_start(GAforkContext *self, GError **error);
+
 /* Makes a process known, for warnings, pids and the context's end. It is not referenced, and takes
  * itself out again. */
 void gafork__context_add(GAforkContext *self, struct afork_process *core, GAforkProcess *process);
 void gafork__context_remove(GAforkContext *self, struct afork_process *core,
                             GAforkProcess *process);
 
-/* For dispose: where the last reference to `object` goes in another thread than the context's, it is
- * released there instead. Returns whether that is so. */
-gboolean gafork__context_send_home(GAforkContext *self, GObject *object);
+/* For dispose. Whether the calling thread is the context's home, where what the loop knows of
+ * `object` may be released; then gafork__context_leave() must follow. If it is not, `object` is
+ * disposed of once more at home, and is left as it is. */
+gboolean gafork__context_enter(GAforkContext *self, GObject *object);
+void gafork__context_leave(GAforkContext *self);
 
 /* Has the pids of processes looked at on the next turn of the loop. */
 void gafork__context_look_soon(GAforkContext *self);

@@ -42,12 +42,12 @@
 /* States: a server, until run; then told to run, and either entered or failed, which the core knows;
  * ended, when `exit` is there. Independent of these, closed: nothing comes from the core any more.
  *
- * The core has a pointer to this object, for the end, without a reference: finalize takes it back. */
+ * The core has a pointer to this object, for the end, without a reference: let_go() takes it back. */
 struct _GAforkProcess {
     GObject parent_instance;
 
     GAforkContext *context;
-    struct afork_process *core; /* NULL only if no constructor made the object */
+    struct afork_process *core; /* NULL once closed, or if no constructor made the object */
     gboolean told_to_run, closed;
     int pid, peer_pid; /* as the properties last told */
     GAforkExit *exit;  /* NULL before the end */
@@ -157,7 +157,16 @@ static void on_ended(G_GNUC_UNUSED struct afork_process *core, const struct afor
     }
 }
 
-/* Nothing comes from the core any more. */
+/* Nothing comes from the core any more: its handle goes. */
+static void let_go(GAforkProcess *self)
+{
+    self->closed = TRUE;
+    gafork__context_remove(self->context, self->core, self);
+    afork_process_on_exit(self->core, NULL, NULL);
+    afork_process_unref(g_steal_pointer(&self->core));
+}
+
+/* What waits for the core fails. */
 static void detach(GAforkProcess *self)
 {
     if (self->run) {
@@ -176,7 +185,7 @@ void gafork__process_context_closed(GAforkProcess *self)
 {
     if (self->closed)
         return;
-    self->closed = TRUE;
+    let_go(self);
     detach(self);
 }
 
@@ -208,9 +217,7 @@ static GAforkProcess *construct(GAforkContext *context, constructor *make, GErro
     if (!core_context)
         return NULL;
     if (!gafork__check(make(core_context, &core), error)) {
-        const char *perl = gafork_context_get_perl(context);
-        if (perl)
-            g_prefix_error(error, "cannot start %s: ", perl);
+        gafork__context_name_start(context, error);
         return NULL;
     }
     return gafork__process_new(context, core);
@@ -262,6 +269,8 @@ struct afork_process *gafork__process_get_core(GAforkProcess *self)
 /* Says it better than the core where it is about this object. */
 gboolean gafork__process_check(GAforkProcess *self, int result, GError **error)
 {
+    if (result < 0 && self->closed)
+        return gafork__check(-ESHUTDOWN, error);
     if (result == -EINVAL && self->told_to_run) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                             "the process was told to run a function already, or handed over");
@@ -473,7 +482,7 @@ gboolean gafork_process_kill(GAforkProcess *self, int signal_number, GError **er
     int result = afork_process_kill(self->core, signal_number);
     if (self->context) /* reports were read: pids may have become known */
         gafork__context_look_soon(self->context);
-    if (result == -EINVAL)
+    if (result == -EINVAL && !self->closed)
         return gafork__check(result, error);
     return gafork__process_check(self, result, error);
 }
@@ -494,9 +503,8 @@ void gafork_process_close(GAforkProcess *self)
     g_return_if_fail(GAFORK_IS_PROCESS(self));
     if (self->closed || !self->core)
         return;
-    self->closed = TRUE;
     afork_process_close(self->core);
-    gafork__context_remove(self->context, self->core, self);
+    let_go(self);
     detach(self);
 }
 
@@ -590,8 +598,15 @@ static void gafork_process_dispose(GObject *object)
 {
     GAforkProcess *self = GAFORK_PROCESS(object);
 
-    if (self->context && gafork__context_send_home(self->context, object))
-        return;
+    if (self->core) {
+        if (!gafork__context_enter(self->context, object))
+            return;
+        if (self->run || self->waits) /* they hold references: this is not about the last one */
+            gafork_process_close(self);
+        else
+            let_go(self);
+        gafork__context_leave(self->context);
+    }
     G_OBJECT_CLASS(gafork_process_parent_class)->dispose(object);
 }
 
@@ -599,11 +614,6 @@ static void gafork_process_finalize(GObject *object)
 {
     GAforkProcess *self = GAFORK_PROCESS(object);
 
-    if (self->core) {
-        gafork__context_remove(self->context, self->core, self);
-        afork_process_on_exit(self->core, NULL, NULL);
-        afork_process_unref(self->core);
-    }
     g_clear_pointer(&self->exit, gafork_exit_unref);
     g_clear_object(&self->context);
     G_OBJECT_CLASS(gafork_process_parent_class)->finalize(object);

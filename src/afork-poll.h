@@ -41,7 +41,8 @@ AFORK_EXPORT int afork_poll_turn(struct afork_poll *poll, int64_t usec);
  * negative errno; signals do not end it. */
 AFORK_EXPORT int afork_poll_run(struct afork_poll *poll);
 
-/* Makes the innermost afork_poll_run() return after the current callback. */
+/* Makes the innermost afork_poll_run() return after the current turn, in which other callbacks may
+ * still come. Where none is under way, the next one returns at once. */
 AFORK_EXPORT void afork_poll_quit(struct afork_poll *poll);
 
 /* For a foreign loop: a descriptor that becomes readable when a turn has something to do. It is the

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -46,13 +47,13 @@ static void keep(struct afork__tail *tail, const char *data, size_t len)
         tail->ring[tail->written++ % AFORK__TAIL_MAX] = data[i];
 }
 
-/* Reads up to one share. */
-static void read_share(struct afork__tail *tail)
+/* Reads up to `share` octets. */
+static void read_share(struct afork__tail *tail, size_t share)
 {
     char buffer[AFORK__TAIL_MAX];
     ssize_t got;
 
-    for (size_t share = AFORK__SHARE_OCTETS; share && tail->fd >= 0; share -= sizeof buffer) {
+    for (size_t done = 0; done < share && tail->fd >= 0; done += sizeof buffer) {
         got = read(tail->fd, buffer, sizeof buffer);
         if (got > 0)
             keep(tail, buffer, (size_t)got);
@@ -70,7 +71,7 @@ static void io_cb(unsigned events, void *data)
     (void)events;
     if (afork__context_is_copy(tail->context))
         return;
-    read_share(tail);
+    read_share(tail, AFORK__SHARE_OCTETS);
     if (tail->released && tail->fd < 0)
         tail_free(tail);
 }
@@ -101,9 +102,14 @@ int afork__tail_new(struct afork_context *context, struct afork__tail **ret, int
     return 0;
 }
 
+/* All that is there by now, of which the end counts, and not what somebody else adds meanwhile. */
 size_t afork__tail_get(struct afork__tail *tail, char text[AFORK__TAIL_MAX])
 {
-    read_share(tail);
+    int waiting = 0;
+
+    if (tail->fd >= 0)
+        ioctl(tail->fd, FIONREAD, &waiting);
+    read_share(tail, (size_t)waiting + 1); /* the end of file, too */
 
     size_t len = tail->written < AFORK__TAIL_MAX ? tail->written : AFORK__TAIL_MAX;
     for (size_t i = 0; i < len; i++)
@@ -117,7 +123,7 @@ void afork__tail_release(struct afork__tail *tail)
         return;
     tail->released = true;
     if (tail->fd >= 0 && !afork__context_is_copy(tail->context))
-        read_share(tail); /* most often it is at its end already */
+        read_share(tail, AFORK__SHARE_OCTETS); /* most often it is at its end already */
     if (tail->fd < 0 || tail->context->closed || afork__context_is_copy(tail->context))
         tail_free(tail);
 }

@@ -17,7 +17,7 @@ enum { AFORK__TAIL_MAX = 4096 };
  * negative errno. */
 int afork__tail_new(struct afork_context *context, struct afork__tail **ret, int *write_end);
 
-/* Reads what waits in the pipe, and copies the last of all that came to `text`; returns its length. */
+/* Reads all that waits in the pipe, and copies the last of all that came to `text`; returns its length. */
 size_t afork__tail_get(struct afork__tail *tail, char text[AFORK__TAIL_MAX]);
 
 /* Gives it up. It is read, and dropped, until nobody can write any more: what the process left behind

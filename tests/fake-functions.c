@@ -211,6 +211,22 @@ static void noisy_grandchild(const struct fake_state *state)
     _exit(0);
 }
 
+/* When told to, writes as many octets as the argument says to a pipe of standard error that takes
+ * them all, and tells whether it could be made so. */
+static void last_words(const struct fake_state *state)
+{
+    size_t len = strtoul(argument(state, 0), NULL, 10);
+    g_autofree char *data = g_malloc0(len + 1);
+
+    if (read(state->channel, data, 1) != 1 ||
+        fcntl(STDERR_FILENO, F_SETPIPE_SZ, (int)len) < (int)len)
+        return;
+    memset(data, 'x', len);
+    memcpy(data + len - 4, "last", 4);
+    put(STDERR_FILENO, data, len);
+    put(state->channel, "y", 1);
+}
+
 /* Leaves a program behind, which must not get the channel. */
 static void background(const struct fake_state *state)
 {
@@ -249,6 +265,7 @@ fake_function *fake_find_function(const char *name)
         {"hang", hang},
         {"hold", hold},
         {"kill", do_kill},
+        {"last-words", last_words},
         {"noisy-grandchild", noisy_grandchild},
         {"return", do_return},
         {"silent", silent},

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -22,7 +23,7 @@ struct watcher {
     struct afork_timer *timer;
     unsigned calls, events; /* how often it was called, the last events */
     void (*action)(struct watcher *self);
-    struct watcher *other;
+    struct watcher *other, *helper;
 };
 
 static void io_cb(unsigned events, void *data)
@@ -391,6 +392,51 @@ static void free_outer_from_nested_turn(struct test *t)
     discard(&b);
 }
 
+/* Notes how often the other one was called by then: some loops report in an inner turn what the outer
+ * one found. */
+static void free_waiting_action(struct watcher *self)
+{
+    io_free(self->other);
+    self->events = self->other->calls;
+    io_set(self, 0);
+}
+
+/* The other one was found ready in the same turn, but is silent by now: in an inner turn, the helper
+ * alone is ready. */
+static void nest_and_lose_other_action(struct watcher *self)
+{
+    char octet;
+
+    self->action = self->other->action = NULL;
+    io_set(self, 0);
+    g_assert_cmpint(read(self->other->fd, &octet, 1), ==, 1);
+    self->helper->other = self->other;
+    poke(self->helper);
+    test_wait(self->t, self->helper->calls);
+}
+
+/* A watcher that waits for its callback in the outer turn is released in an inner one. */
+static void free_waiting_from_nested_turn(struct test *t)
+{
+    struct watcher helper = {.action = free_waiting_action};
+    struct watcher a = {.action = nest_and_lose_other_action, .helper = &helper};
+    struct watcher b = {.action = nest_and_lose_other_action, .helper = &helper, .other = &a};
+
+    a.other = &b;
+    watch_socket(t, &helper, AFORK_IN);
+    watch_socket(t, &a, AFORK_IN);
+    watch_socket(t, &b, AFORK_IN);
+    poke(&a);
+    poke(&b);
+    test_wait(t, helper.calls);
+    turn(t);
+    g_assert_cmpuint(helper.calls, ==, 1);
+    g_assert_cmpuint(helper.other->calls, ==, helper.events); /* since it was released */
+    discard(&helper);
+    discard(&a);
+    discard(&b);
+}
+
 static void timer_fires_once_and_not_early(struct test *t)
 {
     struct watcher w = {0};
@@ -513,6 +559,43 @@ static void timer_and_descriptor_stop_each_other(struct test *t)
     discard(&b);
 }
 
+/* The context leaves its watchers in the loop, which is released with all that is in it. */
+static void free_in_copy(struct test *t, struct afork_process *process)
+{
+    alarm(20);
+    afork_process_unref(process);
+    afork_context_close(t->context);
+    t->type->free_copy(t->loop_self);
+    _exit(0);
+}
+
+static void copy_leaves_the_original_alone(struct test *t)
+{
+    struct watcher io = {0}, timer = {0};
+    struct afork_process *process = test_new(t);
+    int status;
+
+    test_wait(t, afork_process_peer_pid(process));
+    watch_socket(t, &io, AFORK_IN);
+    watch_timer(t, &timer);
+    timer_set(&timer, 3600 * AFORK__USEC_PER_SEC);
+    turn(t);
+    pid_t pid = fork();
+    if (!pid)
+        free_in_copy(t, process);
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_cmpint(status, ==, 0);
+
+    g_assert_cmpuint(io.calls, ==, 0);
+    poke(&io);
+    test_wait(t, io.calls == 2);
+    close(test_run_and_unref(t, process, "hold"));
+    discard(&io);
+    timer_set(&timer, 0);
+    test_wait(t, timer.calls == 1);
+    discard(&timer);
+}
+
 static void waiting_costs_nothing(struct test *t)
 {
     struct watcher io = {0}, timer = {0};
@@ -544,12 +627,14 @@ void loop_conformance_add(const struct test_loop_type *type)
         {"/loop/io/all-of-many-served", all_of_many_are_served},
         {"/loop/nested/serves-others", nested_turn_serves_others},
         {"/loop/nested/free-outer", free_outer_from_nested_turn},
+        {"/loop/nested/free-waiting", free_waiting_from_nested_turn},
         {"/loop/timer/once-and-not-early", timer_fires_once_and_not_early},
         {"/loop/timer/zero-is-next-turn", timer_zero_is_the_next_turn},
         {"/loop/timer/disarmed-and-replaced", timer_can_be_disarmed_and_replaced},
         {"/loop/timer/rearmed-in-callback", timer_rearmed_in_its_callback},
         {"/loop/timer/freed-in-callback", timers_freed_in_a_callback},
         {"/loop/timer/and-descriptor-stop-each-other", timer_and_descriptor_stop_each_other},
+        {"/loop/copy/leaves-the-original-alone", copy_leaves_the_original_alone},
         {"/loop/idle/costs-nothing", waiting_costs_nothing},
     };
 

@@ -286,6 +286,36 @@ static void reads_without_the_loop(struct test *t)
     end_free(a);
 }
 
+static ssize_t get(struct end *self, void *data, size_t len)
+{
+    return afork_ev_channel_read(ev_of(self->t), &self->channel, data, len);
+}
+
+/* EV_READ does not come: what is there is read, also after a short read. */
+static void each_read_counts_without_the_loop(struct test *t)
+{
+    struct end *a = end_new(t);
+    char text[100];
+
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpint(write(a->peer, "hello", 5), ==, 5);
+        g_assert_cmpint(get(a, text, sizeof text), ==, 5);
+    }
+    g_assert_cmpint(get(a, text, sizeof text), ==, -EAGAIN);
+
+    /* Once it was started, it may be left to that. */
+    start(a, EV_READ);
+    g_assert_cmpint(write(a->peer, "hello", 5), ==, 5);
+    g_assert_cmpint(get(a, text, sizeof text), ==, 5);
+    poke(a);
+    g_assert_cmpint(get(a, text, sizeof text), ==, -EAGAIN);
+    test_wait(t, a->received->len == 1);
+    stop(a, EV_READ);
+    afork__close(&a->peer);
+    g_assert_cmpint(get(a, text, sizeof text), ==, 0);
+    end_free(a);
+}
+
 /* ---- writing ---- */
 
 static void written_at_once_without_memory(struct test *t)
@@ -653,6 +683,7 @@ int main(int argc, char **argv)
         {"/ev-channel/read/only-when-started", only_what_was_started_is_told},
         {"/ev-channel/read/fair-share", flood_leaves_turns_to_others},
         {"/ev-channel/read/without-the-loop", reads_without_the_loop},
+        {"/ev-channel/read/each-without-the-loop", each_read_counts_without_the_loop},
         {"/ev-channel/write/at-once-without-memory", written_at_once_without_memory},
         {"/ev-channel/write/queue-keeps-order", queue_keeps_the_order},
         {"/ev-channel/write/writable-until-stopped", writable_comes_until_it_is_stopped},

@@ -134,7 +134,9 @@ ok !connection(), 'it does not listen any more';
     isnt status(), 0, 'it ends where there is no perl';
     ok nothing_left(), 'and leaves nothing';
 }
-isnt system("$ENV{AFORK_TEST_BUILDDIR}/doc/examples/prefork-server 0 0 2>/dev/null"), 0,
-    'workers that answer nothing are refused';
+for my $arguments ('0 0', '0 5x', 'abc', '70000', '-1', '80x', "''") {
+    my $command = "timeout 20 $ENV{AFORK_TEST_BUILDDIR}/doc/examples/prefork-server $arguments";
+    is system("$command >/dev/null 2>&1") >> 8, 1, "arguments are refused: $arguments";
+}
 
 done_testing;

@@ -36,5 +36,18 @@ check "fork-exec: a signal" "125 killed by signal 9 (Killed)" "$? $(cat "$work/e
 if [ -e doc/examples/embedded-code/main ]; then
     check "embedded-code" "23 letters
 6 words" "$(timeout 20 doc/examples/embedded-code/main 'never gonna give it up, again' | sort)"
+    check "embedded-code: letters are no octets" "1 words
+4 letters" "$(timeout 20 doc/examples/embedded-code/main 'être' | sort)"
 fi
+
+# What cannot be started, does not serve, or cannot be printed is told, in words and by the status.
+for example in hello hello-plain poll embedded-code/main; do
+    [ -e "doc/examples/$example" ] || continue
+    for perl in "$work/missing" /bin/false; do
+        AFORK_PERL=$perl timeout 20 "doc/examples/$example" >"$work/out" 2>&1
+        check "$example: ${perl##*/} is no perl" "1 yes" "$? $(test -s "$work/out" && echo yes)"
+    done
+    timeout 20 "doc/examples/$example" >/dev/full 2>"$work/err"
+    check "$example: nowhere to print" "1 1" "$? $(grep -c 'No space left' "$work/err")"
+done
 echo "1..$n"

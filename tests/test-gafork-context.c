@@ -112,6 +112,18 @@ static void missing_perl_is_named(struct gafork_test *f)
     g_assert_nonnull(strstr(error->message, "/nowhere/perl"));
 }
 
+static void missing_directory_is_named(struct gafork_test *f)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GAforkContext) context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", f->t->options.perl,
+                                                    "working-directory", "/nowhere/at-all", NULL);
+
+    g_assert_null(gafork_process_new(context, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+    g_assert_nonnull(strstr(error->message, "/nowhere/at-all"));
+    g_assert_nonnull(strstr(error->message, f->t->options.perl));
+}
+
 static void perl_can_be_changed(struct gafork_test *f)
 {
     GAforkContext *context = gafork_context(f);
@@ -544,6 +556,7 @@ int main(int argc, char **argv)
         {"/gafork/context/standard-descriptors", standard_descriptors},
         {"/gafork/context/wrong-options", wrong_options_fail_at_first_use},
         {"/gafork/context/missing-perl-is-named", missing_perl_is_named},
+        {"/gafork/context/missing-directory-is-named", missing_directory_is_named},
         {"/gafork/context/set-perl", perl_can_be_changed},
         {"/gafork/context/original-peer", original_peer},
         {"/gafork/context/default", default_is_one_for_each_main_context},

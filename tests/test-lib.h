@@ -20,6 +20,7 @@ struct test_loop_type {
     struct afork_loop *(*get)(void *self);
     void (*turn)(void *self, int64_t usec); /* waits at most `usec`, then runs what is ready */
     void (*free)(void *self);
+    void (*free_copy)(void *self); /* the loop alone, in a forked copy that ends then */
 };
 
 extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_glib, test_loop_ev,

@@ -141,7 +141,8 @@ static void run_ends_when_nothing_is_left(struct test *t)
     ev_run(ev_of(t), 0);
 }
 
-/* However a watcher came to its mask, the loop counts it, or does not. */
+/* However a watcher came to its mask, the loop counts it, or does not; also one that libev cannot
+ * watch. */
 static void masks_change_what_is_counted(struct test *t)
 {
     static const unsigned masks[] = {
@@ -152,19 +153,28 @@ static void masks_change_what_is_counted(struct test *t)
         AFORK_IN | AFORK_OUT | AFORK_BACKGROUND,
         AFORK_OUT | AFORK_BACKGROUND,
     };
+    static const int errors[] = {0, ENOSPC};
     struct pair p = {0};
 
-    pair_open(t, &p, 0);
-    for (size_t from = 0; from < G_N_ELEMENTS(masks); from++) {
-        for (size_t to = 0; to < G_N_ELEMENTS(masks); to++) {
-            t->loop->ops->io_set(p.io, masks[from]);
-            t->loop->ops->io_set(p.io, masks[to]);
-            t->loop->ops->io_set(p.io, masks[to]);
-            bool counted = ev_run(ev_of(t), EVRUN_NOWAIT);
-            g_assert_cmpint(counted, ==, masks[to] == AFORK_IN);
+    for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+        pair_open(t, &p, 0);
+        for (size_t from = 0; from < G_N_ELEMENTS(masks); from++) {
+            for (size_t to = 0; to < G_N_ELEMENTS(masks); to++) {
+                epoll_error = errors[i];
+                t->loop->ops->io_set(p.io, masks[from]);
+                ev_run(ev_of(t), EVRUN_NOWAIT);
+                t->loop->ops->io_set(p.io, masks[to]);
+                t->loop->ops->io_set(p.io, masks[to]);
+                bool counted = ev_run(ev_of(t), EVRUN_NOWAIT);
+                g_assert_cmpint(counted, ==, masks[to] == AFORK_IN);
+                counted = ev_run(ev_of(t), EVRUN_NOWAIT);
+                g_assert_cmpint(counted, ==, masks[to] == AFORK_IN);
+                epoll_error = 0;
+            }
         }
+        pair_close(&p);
+        g_assert_false(ev_run(ev_of(t), EVRUN_NOWAIT));
     }
-    pair_close(&p);
 }
 
 static void armed_timer_keeps_run_going(struct test *t)
@@ -310,6 +320,71 @@ static void failed_watcher_is_switched_off_and_freed(struct test *t)
     test_wait(t, p.calls > calls);
     pair_close(&p); /* while it would be tried again */
     epoll_error = 0;
+}
+
+static void silent_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+}
+
+static void late_cb(struct ev_loop *ev, ev_timer *late, int events)
+{
+    g_assert_not_reached();
+}
+
+/* Nothing else wakes the loop: it has one silent descriptor. */
+static void failure_is_heard_soon(struct test *t)
+{
+    struct pair p = {0}, silent = {0};
+    ev_timer late;
+    ev_io io;
+
+    if (!has_epoll(t))
+        return;
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, silent.fds), ==, 0);
+    ev_io_init(&io, silent_cb, silent.fds[0], EV_READ);
+    ev_io_start(ev_of(t), &io);
+    ev_run(ev_of(t), EVRUN_NOWAIT);
+    ev_timer_init(&late, late_cb, 20., 0.);
+    ev_timer_start(ev_of(t), &late);
+
+    epoll_error = ENOSPC;
+    pair_open(t, &p, AFORK_IN);
+    for (unsigned calls = 1; calls < 5; calls++) {
+        ev_run(ev_of(t), 0); /* until pair_cb() */
+        g_assert_cmpuint(p.calls, ==, calls);
+    }
+    epoll_error = 0;
+    ev_timer_stop(ev_of(t), &late);
+    ev_io_stop(ev_of(t), &io);
+    pair_close(&p);
+    afork__close(&silent.fds[0]);
+    afork__close(&silent.fds[1]);
+}
+
+/* What fails in the background does not keep ev_run() going, what fails in the foreground does. */
+static void failed_watchers_are_counted(struct test *t)
+{
+    struct pair p = {0};
+    ev_timer late;
+
+    if (!has_epoll(t))
+        return;
+    ev_timer_init(&late, late_cb, 20., 0.);
+    ev_timer_start(ev_of(t), &late);
+    ev_unref(ev_of(t));
+    epoll_error = ENOSPC;
+    pair_open(t, &p, AFORK_IN | AFORK_BACKGROUND);
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_false(ev_run(ev_of(t), 0));
+    t->loop->ops->io_set(p.io, AFORK_IN);
+    unsigned calls = p.calls;
+    for (unsigned i = 0; i < 3; i++)
+        g_assert_true(ev_run(ev_of(t), 0)); /* until pair_cb() */
+    g_assert_cmpuint(p.calls, ==, calls + 3);
+    epoll_error = 0;
+    pair_close(&p);
+    ev_ref(ev_of(t));
+    ev_timer_stop(ev_of(t), &late);
 }
 
 static void bad_descriptor_is_an_error(struct test *t)
@@ -463,10 +538,6 @@ static void missing_arguments_are_errors(struct test *t)
     afork_ev_loop_free(NULL);
 }
 
-static void ignore_cb(struct ev_loop *ev, ev_io *io, int events)
-{
-}
-
 /* In a child: libev 4.33 leaves in a slot of the ring what an earlier use wrote there, which newer
  * kernels refuse, and its io_uring back end ends the program. */
 static void try_back_end(unsigned flag)
@@ -478,7 +549,7 @@ static void try_back_end(unsigned flag)
     if (!ev || pipe(ends) < 0)
         _exit(1);
     for (size_t i = 0; i < G_N_ELEMENTS(ios); i++) {
-        ev_io_init(&ios[i], ignore_cb, dup(ends[0]), EV_READ);
+        ev_io_init(&ios[i], silent_cb, dup(ends[0]), EV_READ);
         ev_io_start(ev, &ios[i]);
     }
     ev_run(ev, EVRUN_NOWAIT);
@@ -530,6 +601,8 @@ int main(int argc, char **argv)
         {"/ev/timer/zero-does-not-wait", timer_zero_does_not_wait},
         {"/ev/timer/counts-from-the-call", timer_counts_from_the_call},
         {"/ev/error/tried-again", what_cannot_be_watched_is_tried_again},
+        {"/ev/error/heard-soon", failure_is_heard_soon},
+        {"/ev/error/counted", failed_watchers_are_counted},
         {"/ev/error/switched-off-and-freed", failed_watcher_is_switched_off_and_freed},
         {"/ev/error/bad-descriptor", bad_descriptor_is_an_error},
         {"/ev/copy/leaves-the-original-alone", copies_leave_the_original_alone},

@@ -63,6 +63,28 @@ static void run_ends_when_nothing_is_left(struct test *t)
     g_assert_cmpint(afork_poll_run(t->loop_self), ==, 0);
 }
 
+/* The turn in which it is called is finished, with all that was found ready. */
+static void quit_counts_for_one_run(struct test *t)
+{
+    struct pair a = {0}, b = {0};
+
+    pair_open(t, &a, AFORK_IN);
+    pair_open(t, &b, AFORK_IN);
+    g_assert_cmpint(write(a.fds[1], "x", 1), ==, 1);
+    g_assert_cmpint(write(b.fds[1], "x", 1), ==, 1);
+    g_assert_cmpint(afork_poll_run(t->loop_self), ==, 0);
+    g_assert_cmpuint(a.calls, ==, 1);
+    g_assert_cmpuint(b.calls, ==, 1);
+
+    afork_poll_quit(t->loop_self); /* before a run */
+    g_assert_cmpint(afork_poll_run(t->loop_self), ==, 0);
+    g_assert_cmpuint(a.calls + b.calls, ==, 2);
+    g_assert_cmpint(afork_poll_run(t->loop_self), ==, 0);
+    g_assert_cmpuint(a.calls + b.calls, ==, 4);
+    pair_close(&a);
+    pair_close(&b);
+}
+
 static void count_cb(void *data)
 {
     ++*(unsigned *)data;
@@ -171,6 +193,7 @@ int main(int argc, char **argv)
         test_func *func;
     } cases[] = {
         {"/poll/run/ends-when-nothing-is-left", run_ends_when_nothing_is_left},
+        {"/poll/run/quit", quit_counts_for_one_run},
         {"/poll/run/armed-timer-keeps-it-going", armed_timer_keeps_run_going},
         {"/poll/turn/counts-callbacks", turn_counts_callbacks},
         {"/poll/turn/interrupted-by-signal", signal_interrupts_a_turn},

@@ -54,4 +54,9 @@ static void ev_free(void *data)
     g_free(self);
 }
 
-const struct test_loop_type test_loop_ev = {"ev", ev_new, ev_get, ev_turn, ev_free};
+static void ev_free_copy(void *self)
+{
+    afork_ev_loop_free(((struct test_ev *)self)->loop);
+}
+
+const struct test_loop_type test_loop_ev = {"ev", ev_new, ev_get, ev_turn, ev_free, ev_free_copy};

@@ -40,7 +40,8 @@ static void poll_free(void *self)
     afork_poll_free(self);
 }
 
-const struct test_loop_type test_loop_poll = {"poll", poll_new, poll_get, poll_turn, poll_free};
+const struct test_loop_type test_loop_poll = {"poll",    poll_new,  poll_get,
+                                              poll_turn, poll_free, poll_free};
 
 /* What a program does whose own loop knows descriptors and timeouts but has no adapter. */
 static void foreign_turn(void *self, int64_t usec)
@@ -56,8 +57,8 @@ static void foreign_turn(void *self, int64_t usec)
         poll_turn(self, 0);
 }
 
-const struct test_loop_type test_loop_foreign = {"foreign", poll_new, poll_get, foreign_turn,
-                                                 poll_free};
+const struct test_loop_type test_loop_foreign = {"foreign",    poll_new,  poll_get,
+                                                 foreign_turn, poll_free, poll_free};
 
 #ifdef ENABLE_GLIB
 
@@ -112,7 +113,13 @@ static void glib_free(void *self)
     g_free(loop);
 }
 
-const struct test_loop_type test_loop_glib = {"glib", glib_new, glib_get, glib_turn, glib_free};
+static void glib_free_copy(void *self)
+{
+    afork_glib_loop_free(((struct glib_loop *)self)->loop);
+}
+
+const struct test_loop_type test_loop_glib = {"glib",    glib_new,  glib_get,
+                                              glib_turn, glib_free, glib_free_copy};
 
 #endif
 
@@ -174,7 +181,16 @@ static void uv_free(void *self)
     g_free(host);
 }
 
-const struct test_loop_type test_loop_uv = {"uv", uv_new, uv_get, uv_turn, uv_free};
+/* Before anything is released libuv wants to know that it is in a copy. */
+static void uv_free_copy(void *self)
+{
+    struct uv_host *host = self;
+
+    g_assert_cmpint(uv_loop_fork(&host->uv), ==, 0);
+    afork_uv_loop_free(host->loop);
+}
+
+const struct test_loop_type test_loop_uv = {"uv", uv_new, uv_get, uv_turn, uv_free, uv_free_copy};
 
 #endif
 

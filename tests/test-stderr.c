@@ -73,6 +73,35 @@ static void the_last_four_kilobytes(struct test *t)
     }
 }
 
+/* A pipe may hold more than the loop reads at once. */
+static void last_octets_of_a_long_pipe(struct test *t)
+{
+    struct test_exit end = {0};
+    char octet = 0;
+
+    with_tail(t);
+    struct afork_process *process = test_new(t);
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    test_ok(afork_process_send_arg(process, "1000000", 7));
+    int fd = test_run_function(t, process, "last-words");
+    test_wait(t, afork_process_peer_pid(process));
+    pid_t pid = afork_process_peer_pid(process);
+    afork_process_unref(process);
+    g_assert_cmpint(write(fd, "x", 1), ==, 1);
+    gint64 deadline = test_deadline_new();
+    while (test_is_running(pid)) /* the loop stands still meanwhile */
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    bool could = read(fd, &octet, 1) == 1;
+    close(fd);
+    test_wait(t, end.calls);
+    if (!could) {
+        g_test_skip("no pipe of a megabyte");
+        return;
+    }
+    g_assert_cmpuint(strlen(end.stderr_tail), ==, 4096);
+    g_assert_true(g_str_has_suffix(end.stderr_tail, "xlast"));
+}
+
 /* What perl itself says before it serves. */
 static void perl_that_does_not_start(struct test *t)
 {
@@ -220,6 +249,7 @@ int main(int argc, char **argv)
     test_add("/stderr/own", each_process_has_its_own);
     test_add("/stderr/not-kept", nothing_is_kept_otherwise);
     test_add("/stderr/last-octets", the_last_four_kilobytes);
+    test_add("/stderr/last-octets-of-a-long-pipe", last_octets_of_a_long_pipe);
     test_add("/stderr/start", perl_that_does_not_start);
     test_add("/stderr/failure-does-not-change", failure_does_not_change);
     test_add("/stderr/outlives-worker", pipe_outlives_the_worker);

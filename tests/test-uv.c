@@ -253,6 +253,52 @@ static void pipe_may_go_before_the_process(struct test *t)
     afork_process_unref(process);
 }
 
+/* ---- time ---- */
+
+/* A timer under test: armed again, with 0, in its callback. */
+struct rearmed {
+    struct test *t;
+    struct afork_timer *timer;
+    uv_check_t check;
+    unsigned turn, calls, turns[4]; /* the turn of each call */
+};
+
+static void on_check(uv_check_t *check)
+{
+    struct rearmed *r = check->data;
+
+    r->turn++;
+}
+
+static void on_timer(void *data)
+{
+    struct rearmed *r = data;
+
+    r->turns[r->calls++] = r->turn;
+    if (r->calls < G_N_ELEMENTS(r->turns))
+        r->t->loop->ops->timer_set(r->timer, 0);
+    else
+        uv_stop(uv_call_loop(r->t));
+}
+
+/* Also in the turn in which it expired; uv_run() has an order of its own where it goes on. */
+static void rearmed_timer_comes_once_a_turn(struct test *t)
+{
+    struct rearmed r = {.t = t, .check.data = &r};
+
+    test_ok(t->loop->ops->timer_new(t->loop, on_timer, &r, &r.timer));
+    uv_check_init(uv_call_loop(t), &r.check);
+    uv_check_start(&r.check, on_check);
+    t->loop->ops->timer_set(r.timer, 5000);
+    uv_run(uv_call_loop(t), UV_RUN_DEFAULT);
+    g_assert_cmpuint(r.calls, ==, G_N_ELEMENTS(r.turns));
+    for (size_t i = 1; i < G_N_ELEMENTS(r.turns); i++)
+        g_assert_cmpuint(r.turns[i], ==, r.turns[i - 1] + 1);
+    t->loop->ops->timer_free(r.timer);
+    uv_close((uv_handle_t *)&r.check, NULL);
+    t->type->turn(t->loop_self, 0);
+}
+
 /* 0 with an allocator that keeps no count, a sanitizer's for example, which sees leaks itself. */
 static size_t memory_in_use(void)
 {
@@ -302,6 +348,7 @@ int main(int argc, char **argv)
         {"/uv/close/any-order", closed_in_any_order},
         {"/uv/close/pipe-before-process", pipe_may_go_before_the_process},
         {"/uv/close/leaves-no-memory", closed_processes_leave_no_memory},
+        {"/uv/timer/once-a-turn", rearmed_timer_comes_once_a_turn},
     };
 
     g_test_init(&argc, &argv, NULL);

@@ -28,10 +28,11 @@ struct afork_io {
 };
 
 /* A uv_timer_t of 0 that is armed again in its callback would never let the loop go on to the
- * descriptors; a uv_idle_t runs once a turn, and keeps the turn from waiting. */
+ * descriptors; a uv_idle_t runs once a turn, and keeps the turn from waiting. All calls come from
+ * there: libuv up to 1.44 runs the idle handles after the timers of the same turn. */
 struct afork_timer {
     struct afork_uv_loop *loop;
-    uv_timer_t timer; /* for later */
+    uv_timer_t timer; /* for later: then it starts the other */
     uv_idle_t idle;   /* for 0 */
     int n_open;       /* handles of the two that are not closed yet */
     int64_t due;      /* us on the clock of uv_hrtime() */
@@ -150,6 +151,14 @@ static int64_t now(void)
     return (int64_t)(uv_hrtime() / NSEC_PER_USEC);
 }
 
+static void idle_cb(uv_idle_t *handle)
+{
+    struct afork_timer *timer = handle->data;
+
+    uv_idle_stop(handle);
+    timer->cb(timer->data);
+}
+
 static void timer_cb(uv_timer_t *handle);
 
 static void timer_wait(struct afork_timer *timer, int64_t usec)
@@ -167,15 +176,7 @@ static void timer_cb(uv_timer_t *handle)
     if (left > 0)
         timer_wait(timer, left);
     else
-        timer->cb(timer->data);
-}
-
-static void idle_cb(uv_idle_t *handle)
-{
-    struct afork_timer *timer = handle->data;
-
-    uv_idle_stop(handle);
-    timer->cb(timer->data);
+        uv_idle_start(&timer->idle, idle_cb);
 }
 
 static int timer_new(struct afork_loop *base, afork_timer_cb *cb, void *data,

@@ -18,7 +18,9 @@
  *               close the contexts, and release the adapter's loop before the loop turns. In a copy
  *               that does not, do not touch the adapter's loop: libuv would take its descriptors
  *               out of the original's poll set.
- *   Memory      Where libuv itself has no memory for its table of descriptors, it ends the program.
+ *   Memory      Where libuv itself has no memory for its table of descriptors, it ends the program;
+ *               so it does where the kernel has no epoll watch left for one that it was to watch
+ *               (fs.epoll.max_user_watches), since it asks for that in the next turn only.
  *   SIGPIPE     libuv writes to sockets with it: a program that writes to workers ignores the
  *               signal, and gets UV_EPIPE instead.
  */

@@ -1,3 +1,5 @@
+import sys
+
 import gi
 gi.require_version("Afork", "1.0")
 from gi.repository import Afork, GLib
@@ -9,7 +11,10 @@ def on_answer(stream, result):
     loop.quit()
 
 def on_entered(worker, result):
-    worker.connection = worker.run_finish(result)  # who lets go of it closes it
+    try:
+        worker.connection = worker.run_finish(result)  # who lets go of it closes it
+    except GLib.Error as error:
+        sys.exit(error.message)
     stream = worker.connection.get_input_stream()
     stream.read_bytes_async(256, GLib.PRIORITY_DEFAULT, None, on_answer)
 

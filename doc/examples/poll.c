@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,13 +23,21 @@ static const char code[] =
     "    syswrite $channel, qq($n primes below $limit\\n);"
     "}";
 
+static int status = EXIT_SUCCESS;
+
+static void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", what, why);
+    status = EXIT_FAILURE;
+}
+
 static void on_entered(struct afork_process *worker, int fd, const struct afork_exit *failure,
                        void *data)
 {
     struct pollfd *fds = data;
 
     if (failure)
-        fprintf(stderr, "the worker did not start: %s\n", failure->message);
+        fail("the worker did not start", failure->message);
     fds[CHANNEL].fd = fd; /* poll() skips what is negative */
     fds[CHANNEL].events = failure ? 0 : POLLIN;
 }
@@ -37,6 +46,8 @@ static void on_exit_notice(struct afork_process *worker, const struct afork_exit
 {
     *(bool *)data = true;
     printf("the worker %s\n", exit->message);
+    if (exit->cause != AFORK_CAUSE_EXITED || exit->status)
+        status = EXIT_FAILURE;
 }
 
 /* Prints what the worker wrote; takes the channel out of the set at its end. */
@@ -68,10 +79,14 @@ int main(void)
     struct afork_process *worker;
     bool ended = false;
 
-    if (afork_poll_new(&loop) < 0 || afork_context_new(afork_poll_loop(loop), NULL, &context) < 0 ||
-        afork_process_new(context, &worker) < 0) {
-        fprintf(stderr, "no worker\n");
-        return 1;
+    int result = afork_poll_new(&loop);
+    if (!result)
+        result = afork_context_new(afork_poll_loop(loop), NULL, &context);
+    if (!result)
+        result = afork_process_new(context, &worker);
+    if (result < 0) {
+        fail("no worker", strerror(-result));
+        return status;
     }
     struct pollfd fds[N_FDS] = {{.fd = afork_poll_fd(loop), .events = POLLIN}, {.fd = -1}};
 
@@ -90,7 +105,9 @@ int main(void)
         if ((n > 0 && fds[AFORK].revents) || afork_poll_timeout(loop) == 0)
             afork_poll_turn(loop, 0);
     }
+    if (fflush(stdout) < 0 || ferror(stdout))
+        fail("standard output", strerror(errno));
     afork_context_close(context);
     afork_poll_free(loop);
-    return 0;
+    return status;
 }

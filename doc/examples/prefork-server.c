@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,16 @@ static void must(int result, const char *what)
         return;
     fprintf(stderr, "%s: %s\n", what, strerror(-result));
     exit(EXIT_FAILURE);
+}
+
+/* A whole number; ends the program where `text` is none between the two. */
+static long number(const char *text, long least, long most)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    must(end == text || *end || n < least || n > most ? -EINVAL : 0, text);
+    return n;
 }
 
 /* Workers of other generations than this one are not replaced. */
@@ -161,7 +172,8 @@ static void on_signal(EV_P_ ev_signal *watcher, int revents)
 
 static int listen_on(const char *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)number(port, 0, UINT16_MAX))};
     socklen_t len = sizeof address;
     /* Non-blocking, since all workers see a connection, and one gets it. */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -181,10 +193,9 @@ int main(int argc, char **argv)
     struct afork_context_options options = AFORK_CONTEXT_OPTIONS_INIT;
     struct afork_ev_loop *loop;
 
-    if (argc > 2 && atoi(argv[2]) < 1)
-        must(-EINVAL, argv[2]);
-    listener = listen_on(argc > 1 ? argv[1] : "8080");
     requests = argc > 2 ? argv[2] : "1000";
+    number(requests, 1, INT_MAX);
+    listener = listen_on(argc > 1 ? argv[1] : "8080");
     options.new_session = true; /* a terminal's signals are for this process */
     must(afork_ev_loop_new(EV_DEFAULT_ &loop), "loop");
     must(afork_context_new(afork_ev_loop_get(loop), &options, &context), "context");

@@ -4,6 +4,8 @@
  * evaluated in a template, and run by workers that are forked from that. Counts words and letters of
  * the line in its first argument, at the same time. */
 #include <afork/afork-glib.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct count {
@@ -12,6 +14,12 @@ struct count {
     unsigned *running;
 };
 
+static void fail(const char *message)
+{
+    g_printerr("%s\n", message);
+    exit(EXIT_FAILURE);
+}
+
 static void on_counted(GObject *input, GAsyncResult *result, gpointer data)
 {
     struct count *count = data;
@@ -19,7 +27,10 @@ static void on_counted(GObject *input, GAsyncResult *result, gpointer data)
     g_autofree char *line =
         g_data_input_stream_read_line_finish(G_DATA_INPUT_STREAM(input), result, NULL, &error);
 
-    g_print("%s\n", line ? line : error ? error->message : "no answer");
+    if (!line)
+        fail(error ? error->message : "no answer");
+    if (puts(line) < 0 || fflush(stdout) < 0)
+        fail(g_strerror(errno));
     g_clear_object(&count->connection); /* the worker sees the end of file, and ends */
     --*count->running;
 }
@@ -30,10 +41,8 @@ static void on_entered(GObject *worker, GAsyncResult *result, gpointer data)
     g_autoptr(GError) error = NULL;
 
     count->connection = gafork_process_run_finish(GAFORK_PROCESS(worker), result, &error);
-    if (!count->connection) {
-        g_printerr("%s\n", error->message);
-        exit(EXIT_FAILURE);
-    }
+    if (!count->connection)
+        fail(error->message);
     GIOStream *stream = G_IO_STREAM(count->connection);
     g_autoptr(GDataInputStream) input =
         g_data_input_stream_new(g_io_stream_get_input_stream(stream));
@@ -72,7 +81,7 @@ int main(int argc, char **argv)
         running++;
     }
     if (error)
-        g_error("%s", error->message);
+        fail(error->message);
     while (running)
         g_main_context_iteration(NULL, TRUE);
     return EXIT_SUCCESS;

@@ -18,6 +18,7 @@ sub run
     my $pattern = $units->{$unit} or die "cannot count $unit\n";
     $channel->autoflush(1);
     while (defined(my $line = <$channel>)) {
+        utf8::decode($line); # what comes are octets
         my $n = () = $line =~ /$pattern/g;
         print {$channel} "$n $unit\n";
     }
