@@ -3,6 +3,7 @@
  * Commands `D` and `A`: a server that changes hosts. In between it speaks the original's protocol only,
  * as any server that was started without a status socket.
  */
+#include "lifeline.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -26,7 +27,7 @@ void afork__server_detach(pTHX_ struct afork__server *server, unsigned flags)
 {
     if (flags & AFORK__DETACH_STDERR)
         silence(aTHX);
-    afork__close(&server->lifeline);
+    afork__lifeline_disarm(&server->lifeline);
     afork__server_announce(aTHX_ server);
     afork__server_report_entered(server);
     afork__reporter_close(&server->reporter);

@@ -29,6 +29,7 @@ void afork__server_end_with_host(pTHX_ struct afork__server *server)
     if (fd < 0)
         afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
                            STR_WITH_LEN("no lifeline came - stream corrupted?"));
+    afork__lifeline_disarm(&server->lifeline);
     afork__server_renew_lifeline(aTHX_ server, fd);
 }
 

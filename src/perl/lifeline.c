@@ -82,3 +82,10 @@ int afork__lifeline_arm(int fd, char *error, size_t size)
         kill(getpid(), SIGKILL);
     return afork__steal_fd(&own);
 }
+
+void afork__lifeline_disarm(int *fd)
+{
+    if (*fd >= 0) /* a child may have the open file for a moment, and closing it would change nothing */
+        fcntl(*fd, F_SETFL, O_NONBLOCK);
+    afork__close(fd);
+}

@@ -13,4 +13,7 @@
  * why. */
 int afork__lifeline_arm(int fd, char *error, size_t size);
 
+/* Undoes that, and closes the descriptor, if it is not -1. */
+void afork__lifeline_disarm(int *fd);
+
 #endif
