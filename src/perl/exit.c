@@ -11,7 +11,6 @@
 #include "serve.h"
 
 #include <link.h>
-#include <perliol.h>
 
 /* Signals get their default action before END blocks run, as in perl's own main program. That one asks
  * the kernel about every signal; a handler of perl's is where %SIG has one. */
@@ -37,32 +36,6 @@ static void run_end_blocks(pTHX)
         call_list(PL_scopestack_ix, PL_endav);
     }
     JMPENV_POP;
-}
-
-/* A layer may have something to write when it is closed. These have not. */
-static bool is_plain_layer(const PerlIO_funcs *layer)
-{
-    static const char *const plain[] = {"unix", "perlio", "stdio", "crlf", "utf8", "pending",
-                                        "scalar"};
-
-    for (size_t i = 0; i < C_ARRAY_LENGTH(plain); i++)
-        if (strEQ(layer->name, plain[i]))
-            return true;
-    return false;
-}
-
-static bool has_plain_layers(PerlIO *file)
-{
-    for (const PerlIOl *layer = file ? *file : NULL; layer; layer = layer->next)
-        if (layer->tab && !is_plain_layer(layer->tab))
-            return false;
-    return true;
-}
-
-/* Whether closing the handle would only close its descriptor. That of a pipe waits for a process. */
-static bool is_plain_handle(const IO *io)
-{
-    return IoTYPE(io) != IoTYPE_PIPE && has_plain_layers(IoIFP(io)) && has_plain_layers(IoOFP(io));
 }
 
 static const CV *find_method(pTHX_ HV *stash, const char *name)
@@ -124,7 +97,7 @@ static bool waits_for_destruction(pTHX_ SV *sv, void *data)
         return false;
     if (SvTYPE(sv) != SVt_PVIO)
         objects->containers = true;
-    else if (!is_plain_handle((const IO *)sv))
+    else if (!afork__is_plain_handle((const IO *)sv))
         return true;
     if (SvSTASH(sv) != objects->harmless) {
         if (has_destructor(aTHX_ SvSTASH(sv)))

@@ -23,6 +23,31 @@ bool afork__any_value(pTHX_ bool (*is_special)(pTHX_ SV *sv, void *data), void *
     return false;
 }
 
+/* A layer may have something to write when it is closed. These have not. */
+static bool is_plain_layer(const PerlIO_funcs *layer)
+{
+    static const char *const plain[] = {"unix", "perlio", "stdio", "crlf", "utf8", "pending",
+                                        "scalar"};
+
+    for (size_t i = 0; i < C_ARRAY_LENGTH(plain); i++)
+        if (strEQ(layer->name, plain[i]))
+            return true;
+    return false;
+}
+
+static bool has_plain_layers(PerlIO *file)
+{
+    for (const PerlIOl *layer = file ? *file : NULL; layer; layer = layer->next)
+        if (layer->tab && !is_plain_layer(layer->tab))
+            return false;
+    return true;
+}
+
+bool afork__is_plain_handle(const IO *io)
+{
+    return IoTYPE(io) != IoTYPE_PIPE && has_plain_layers(IoIFP(io)) && has_plain_layers(IoOFP(io));
+}
+
 static bool settle(pTHX_ SV *sv, void *data)
 {
     PerlIO *file = SvTYPE(sv) == SVt_PVIO ? IoIFP((IO *)sv) : NULL;
