@@ -271,6 +271,8 @@ void afork_context_close(struct afork_context *context)
 
     if (!context || context->closed)
         return;
+    if (!afork__context_is_copy(context))
+        afork__monitor_drain(context); /* a pid that is told now need not be looked for later */
     context->closed = true;
     if (afork__context_is_copy(context))
         abandon_copy(context);
@@ -342,11 +344,17 @@ int afork_context_set_perl(struct afork_context *context, const char *perl, enum
     context->perl = perl_copy;
     context->serve_module = module_copy;
     context->peer = peer;
+    context->launcher = (struct afork__launcher){0};
+    afork__context_drop_template(context);
+    return 0;
+}
 
+void afork__context_drop_template(struct afork_context *context)
+{
     struct afork_process *old = context->template;
+
     context->template = NULL;
     afork_process_unref(old);
-    return 0;
 }
 
 /* Arguments of a server, with room for the strings that had to be made. */
@@ -423,6 +431,20 @@ static int stdio_fd(const struct afork_stdio *stdio, int number)
     return fcntl(number, F_GETFD) < 0 ? -1 : number;
 }
 
+void afork__context_stdio(const struct afork_context *context, int error_fd, int ret[3])
+{
+    for (int i = 0; i < 3; i++)
+        ret[i] = stdio_fd(&context->stdio[i], i);
+    if (error_fd >= 0)
+        ret[STDERR_FILENO] = error_fd;
+}
+
+char **afork__context_environment(const struct afork_context *context)
+{
+    return afork__environment(context->environment ? context->environment : environ,
+                              context->environment_changes);
+}
+
 static void free_block(char ***block)
 {
     free(*block);
@@ -433,9 +455,7 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
 {
     const char *perl = afork__context_perl(context);
     AFORK__CLEANUP(free_argv) struct arguments arguments = {0};
-    AFORK__CLEANUP(free_block)
-    char **environment = afork__environment(context->environment ? context->environment : environ,
-                                            context->environment_changes);
+    AFORK__CLEANUP(free_block) char **environment = afork__context_environment(context);
 
     if (!environment)
         return -ENOMEM;
@@ -451,10 +471,7 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
         .status_fd = context->peer == AFORK_PEER_OWN ? context->status_far_fd : -1,
         .new_session = context->new_session,
     };
-    for (int i = 0; i < 3; i++)
-        spawn.stdio[i] = stdio_fd(&context->stdio[i], i);
-    if (error_fd >= 0)
-        spawn.stdio[STDERR_FILENO] = error_fd;
+    afork__context_stdio(context, error_fd, spawn.stdio);
     return afork__spawn(&spawn);
 }
 

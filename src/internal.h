@@ -4,6 +4,7 @@
  *
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
+ *   launch.c         processes that are not forked from another: executed or launched
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
@@ -14,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "afork-context.h"
+#include "afork-launch.h"
 #include "afork-loop.h"
 #include "afork-process.h"
 #include "queue.h"
@@ -26,6 +28,11 @@ struct afork__warning {
     STAILQ_ENTRY(afork__warning) link;
     struct afork_process *process; /* a reference, or NULL */
     char message[];
+};
+
+struct afork__launcher {
+    afork_launch_cb *cb; /* NULL: a perl is executed */
+    void *data;
 };
 
 struct afork_context {
@@ -44,6 +51,7 @@ struct afork_context {
     enum afork_peer peer;
     char **include_dirs, **environment, **environment_changes;
     struct afork_stdio stdio[3];
+    struct afork__launcher launcher;
     bool new_session;
     enum afork_threads threads;
     void (*on_warning)(struct afork_context *, struct afork_process *, const char *, void *);
@@ -81,7 +89,7 @@ struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
     unsigned user_refs; /* of the handle */
     struct afork_context *context;
-    struct afork_process *parent; /* what it was forked from; NULL: executed */
+    struct afork_process *parent; /* what it was forked from; NULL: executed or launched */
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
     uint64_t identity;
@@ -100,7 +108,7 @@ struct afork_process {
 
     char *perl; /* of executed ones: what was started, for messages */
     pid_t pid;  /* 0: not known to run */
-    int pidfd;  /* of executed ones, and of orphans nobody reports on; else -1 */
+    int pidfd;  /* of those without parent, and of orphans nobody reports on; else -1 */
     struct afork_io *pidfd_io;
     uint64_t pending_signals; /* sent once the pid is known */
 
@@ -139,8 +147,25 @@ const char *afork__context_perl(const struct afork_context *context);
  * -1, to where the options say; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity);
+/* The environment of a start: one block, freed with free(). NULL: no memory. */
+char **afork__context_environment(const struct afork_context *context);
+/* What 0 to 2 of a start are; -1: /dev/null. */
+void afork__context_stdio(const struct afork_context *context, int error_fd, int ret[3]);
+/* The next afork_process_new() makes a new default template. */
+void afork__context_drop_template(struct afork_context *context);
 /* The default template, borrowed; executed if there is none. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
+
+/* launch.c */
+/* A process at the top of a tree. */
+int afork__process_new_root(struct afork_context *context, const struct afork__launcher *launcher,
+                            struct afork_process **ret);
+/* The pid of a launched process is known, maybe again. */
+void afork__process_launched(struct afork_process *process, pid_t pid);
+/* The same after the process was given up. */
+void afork__launched_late(pid_t pid);
+/* Its socket was closed while its pid is not known. */
+void afork__process_never_started(struct afork_process *process);
 
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
@@ -149,8 +174,12 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
                         struct afork_process **ret, int *far_fd, int *error_fd);
 void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
-/* Tells an executed process its pid, and watches it. */
+/* Tells a process without parent its pid, and watches it. */
 void afork__process_started(struct afork_process *process, pid_t pid);
+/* Watches for the end of file of the command socket. */
+void afork__process_watch_end(struct afork_process *process);
+/* The host has no more use for the socket. */
+void afork__process_hang_up(struct afork_process *process);
 /* Makes a descriptor for the end of a process part of the loop. 0 or a negative errno. */
 int afork__process_watch_pid(struct afork_process *process);
 void afork__process_unwatch_pid(struct afork_process *process);
