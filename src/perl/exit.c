@@ -8,6 +8,7 @@
 #define PERL_CORE 1
 #include "exit.h"
 #include "handles.h"
+#include "inherited.h"
 #include "serve.h"
 
 #include <link.h>
@@ -93,7 +94,8 @@ static bool waits_for_destruction(pTHX_ SV *sv, void *data)
 {
     struct objects *objects = data;
 
-    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP)
+    if (!SvOBJECT(sv) || SvTYPE(sv) == SVt_REGEXP ||
+        (afork__inherited_noted() && afork__is_inherited(sv)))
         return false;
     if (SvTYPE(sv) != SVt_PVIO)
         objects->containers = true;
@@ -117,8 +119,8 @@ static bool needs_destruction(pTHX)
 {
     struct objects objects = {NULL, false};
 
-    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen || destruct_level_given ||
-        PL_threadhook != Perl_nothreadhook)
+    if (PL_perl_destruct_level || PL_perldb || PL_exitlistlen > afork__inherited_exit_functions() ||
+        destruct_level_given || PL_threadhook != Perl_nothreadhook)
         return true;
     return afork__any_value(aTHX_ waits_for_destruction, &objects) ||
            (objects.containers && afork__any_value(aTHX_ is_hooked, NULL));
@@ -167,13 +169,16 @@ void afork__exit_init(void)
     destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
-/* Nobody can have registered anything with atexit() but what was loaded later. */
+/* Nobody can have registered anything with atexit() but what was loaded later; or the program that this
+ * process is a copy of, whose it is. */
 __attribute__((noreturn))
 static void exit_fast(pTHX_ bool flush)
 {
     if (flush)
         flush_all(aTHX);
-    if (loads() == loads_at_start)
+    if (afork__inherited_noted() && flush)
+        afork__flush(aTHX); /* streams of stdio, too */
+    if (loads() == loads_at_start || afork__inherited_noted())
         _exit(STATUS_EXIT);
     exit(STATUS_EXIT);
 }
@@ -181,7 +186,7 @@ static void exit_fast(pTHX_ bool flush)
 void afork__exit_if_unnoticed(pTHX_ bool flush)
 {
     STATUS_EXIT_SET(0); /* `$?` is left from the last process the function waited for */
-    if (PL_endav && av_count(PL_endav))
+    if (PL_endav && av_count(PL_endav) > afork__inherited_end_blocks())
         return;
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ flush);
@@ -191,9 +196,14 @@ void afork__exit(pTHX)
 {
     afork__serve_leave();
     reset_signals(aTHX);
+    afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);
     if (!needs_destruction(aTHX))
         exit_fast(aTHX_ true);
+    if (afork__inherited_noted()) {
+        afork__inherited_finish(aTHX);
+        exit_fast(aTHX_ true);
+    }
 
     afork__settle_input(aTHX);
     int status = perl_destruct(aTHX);

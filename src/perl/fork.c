@@ -56,9 +56,7 @@ static void flush_handles(pTHX_ struct afork__server *server)
 {
     if (!server->code_ran)
         return;
-    afork__settle_input(aTHX);
-    PerlIO_flush(NULL);
-    fflush(NULL);
+    afork__flush(aTHX);
     server->code_ran = false;
 }
 

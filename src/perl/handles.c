@@ -10,6 +10,7 @@
 #include "handles.h"
 
 #include <perliol.h>
+#include <stdio.h>
 #include <unistd.h>
 
 bool afork__any_value(pTHX_ bool (*is_special)(pTHX_ SV *sv, void *data), void *data)
@@ -70,4 +71,11 @@ static bool settle(pTHX_ SV *sv, void *data)
 void afork__settle_input(pTHX)
 {
     afork__any_value(aTHX_ settle, NULL);
+}
+
+void afork__flush(pTHX)
+{
+    afork__settle_input(aTHX);
+    PerlIO_flush(NULL);
+    fflush(NULL);
 }

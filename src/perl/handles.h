@@ -16,4 +16,7 @@ bool afork__is_plain_handle(const IO *io);
 /* Puts the position of each file to where its handle has read to, and forgets what was read ahead. */
 void afork__settle_input(pTHX);
 
+/* That, and writes what handles and streams of stdio hold. */
+void afork__flush(pTHX);
+
 #endif

@@ -56,6 +56,16 @@ bool afork__inherited_noted(void)
     return noted;
 }
 
+Size_t afork__inherited_end_blocks(void)
+{
+    return n_end_blocks;
+}
+
+I32 afork__inherited_exit_functions(void)
+{
+    return n_exit_functions;
+}
+
 void afork__inherited_disarm(pTHX)
 {
     /* A new block is put in front of the others. None of them is freed: that might free an object. */

@@ -19,6 +19,10 @@ void afork__inherited_note(pTHX);
 /* Whether that was ever called in this process or one above. */
 bool afork__inherited_noted(void);
 
+/* How many END blocks, and functions of XS code, were there. */
+Size_t afork__inherited_end_blocks(void);
+I32 afork__inherited_exit_functions(void);
+
 /* Whether an object was there when it was called last. A handle that was made a pipe since was not. */
 bool afork__is_inherited(const SV *sv);
 
