@@ -62,9 +62,24 @@ static bool keep_handle(pTHX_ SV *sv, void *kept)
     return false;
 }
 
+/* Whether code runs because other code is only half compiled. (Of a string that is evaluated, or a file
+ * that is required, there is a parser also while it runs.) */
+static bool is_compiling(pTHX)
+{
+    if (PL_parser && IN_PERL_COMPILETIME)
+        return true;
+    for (const PERL_SI *stack = PL_curstackinfo; stack; stack = stack->si_prev)
+        for (I32 i = stack->si_cxix; i >= 0; i--) {
+            const PERL_CONTEXT *frame = &stack->si_cxstack[i];
+            if (CxTYPE(frame) == CXt_SUB && CvSPECIAL(frame->blk_sub.cv))
+                return true;
+        }
+    return false;
+}
+
 static const char *why_not(pTHX)
 {
-    if (PL_parser || IN_PERL_COMPILETIME)
+    if (is_compiling(aTHX))
         return "the interpreter compiles code at the moment";
     if (PL_phase == PERL_PHASE_CONSTRUCT || PL_phase >= PERL_PHASE_END)
         return "the interpreter is about to start or to end";
@@ -96,6 +111,7 @@ static void start_anew(pTHX)
     PL_curcop = &PL_compiling;
     PL_curpm = NULL;
     PL_in_eval = EVAL_NULL;
+    PL_parser = NULL;
     PL_phase = PERL_PHASE_RUN;
     PL_perl_destruct_level = 0;
 
