@@ -63,7 +63,8 @@ AFORK_EXPORT pid_t afork_perl_self_launch(const struct afork_launch *launch, voi
 /* The launcher that forks the interpreter `data` (a PerlInterpreter *), or, if that is NULL, the one of
  * this thread. The process returned is a template with all that the interpreter has: modules, data,
  * @INC, %SIG, file handles. It has no other descriptors of the program; a descriptor that belongs to
- * neither a handle of Perl nor `launch` is closed. It has no handlers of signals but those in %SIG;
+ * neither a handle of Perl nor `launch` becomes /dev/null, since libraries of the program may still
+ * believe to own its number. It has no handlers of signals but those in %SIG;
  * END blocks, objects, and handles that exist now do not end with it or what is forked from it: no
  * END, no DESTROY, no close, no function of atexit().
  *

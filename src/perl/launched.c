@@ -13,7 +13,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "util.h"
+
 #undef strerror /* perl's own needs an interpreter */
+
+/* Where descriptors cannot be listed: those above are not looked for. */
+enum { MOST_FDS = 65536 };
 
 extern char **environ;
 
@@ -65,25 +70,40 @@ static int place_stdio(const struct afork_launch *launch)
     return error;
 }
 
-/* Where there is no close_range(). */
-static void close_listed(int first, int last)
+static bool is_kept(const int *keep, size_t n_keep, int fd)
 {
+    for (size_t i = 0; i < n_keep; i++)
+        if (keep[i] == fd)
+            return true;
+    return false;
+}
+
+/* Without /proc, by trying. */
+static void occupy_all(const int *keep, size_t n_keep)
+{
+    AFORK__AUTO_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
     DIR *directory = opendir("/proc/self/fd");
     const struct dirent *entry;
 
     while (directory && (entry = readdir(directory))) {
         int fd = atoi(entry->d_name);
-        if (entry->d_name[0] != '.' && fd >= first && fd <= last && fd != dirfd(directory))
-            close(fd);
+        if (fd > STDERR_FILENO && fd != dirfd(directory) && fd != null &&
+            !is_kept(keep, n_keep, fd))
+            dup3(null, fd, O_CLOEXEC);
     }
     if (directory)
         closedir(directory);
+    for (int fd = STDERR_FILENO + 1; !directory && fd < MOST_FDS; fd++)
+        if (fd != null && !is_kept(keep, n_keep, fd) && fcntl(fd, F_GETFD) >= 0)
+            dup3(null, fd, O_CLOEXEC);
 }
 
 static void close_between(int first, int last)
 {
-    if (first <= last && syscall(SYS_close_range, first, last, 0) < 0)
-        close_listed(first, last);
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+        return;
+    for (int fd = first; fd <= last && fd < MOST_FDS; fd++) /* kernels before 5.9 */
+        close(fd);
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -92,7 +112,7 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep)
+int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep, bool occupy)
 {
     int error = place_stdio(launch);
 
@@ -100,6 +120,10 @@ int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t 
         return error;
     keep[n_keep++] = launch->command_fd;
     keep[n_keep++] = launch->status_fd;
+    if (occupy) {
+        occupy_all(keep, n_keep);
+        return 0;
+    }
     qsort(keep, n_keep, sizeof *keep, compare_numbers);
     int first = STDERR_FILENO + 1;
     for (size_t i = 0; i < n_keep; i++) {

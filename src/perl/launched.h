@@ -14,8 +14,11 @@
 void afork__launched_reset_signals(PerlInterpreter *my_perl);
 
 /* Puts descriptors 0 to 2 in place and closes all others, but the sockets of `launch` and the `n_keep`
- * in `keep`, which is sorted and may be changed. Returns 0 or an errno. */
-int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep);
+ * in `keep`, which has room for two more and is sorted. With `occupy`, what would be closed becomes
+ * /dev/null: libraries of the program may believe to own the number, and close it in the child of the
+ * next fork (pthread_atfork()). Returns 0 or an errno. */
+int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep,
+                           bool occupy);
 
 /* Directory, session. Returns 0 or an errno. */
 int afork__launched_enter(const struct afork_launch *launch, int directory_fd);

@@ -68,7 +68,7 @@ static void let_go(void)
 
     if (fcntl(STDERR_FILENO, F_GETFD) < 0)
         nothing.stdio[STDERR_FILENO] = -1;
-    if (afork__launched_settle(&nothing, keep, 0))
+    if (afork__launched_settle(&nothing, keep, 0, false))
         cannot(EMFILE, "no descriptors");
     afork__launched_reset_signals(NULL);
     for (size_t i = 0; i < C_ARRAY_LENGTH(ignored); i++) /* of a terminal: meant for the program */
@@ -219,7 +219,7 @@ __attribute__((noreturn)) static void become_server(pTHX_ struct request *reques
 {
     const struct afork_launch *launch = &request->launch;
     int keep[3] = {request->directory_fd};
-    int error = afork__launched_settle(launch, keep, 1);
+    int error = afork__launched_settle(launch, keep, 1, false);
 
     if (!error)
         error = afork__launched_enter(launch, request->directory_fd);

@@ -159,7 +159,7 @@ __attribute__((noreturn))
 static void become_template(pTHX_ const struct afork_launch *launch, struct kept *kept,
                             unsigned n_threads)
 {
-    int error = afork__launched_settle(launch, kept->fds, kept->n);
+    int error = afork__launched_settle(launch, kept->fds, kept->n, true);
 
     if (!error)
         error = afork__launched_enter(launch, -1);
