@@ -25,6 +25,7 @@
 
 afork_launch_cb *test_launcher;
 pid_t test_spawner;
+void (*test_copied)(void);
 
 struct test_case {
     test_func *func;

@@ -32,6 +32,7 @@ extern const struct test_loop_type *const test_loop_types[];
  * before main(). `test_spawner` is a child of the program that lives as long as it does, or 0. */
 extern afork_launch_cb *test_launcher;
 extern pid_t test_spawner;
+extern void (*test_copied)(void); /* to be called in a forked copy that goes on as a host */
 
 struct test {
     const struct test_loop_type *type;

@@ -345,6 +345,8 @@ static void nothing_outlives_the_host(struct test *t)
 
     test_ok(pipe2(ends, O_CLOEXEC));
     pid_t host = fork();
+    if (!host && test_copied)
+        test_copied();
     if (!host)
         be_a_host(t, ends[1]);
     for (size_t i = 0; i < G_N_ELEMENTS(pids); i++)
@@ -361,12 +363,18 @@ static void nothing_outlives_the_host(struct test *t)
     close(ends[1]);
 }
 
+/* The number of the stream socket. */
+#define FIND_SOCKET                                                                                \
+    "my ($fd) = grep { open(my $s, '+<&', $_) && -S $s && unpack('i', getsockopt $s, 1, 3) == 1 }" \
+    " 3 .. 60; die 'no socket' if !$fd;"
+
 /* A control socket that broke, or says what no host says, ends a server after one line at most. */
 static void broken_control_socket(struct test *t)
 {
     static const char *const codes[] = {
-        "open my $null, '<', '/dev/null' or die; require POSIX; POSIX::dup2(fileno $null, 3)",
-        "require POSIX; POSIX::close(3)",
+        FIND_SOCKET "open my $null, '<', '/dev/null' or die; require POSIX;"
+                    "POSIX::dup2(fileno $null, $fd)",
+        FIND_SOCKET "require POSIX; POSIX::close($fd)",
     };
     char text[4096];
     int ends[2];

@@ -19,12 +19,18 @@ static pid_t only_child(void)
     return pid;
 }
 
-__attribute__((constructor)) static void init(void)
+static void start_spawner(void)
 {
     if (afork_perl_early_init() < 0) {
         printf("Bail out! %s\n", afork_perl_error());
         _exit(1);
     }
-    test_launcher = afork_perl_early_launch;
     test_spawner = only_child();
+}
+
+__attribute__((constructor)) static void init(void)
+{
+    start_spawner();
+    test_launcher = afork_perl_early_launch;
+    test_copied = start_spawner;
 }

@@ -3,8 +3,8 @@
  * Makes the tests it is linked to fork an interpreter of their own.
  */
 #include <EXTERN.h>
-#include <perl.h>
 #include <XSUB.h>
+#include <perl.h>
 #undef _
 
 #include <afork/afork-perl.h>
