@@ -57,7 +57,7 @@ void afork__note_pipes(pTHX_ struct afork__children *children)
     afork__children_note_forks(children);
     for (SSize_t i = 0; i <= AvFILLp(PL_fdpid); i++) {
         const SV *pid = AvARRAY(PL_fdpid)[i];
-        if (pid && SvIOK(pid) && SvIVX(pid) > 0)
+        if (pid && SvTYPE(pid) == SVt_IV && SvIVX(pid) > 0) /* perl leaves IOK off */
             afork__children_forked_by_user((pid_t)SvIVX(pid));
     }
     afork__children_note_forks(NULL);
