@@ -45,10 +45,22 @@ void afork__launched_reset_signals(PerlInterpreter *my_perl)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* /dev/null; or, in a root directory that has none, an end of a pipe whose other end is closed. */
+static int open_null(int target)
+{
+    int fd = open("/dev/null", (target == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+    int pair[2];
+
+    if (fd >= 0 || pipe2(pair, O_CLOEXEC) < 0)
+        return fd;
+    close(pair[target == STDIN_FILENO]);
+    return pair[target != STDIN_FILENO];
+}
+
 static int place(int fd, int target)
 {
     if (fd < 0)
-        fd = open("/dev/null", (target == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+        fd = open_null(target);
     int result = fd < 0 ? -1 : fd == target ? fcntl(fd, F_SETFD, 0) : dup2(fd, target);
     return result < 0 ? errno : 0;
 }

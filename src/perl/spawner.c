@@ -75,19 +75,31 @@ static void let_go(void)
         signal(ignored[i], SIG_IGN);
 }
 
+/* The program: not by -e, for which perl would open /dev/null, which a bare root directory has not. */
+static int open_script(void)
+{
+    static const char code[] = "AFork::Serve::me\n";
+    int pair[2];
+
+    if (pipe2(pair, O_CLOEXEC) < 0 || write(pair[1], code, sizeof code - 1) < 0)
+        cannot(errno, "no pipe");
+    close(pair[1]);
+    return pair[0];
+}
+
 static PerlInterpreter *start_perl(void)
 {
-    /* Writable, and no literal, for `$0`. */
-    static char name[] = "afork-perl", dash_e[] = "-e", code[] = "AFork::Serve::me";
-    static char *argv[] = {name, dash_e, code, NULL};
+    static char name[] = "afork-perl", script[32];
+    static char *argv[] = {name, script, NULL};
     extern char **environ;
     int failed;
 
+    snprintf(script, sizeof script, "/dev/fd/%d", open_script());
     bool quiet = !getenv("PERL_BADLANG"); /* a locale that is not there is not worth our words */
     if (quiet)
         setenv("PERL_BADLANG", "0", 1);
     PerlInterpreter *my_perl =
-        afork__interpreter_new(3, argv, environ, AFORK_FOREIGN_PERL, &failed);
+        afork__interpreter_new(2, argv, environ, AFORK_FOREIGN_PERL, &failed);
     if (!my_perl || failed)
         cannot(ENOEXEC, "perl could not start; its standard error says why");
     afork__hook_forks(aTHX_ false);
