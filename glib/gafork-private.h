@@ -73,6 +73,9 @@ void gafork__task_unwatch(GSource **source);
 
 /* gafork-process.c */
 
+/* The object for a process that the core has just made, which it takes. */
+GAforkProcess *gafork__process_adopt(GAforkContext *context, struct afork_process *core);
+
 struct afork_process *gafork__process_get_core(GAforkProcess *self);
 
 /* Whether a call of the core for this process succeeded; sets `error` if not. */

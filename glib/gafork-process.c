@@ -180,7 +180,7 @@ void gafork__process_context_closed(GAforkProcess *self)
 
 /* --- Constructors --- */
 
-static GAforkProcess *process_new(GAforkContext *context, struct afork_process *core)
+GAforkProcess *gafork__process_adopt(GAforkContext *context, struct afork_process *core)
 {
     GAforkProcess *self = g_object_new(GAFORK_TYPE_PROCESS, NULL);
 
@@ -211,7 +211,7 @@ static GAforkProcess *construct(GAforkContext *context, constructor *make, GErro
             g_prefix_error(error, "cannot start %s: ", perl);
         return NULL;
     }
-    return process_new(context, core);
+    return gafork__process_adopt(context, core);
 }
 
 /**
@@ -292,7 +292,7 @@ GAforkProcess *gafork_process_fork(GAforkProcess *self, GError **error)
     g_return_val_if_fail(GAFORK_IS_PROCESS(self), NULL);
     if (!gafork__process_check(self, afork_process_fork(self->core, &core), error))
         return NULL;
-    return process_new(self->context, core);
+    return gafork__process_adopt(self->context, core);
 }
 
 /* --- Run and wait --- */
