@@ -9,8 +9,8 @@
  */
 #ifdef BENCH_INTERPRETER
 #include <EXTERN.h>
-#include <perl.h>
 #include <XSUB.h>
+#include <perl.h>
 #undef _
 #endif
 
