@@ -379,9 +379,10 @@ static void program_is_as_it_was(struct test *t)
 static void perl_is_named(struct test *t)
 {
     struct afork_process *process = test_perl_new_exec(t);
+    g_autofree char *pid = g_strdup_printf("%d", getpid());
 
     test_ok(afork_process_eval(process, "push @seen, `$^X -e 'print 6 * 7'`, getppid == $_[0], $$",
-                               g_strdup_printf("%d", getpid()), NULL));
+                               pid, NULL));
     struct test_run run = {0};
     test_ok(afork_process_run(process, "list", test_on_run, &run));
     test_wait(t, run.calls);
