@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -24,6 +23,8 @@ extern char **environ;
 
 static bool is_perls(PerlInterpreter *my_perl, int signal, const struct sigaction *action)
 {
+    if (signal == SIGFPE && action->sa_handler == SIG_IGN) /* as perl's main program leaves it */
+        return true;
     if (!my_perl || !PL_psig_ptr || !PL_psig_ptr[signal])
         return false;
     if (action->sa_handler != SIG_IGN)
@@ -65,7 +66,7 @@ static int place(int fd, int target)
     return result < 0 ? errno : 0;
 }
 
-static int place_stdio(const struct afork_launch *launch)
+int afork__launched_place(const struct afork_launch *launch)
 {
     int sources[3];
     int error = 0;
@@ -82,6 +83,13 @@ static int place_stdio(const struct afork_launch *launch)
     return error;
 }
 
+/* In a root directory without /dev/null its number cannot be kept. */
+static void let_go(int fd, int null)
+{
+    if (null < 0 || dup3(null, fd, O_CLOEXEC) < 0)
+        close(fd);
+}
+
 static bool is_kept(const int *keep, size_t n_keep, int fd)
 {
     for (size_t i = 0; i < n_keep; i++)
@@ -90,8 +98,7 @@ static bool is_kept(const int *keep, size_t n_keep, int fd)
     return false;
 }
 
-/* Without /proc, by trying. */
-static void occupy_all(const int *keep, size_t n_keep)
+void afork__launched_let_go(const int *keep, size_t n_keep)
 {
     AFORK__AUTO_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
     DIR *directory = opendir("/proc/self/fd");
@@ -101,51 +108,13 @@ static void occupy_all(const int *keep, size_t n_keep)
         int fd = atoi(entry->d_name);
         if (fd > STDERR_FILENO && fd != dirfd(directory) && fd != null &&
             !is_kept(keep, n_keep, fd))
-            dup3(null, fd, O_CLOEXEC);
+            let_go(fd, null);
     }
     if (directory)
         closedir(directory);
     for (int fd = STDERR_FILENO + 1; !directory && fd < MOST_FDS; fd++)
         if (fd != null && !is_kept(keep, n_keep, fd) && fcntl(fd, F_GETFD) >= 0)
-            dup3(null, fd, O_CLOEXEC);
-}
-
-static void close_between(int first, int last)
-{
-    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
-        return;
-    for (int fd = first; fd <= last && fd < MOST_FDS; fd++) /* kernels before 5.9 */
-        close(fd);
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    int x = *(const int *)a, y = *(const int *)b;
-    return (x > y) - (x < y);
-}
-
-int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep, bool occupy)
-{
-    int error = place_stdio(launch);
-
-    if (error)
-        return error;
-    keep[n_keep++] = launch->command_fd;
-    keep[n_keep++] = launch->status_fd;
-    if (occupy) {
-        occupy_all(keep, n_keep);
-        return 0;
-    }
-    qsort(keep, n_keep, sizeof *keep, compare_numbers);
-    int first = STDERR_FILENO + 1;
-    for (size_t i = 0; i < n_keep; i++) {
-        if (keep[i] < first)
-            continue;
-        close_between(first, keep[i] - 1);
-        first = keep[i] + 1;
-    }
-    close_between(first, INT_MAX);
-    return 0;
+            let_go(fd, null);
 }
 
 int afork__launched_enter(const struct afork_launch *launch, int directory_fd)

@@ -13,12 +13,13 @@
  * an empty mask. my_perl may be NULL. */
 void afork__launched_reset_signals(PerlInterpreter *my_perl);
 
-/* Puts descriptors 0 to 2 in place and closes all others, but the sockets of `launch` and the `n_keep`
- * in `keep`, which has room for two more and is sorted. With `occupy`, what would be closed becomes
- * /dev/null: libraries of the program may believe to own the number, and close it in the child of the
- * next fork (pthread_atfork()). Returns 0 or an errno. */
-int afork__launched_settle(const struct afork_launch *launch, int *keep, size_t n_keep,
-                           bool occupy);
+/* Puts descriptors 0 to 2 in place. Returns 0 or an errno. */
+int afork__launched_place(const struct afork_launch *launch);
+
+/* Makes /dev/null of all other descriptors, but of the `n_keep` in `keep`. Their numbers stay taken:
+ * libraries of the program may believe to own them, and close them in the child of the next fork
+ * (pthread_atfork()). */
+void afork__launched_let_go(const int *keep, size_t n_keep);
 
 /* Directory, session. Returns 0 or an errno. */
 int afork__launched_enter(const struct afork_launch *launch, int directory_fd);

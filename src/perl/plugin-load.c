@@ -35,6 +35,7 @@ int afork__plugin_get(const struct afork__plugin **ret)
         dlclose(library);
         return afork__error(-ELIBBAD, "%s is not the plugin of afork " PACKAGE_VERSION, path);
     }
-    *ret = loaded = plugin;
+    loaded = plugin;
+    *ret = plugin;
     return 0;
 }

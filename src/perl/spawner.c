@@ -47,7 +47,7 @@ struct request {
     bool mapped;
 };
 
-static int control;
+static int control, host = -1; /* the other end's pidfd */
 static void *tid_address; /* where libc remembers the number of the thread */
 
 __attribute__((noreturn)) static void cannot(int32_t error, const char *what)
@@ -62,14 +62,14 @@ __attribute__((noreturn)) static void cannot(int32_t error, const char *what)
 /* In the program's shape no more: 0 and 1 would keep a pipe open that the program closes. */
 static void let_go(void)
 {
-    struct afork_launch nothing = {.command_fd = control, .status_fd = control, .stdio = {-1, -1, 2}};
-    int keep[2];
+    struct afork_launch nothing = {.stdio = {-1, -1, STDERR_FILENO}};
     const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGPIPE};
 
     if (fcntl(STDERR_FILENO, F_GETFD) < 0)
         nothing.stdio[STDERR_FILENO] = -1;
-    if (afork__launched_settle(&nothing, keep, 0, false))
+    if (afork__launched_place(&nothing))
         cannot(EMFILE, "no descriptors");
+    afork__launched_let_go(&control, 1);
     afork__launched_reset_signals(NULL);
     for (size_t i = 0; i < C_ARRAY_LENGTH(ignored); i++) /* of a terminal: meant for the program */
         signal(ignored[i], SIG_IGN);
@@ -230,14 +230,17 @@ static bool parse(struct request *request, char *data, size_t len)
 __attribute__((noreturn)) static void become_server(pTHX_ struct request *request)
 {
     const struct afork_launch *launch = &request->launch;
-    int keep[3] = {request->directory_fd};
-    int error = afork__launched_settle(launch, keep, 1, false);
+    int error = afork__launched_place(launch);
 
     if (!error)
         error = afork__launched_enter(launch, request->directory_fd);
     if (error)
         afork__launched_fail("descriptors, directory or session", error);
-    close(request->directory_fd);
+    close(control);
+    afork__close(&host);
+    for (size_t i = 0; i < request->n_taken; i++)
+        if (request->taken[i] != launch->command_fd && request->taken[i] != launch->status_fd)
+            close(request->taken[i]);
     afork__launched_reset_signals(NULL);
     afork__launched_prepare(aTHX_ launch);
     perl_run(my_perl);
@@ -309,7 +312,7 @@ void afork__spawner(int control_fd)
     afork__exit_prepare(aTHX);
     send(control, &ready, sizeof ready, MSG_NOSIGNAL);
 
-    int host = (int)syscall(SYS_pidfd_open, program, 0);
+    host = (int)syscall(SYS_pidfd_open, program, 0);
     while (getppid() == program) {
         struct pollfd ends[] = {{.fd = control, .events = POLLIN}, {.fd = host, .events = POLLIN}};
         if (poll(ends, 2, -1) < 0 && errno != EINTR)

@@ -26,7 +26,7 @@
 
 /* Descriptors that Perl has handles for. */
 struct kept {
-    int *fds; /* room for two more */
+    int *fds;
     size_t n, room;
     bool failed;
 };
@@ -35,7 +35,7 @@ static void keep(struct kept *kept, int fd)
 {
     if (kept->failed || fd <= STDERR_FILENO)
         return;
-    if (kept->n + 3 > kept->room) {
+    if (kept->n == kept->room) {
         size_t room = 2 * kept->room + 16;
         int *fds = realloc(kept->fds, room * sizeof *fds);
         kept->failed = !fds;
@@ -159,8 +159,9 @@ __attribute__((noreturn))
 static void become_template(pTHX_ const struct afork_launch *launch, struct kept *kept,
                             unsigned n_threads)
 {
-    int error = afork__launched_settle(launch, kept->fds, kept->n, true);
+    int error = afork__launched_place(launch);
 
+    afork__launched_let_go(kept->fds, kept->n);
     if (!error)
         error = afork__launched_enter(launch, -1);
     if (error)
@@ -211,7 +212,8 @@ pid_t afork__template_fork(const struct afork_launch *launch, void *interpreter,
         *why = "threads run in the program, and the context refuses to fork then";
         return -EDEADLK;
     }
-    keep(&kept, launch->command_fd); /* so that there is a list */
+    keep(&kept, launch->command_fd);
+    keep(&kept, launch->status_fd);
     afork__any_value(aTHX_ keep_handle, &kept);
     pid_t pid = kept.failed ? -ENOMEM : fork_copy(aTHX_ launch, &kept, n_threads);
     free(kept.fds);
