@@ -70,6 +70,7 @@ static void failing_launcher(struct gafork_test *f)
     g_clear_error(&error);
     g_assert_true(gafork_context_set_launcher(f->context, NULL, NULL, &error)); /* executes again */
     g_autoptr(GAforkProcess) process = gafork_new(f);
+    g_assert_nonnull(process);
 }
 
 int main(int argc, char **argv)
