@@ -90,7 +90,7 @@ AS_IF([test -n "$with_static_xs"], [
         my ($found) = grep -e, map "$_/$path", @INC;
         $found or die "$path is not in \@INC\n";
         print " $found" }' $with_static_xs 2>conftest.err` ||
-        AC_MSG_ERROR([`cat conftest.err`])
+        { afork_xs_error=`cat conftest.err`; AC_MSG_ERROR([$afork_xs_error]); }
     AC_MSG_RESULT([$afork_xs_archives])
     PERL_STATIC_XS="DynaLoader $with_static_xs"
     PERL_LIBS="$afork_xs_archives $PERL_LIBS"
