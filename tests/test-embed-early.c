@@ -386,7 +386,7 @@ static void perl_is_named(struct test *t)
     struct test_run run = {0};
     test_ok(afork_process_run(process, "list", test_on_run, &run));
     test_wait(t, run.calls);
-    g_autofree char *expected = g_strdup_printf("seen 42 1 %d\n", afork_process_pid(process));
+    g_autofree char *expected = g_strdup_printf("seen 42 1 %d\n", run.pid);
     afork_process_unref(process);
     g_autofree char *text = test_slurp(t, run.fd, NULL);
     g_assert_cmpstr(text, ==, expected);
