@@ -128,7 +128,7 @@ static int become(const struct afork__spawn *spawn)
         return error;
     if (!spawn->path && executable != EXECUTABLE_FD)
         dup3(executable, EXECUTABLE_FD, O_CLOEXEC);
-    close_from(!spawn->path         ? FIRST_SAFE_FD
+    close_from(!spawn->path           ? FIRST_SAFE_FD
                : spawn->status_fd < 0 ? AFORK__STATUS_FD
                                       : AFORK__STATUS_FD + 1);
     if (spawn->directory && chdir(spawn->directory) < 0)

@@ -44,6 +44,7 @@ elif ! $enter chroot / true 2>"$work/err"; then
 else
     check "chroot: nothing but libraries" "" \
         "$(find "$root" -type f ! -name '*.so*' ! -name host)"
+    # shellcheck disable=SC2086
     check "chroot: a worker with modules from the program" "the worker exited with status 0
 Hello, chroot!" "$(timeout 20 $enter chroot "$root" /host chroot 2>&1)"
 fi
