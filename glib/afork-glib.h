@@ -12,6 +12,7 @@
 #include "gafork-context.h"
 #include "gafork-enums.h"
 #include "gafork-exit.h"
+#include "gafork-launch.h"
 #include "gafork-limits.h"
 #include "gafork-process.h"
 #include "gafork-spares.h"

@@ -72,6 +72,32 @@ AC_RUN_IFELSE([AC_LANG_PROGRAM()],
 LDFLAGS=$afork_saved_LDFLAGS
 ])
 
+# AFORK_PERL_STATIC_XS
+# Sets PERL_STATIC_XS to the modules of --with-static-xs, and adds their archives to PERL_LIBS.
+AC_DEFUN([AFORK_PERL_STATIC_XS], [
+AC_ARG_WITH([static-xs],
+            [AS_HELP_STRING([--with-static-xs=LIST],
+                            [XS modules to be linked into afork-perl and libafork-perl-embed.a, as
+                             "POSIX Socket"; each needs its archive, auto/POSIX/POSIX.a, in @INC])],
+            [], [with_static_xs=])
+AS_CASE([$with_static_xs], [yes|no], [with_static_xs=])
+PERL_STATIC_XS=
+AS_IF([test -n "$with_static_xs"], [
+    AC_MSG_CHECKING([for archives of static XS modules])
+    afork_xs_archives=`$PERL -e 'for my $module (@ARGV) {
+        my ($last) = $module =~ /(\w+)$/;
+        (my $path = "auto/$module/$last.a") =~ s{::}{/}g;
+        my ($found) = grep -e, map "$_/$path", @INC;
+        $found or die "$path is not in \@INC\n";
+        print " $found" }' $with_static_xs 2>conftest.err` ||
+        { afork_xs_error=`cat conftest.err`; AC_MSG_ERROR([$afork_xs_error]); }
+    AC_MSG_RESULT([$afork_xs_archives])
+    PERL_STATIC_XS="DynaLoader $with_static_xs"
+    PERL_LIBS="$afork_xs_archives $PERL_LIBS"
+])
+AC_SUBST([PERL_STATIC_XS])
+])
+
 # AFORK_CHECK_PERL
 # Sets PERL_CFLAGS, PERL_LDFLAGS and PERL_LIBS for a program with an interpreter, perl_link (static
 # or shared), and have_perl. PERL_SHARED_LIBS is what other programs that embed perl use.
@@ -105,6 +131,7 @@ AS_IF([test "$with_perl_link:$have_perl" != static:no && test $have_perl = no], 
         [have_perl=yes perl_link=shared PERL_LIBS=$perl_shared_libs])
     AC_MSG_RESULT([$have_perl])
 ])
+AFORK_PERL_STATIC_XS
 AC_SUBST([PERL_CFLAGS])
 AC_SUBST([PERL_LDFLAGS])
 AC_SUBST([PERL_LIBS])

@@ -276,7 +276,7 @@ static void leave_child(struct afork_process *process)
 }
 
 /* The default template ends, once what was asked for is there. */
-static void drop_template(struct afork_context *context)
+void afork__context_drop_template(struct afork_context *context)
 {
     struct afork_process *old = context->template;
 
@@ -325,10 +325,12 @@ void afork_context_close(struct afork_context *context)
 
     if (!context || context->closed)
         return;
+    if (!afork__context_is_copy(context))
+        afork__monitor_drain(context); /* a pid that is told now need not be looked for later */
     context->closed = true;
     if (afork__context_is_copy(context))
         abandon_copy(context);
-    drop_template(context);
+    afork__context_drop_template(context);
     while ((process = TAILQ_FIRST(&context->processes))) {
         afork__process_ref_memory(process);
         afork_process_close(process);
@@ -396,10 +398,10 @@ int afork_context_set_perl(struct afork_context *context, const char *perl, enum
     context->perl = perl_copy;
     context->serve_module = module_copy;
     context->peer = peer;
+    context->launcher = (struct afork__launcher){0};
     context->templates_lost = 0;
     context->retry_at = 0;
-
-    drop_template(context);
+    afork__context_drop_template(context);
     return 0;
 }
 
@@ -490,6 +492,14 @@ static int stdio_fd(const struct afork_stdio *stdio, int number)
     return fcntl(number, F_GETFD) < 0 ? -1 : number;
 }
 
+void afork__context_stdio(const struct afork_context *context, int error_fd, int ret[3])
+{
+    for (int i = 0; i < 3; i++)
+        ret[i] = stdio_fd(&context->stdio[i], i);
+    if (error_fd >= 0)
+        ret[STDERR_FILENO] = error_fd;
+}
+
 static bool is_set(char *const *environment, const char *prefix)
 {
     for (; *environment; environment++)
@@ -540,10 +550,7 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
         .status_fd = context->peer == AFORK_PEER_OWN ? context->status_far_fd : -1,
         .new_session = context->new_session,
     };
-    for (int i = 0; i < 3; i++)
-        spawn.stdio[i] = stdio_fd(&context->stdio[i], i);
-    if (error_fd >= 0)
-        spawn.stdio[STDERR_FILENO] = error_fd;
+    afork__context_stdio(context, error_fd, spawn.stdio);
     return afork__spawn(&spawn);
 }
 
@@ -555,7 +562,7 @@ int afork__context_template(struct afork_context *context, struct afork_process 
         *ret = old;
         return 0;
     }
-    drop_template(context);
+    afork__context_drop_template(context);
     if (afork__now() < context->retry_at)
         return -EAGAIN;
     int result = afork_process_new_exec(context, &context->template);

@@ -72,24 +72,9 @@ int afork_process_new(struct afork_context *context, struct afork_process **ret)
 
 int afork_process_new_exec(struct afork_context *context, struct afork_process **ret)
 {
-    struct afork_process *process;
-    AFORK__AUTO_FD far_fd = -1, error_fd = -1;
     int result = ret ? afork__context_check(context) : -EINVAL;
 
-    if (!result)
-        result = afork__process_make(context, NULL, &process, &far_fd, &error_fd);
-    if (result < 0)
-        return result;
-    pid_t pid = afork__context_start(context, far_fd, error_fd, process->identity);
-    if (pid < 0) {
-        afork__close(&error_fd); /* before the other end, which is then seen to be the last */
-        afork__process_abandon(process);
-        afork_process_unref(process);
-        return pid;
-    }
-    afork__process_started(process, pid);
-    *ret = process;
-    return 0;
+    return result < 0 ? result : afork__process_new_root(context, &context->launcher, ret);
 }
 
 int afork__process_fork(struct afork_process *process, unsigned flags, struct afork_process **ret)
@@ -472,7 +457,10 @@ void afork_process_close(struct afork_process *process)
     process->exit_cb = NULL;
     afork__spares_free(process);
     afork__queue_clear(&process->queue);
-    afork__process_forget_socket(process);
+    if (!afork__process_is_child(process) || process->pid || process->fd < 0)
+        afork__process_forget_socket(process);
+    else
+        afork__process_hang_up(process);
     if (process->peer == AFORK_PEER_ORIGINAL ? !afork__process_is_child(process)
                                              : process->adopted && !process->pid)
         /* nobody would tell */

@@ -16,6 +16,7 @@
 #include "afork-poll.h"
 
 #include "afork-context.h"
+#include "afork-launch.h"
 #include "afork-process.h"
 
 #undef AFORK_H_INSIDE

@@ -4,6 +4,7 @@
  *
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
+ *   launch.c         processes that are not forked from another: executed or launched
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
  *   limits.c         what a process is confined to, and how that is told
@@ -18,6 +19,7 @@
 #include <sys/queue.h>
 
 #include "afork-context.h"
+#include "afork-launch.h"
 #include "afork-loop.h"
 #include "afork-process.h"
 #include "queue.h"
@@ -31,6 +33,11 @@ struct afork__warning {
     STAILQ_ENTRY(afork__warning) link;
     struct afork_process *process; /* a reference, or NULL */
     char message[];
+};
+
+struct afork__launcher {
+    afork_launch_cb *cb; /* NULL: a perl is executed */
+    void *data;
 };
 
 struct afork_context {
@@ -49,6 +56,7 @@ struct afork_context {
     enum afork_peer peer;
     char **include_dirs, **environment, **environment_changes;
     struct afork_stdio stdio[3];
+    struct afork__launcher launcher;
     bool new_session;
     enum afork_threads threads;
     void (*on_warning)(struct afork_context *, struct afork_process *, const char *, void *);
@@ -100,7 +108,7 @@ struct afork_process {
     unsigned refs;      /* of the memory: users, lists, children, callbacks under way */
     unsigned user_refs; /* of the handle */
     struct afork_context *context;
-    struct afork_process *parent; /* what it was forked from; NULL: executed, or adopted */
+    struct afork_process *parent; /* what it was forked from; NULL: executed, launched or adopted */
     bool adopted;                 /* made by another program; nobody here knows its parent */
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
@@ -123,7 +131,7 @@ struct afork_process {
     int64_t made_at;
     bool is_default; /* it is a default template whose end nobody asked for */
     pid_t pid;       /* 0: not known to run */
-    int pidfd;       /* of executed ones, and of orphans nobody reports on; else -1 */
+    int pidfd;       /* of those without parent, and of orphans nobody reports on; else -1 */
     struct afork_io *pidfd_io;
     uint64_t pending_signals; /* sent once the pid is known */
 
@@ -171,6 +179,10 @@ pid_t afork__context_start(struct afork_context *context, int command_fd, int er
                            uint64_t identity);
 /* The environment of a start: one block, freed with free(). NULL: no memory. */
 char **afork__context_environment(const struct afork_context *context);
+/* What 0 to 2 of a start are; -1: /dev/null. */
+void afork__context_stdio(const struct afork_context *context, int error_fd, int ret[3]);
+/* The next afork_process_new() makes a new default template. */
+void afork__context_drop_template(struct afork_context *context);
 /* The default template, borrowed; executed if there is none, or it is lost. */
 int afork__context_template(struct afork_context *context, struct afork_process **ret);
 /* A default template has ended by itself. */
@@ -200,6 +212,17 @@ void afork__limits_inherit(struct afork_process *process);
 /* Adds to the words for an end, a string in `size` octets, which limit it was, where that is certain. */
 void afork__limits_describe(const struct afork_process *process, char *text, size_t size);
 
+/* launch.c */
+/* A process at the top of a tree. */
+int afork__process_new_root(struct afork_context *context, const struct afork__launcher *launcher,
+                            struct afork_process **ret);
+/* The pid of a launched process is known, maybe again. */
+void afork__process_launched(struct afork_process *process, pid_t pid);
+/* The same after the process was given up. */
+void afork__launched_late(pid_t pid);
+/* Its socket was closed while its pid is not known. */
+void afork__process_never_started(struct afork_process *process);
+
 /* lifecycle.c */
 /* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
  * of its standard error where that is read; else -1. */
@@ -212,8 +235,12 @@ int afork__process_watch_socket(struct afork_process *process, struct afork_cont
 void afork__process_join(struct afork_process *process, struct afork_context *context);
 void afork__process_ref_memory(struct afork_process *process);
 void afork__process_unref_memory(struct afork_process *process);
-/* Tells an executed process its pid, and watches it. */
+/* Tells a process without parent its pid, and watches it. */
 void afork__process_started(struct afork_process *process, pid_t pid);
+/* Watches for the end of file of the command socket. */
+void afork__process_watch_end(struct afork_process *process);
+/* The host has no more use for the socket. */
+void afork__process_hang_up(struct afork_process *process);
 /* Makes a descriptor for the end of a process part of the loop. 0 or a negative errno. */
 int afork__process_watch_pid(struct afork_process *process);
 void afork__process_unwatch_pid(struct afork_process *process);

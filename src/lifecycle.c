@@ -169,7 +169,9 @@ static void look_for_end(struct afork_process *process)
     update_watch(process);
     if (process->peer == AFORK_PEER_OWN && got > 0)
         afork__process_failed(process, AFORK_CAUSE_PROTOCOL, unasked, sizeof unasked - 1);
-    if (afork__process_is_child(process))
+    if (afork__process_is_child(process) && !process->pid)
+        afork__process_never_started(process);
+    else if (afork__process_is_child(process))
         leaves(process);
     else if (process->peer == AFORK_PEER_OWN || got <= 0)
         end_without_report(process);
@@ -295,6 +297,12 @@ int afork__process_watch_pid(struct afork_process *process)
     return result;
 }
 
+void afork__process_watch_end(struct afork_process *process)
+{
+    process->watch_end = process->fd >= 0;
+    update_watch(process);
+}
+
 void afork__process_unwatch_pid(struct afork_process *process)
 {
     if (process->pidfd_io && !is_copy(process))
@@ -306,13 +314,12 @@ void afork__process_unwatch_pid(struct afork_process *process)
 void afork__process_started(struct afork_process *process, pid_t pid)
 {
     process->pid = pid;
-    process->perl = strdup(afork__context_perl(process->context));
     int result = afork__process_watch_pid(process);
     if (result == -ESRCH) { /* it ended, and somebody else has reaped it */
         afork__process_ended(process, -1, NULL);
     } else if (result < 0) {
-        process->watch_end = true; /* no end without that of the socket, as long as that is here */
-        update_watch(process);
+        /* No end without that of the socket, as long as that is here. */
+        afork__process_watch_end(process);
         poll_ends(process->context);
     }
 }
@@ -337,7 +344,7 @@ void afork__process_forget_socket(struct afork_process *process)
 
 /* The host has no more use for the socket. But as long as the pid is not known, its end of file may
  * be all that ever tells of the process. */
-static void hang_up(struct afork_process *process)
+void afork__process_hang_up(struct afork_process *process)
 {
     if (process->peer == AFORK_PEER_OWN && !process->pid) {
         process->hung_up = true;
@@ -353,7 +360,7 @@ static void flushed(struct afork_process *process)
     if (process->run == AFORK__RUN_NONE) {
         if (!process->released)
             return;
-        hang_up(process);
+        afork__process_hang_up(process);
         if (process->peer == AFORK_PEER_ORIGINAL && !afork__process_is_child(process))
             afork__process_ended(process, -1, NULL);
     } else if (process->peer == AFORK_PEER_ORIGINAL) {
@@ -361,7 +368,7 @@ static void flushed(struct afork_process *process)
         if (!afork__process_is_child(process))
             afork__process_ended(process, -1, NULL);
     } else if (process->run == AFORK__RUN_QUEUED && !process->run_cb) {
-        hang_up(process);
+        afork__process_hang_up(process);
     }
 }
 
@@ -626,9 +633,8 @@ static void find_reporter(struct afork_process *process)
     if (process->parent && reports(process->parent))
         return;
     if (!process->pid) {
-        process->watch_end = process->fd >= 0;
+        afork__process_watch_end(process);
         process->vanished = process->fd < 0; /* it was closed: nobody is to be told */
-        update_watch(process);
         return;
     }
     if (is_with_root(process)) /* unless the parent, running user code, reaped it */

@@ -100,16 +100,19 @@ static void failed(struct afork_process *process, const struct afork__status *st
         afork__process_ended(process, -1, NULL);
 }
 
-static void handle_record(struct afork_context *context, const struct afork__status *status)
+static void exited(struct afork_process *process, const struct afork__status *status)
 {
-    struct afork_process *process = find(context, status);
-
-    if (status->type == AFORK__WARNING) {
-        afork__notice_warning(context, process, status->text, status->text_len);
+    if (!process->parent) /* not forked from one of ours: its pidfd tells */
         return;
-    }
-    if (!process || process->peer != AFORK_PEER_OWN)
-        return; /* of a handle that was closed */
+    if (status->value == AFORK__STATUS_UNKNOWN)
+        afork__process_ended(process, -1, NULL);
+    else
+        afork__process_ended(process, (int)status->value, &status->usage);
+}
+
+static void handle_own(struct afork_process *process, const struct afork__status *status)
+{
+    afork__process_launched(process, (pid_t)status->pid);
     switch (status->type) {
     case AFORK__HELLO:
         hello(process, status);
@@ -124,15 +127,25 @@ static void handle_record(struct afork_context *context, const struct afork__sta
         failed(process, status);
         break;
     case AFORK__EXITED:
-        if (!process->parent) /* not forked from one of ours: its pidfd tells */
-            break;
-        if (status->value == AFORK__STATUS_UNKNOWN)
-            afork__process_ended(process, -1, NULL);
-        else
-            afork__process_ended(process, (int)status->value, &status->usage);
+        exited(process, status);
         break;
     case AFORK__WARNING:
         break;
+    }
+}
+
+static void handle_record(struct afork_context *context, const struct afork__status *status)
+{
+    struct afork_process *process = find(context, status);
+
+    if (status->type == AFORK__WARNING) {
+        afork__notice_warning(context, process, status->text, status->text_len);
+    } else if (process && process->peer == AFORK_PEER_OWN) {
+        afork__process_ref_memory(process);
+        handle_own(process, status);
+        afork__process_unref_memory(process);
+    } else if (!process && status->type == AFORK__FORKED && status->value == AFORK__FORKED_ROOT) {
+        afork__launched_late((pid_t)status->pid); /* its handle was closed */
     }
 }
 

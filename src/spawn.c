@@ -21,7 +21,11 @@
 
 /* Descriptors are put in place in ascending order: a source below its target would have been
  * overwritten by then, so it is moved to this number or above first. */
-enum { FIRST_SAFE_FD = AFORK__STATUS_FD + 1, N_TARGETS = AFORK__STATUS_FD + 1 };
+enum {
+    EXECUTABLE_FD = AFORK__STATUS_FD + 1,
+    N_TARGETS = AFORK__STATUS_FD + 1,
+    FIRST_SAFE_FD = EXECUTABLE_FD + 1,
+};
 
 /* ---- In the child, until the exec: it uses the host's memory, and the thread that started it waits.
  * So these functions allocate nothing, take no lock, and change nothing but the child's own kernel
@@ -106,20 +110,35 @@ static void close_from(int first)
         close_listed(first);
 }
 
+/* Out of the way of the numbers that are set. Returns the descriptor, or -1. */
+static int lift_executable(const struct afork__spawn *spawn)
+{
+    if (spawn->path || spawn->executable_fd >= EXECUTABLE_FD)
+        return spawn->executable_fd;
+    return fcntl(spawn->executable_fd, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
+}
+
 /* Becomes the program; returns only if that failed. */
 static int become(const struct afork__spawn *spawn)
 {
-    int error = place_fds(spawn);
+    int executable = lift_executable(spawn);
+    int error = executable < 0 ? errno : place_fds(spawn);
 
     if (error)
         return error;
-    close_from(spawn->status_fd < 0 ? AFORK__STATUS_FD : AFORK__STATUS_FD + 1);
+    if (!spawn->path && executable != EXECUTABLE_FD)
+        dup3(executable, EXECUTABLE_FD, O_CLOEXEC);
+    close_from(!spawn->path           ? FIRST_SAFE_FD
+               : spawn->status_fd < 0 ? AFORK__STATUS_FD
+                                      : AFORK__STATUS_FD + 1);
     if (spawn->directory && chdir(spawn->directory) < 0)
         return errno;
     if (spawn->new_session && setsid() < 0)
         return errno;
     reset_signals();
-    if (strchr(spawn->path, '/'))
+    if (!spawn->path)
+        syscall(SYS_execveat, EXECUTABLE_FD, "", spawn->argv, spawn->environment, AT_EMPTY_PATH);
+    else if (strchr(spawn->path, '/'))
         execve(spawn->path, spawn->argv, spawn->environment);
     else
         execvpe(spawn->path, spawn->argv, spawn->environment);

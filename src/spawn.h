@@ -14,7 +14,8 @@
 enum { AFORK__COMMAND_FD = 3, AFORK__STATUS_FD = 4 };
 
 struct afork__spawn {
-    const char *path; /* searched in PATH if it holds no slash */
+    const char *path;  /* searched in PATH if it holds no slash; NULL: `executable_fd` */
+    int executable_fd; /* an open file, above 2; needs `status_fd` */
     char *const *argv;
     char *const *environment;
     const char *directory; /* NULL: the host's */

@@ -35,6 +35,9 @@ enum afork__phase {
     AFORK__PHASE_LIMITS,
 };
 
+/* Value of a forked process that is a child of the host. */
+#define AFORK__FORKED_ROOT 1
+
 /* Wait status of a process that user code of its template has reaped. */
 #define AFORK__STATUS_UNKNOWN UINT32_MAX
 

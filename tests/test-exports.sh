@@ -76,6 +76,7 @@ check libafork "$src/src/libafork.map" 'libc\.so\.6' "$src"/src/afork-*.h
 check libafork-glib "$src/glib/libafork-glib.map" \
     'libafork\.so\.0|lib(glib|gobject|gio)-2\.0\.so\.0|libc\.so\.6' \
     "$src"/glib/afork-glib*.h "$src"/glib/gafork-*.h
+check libafork-perl "$src/src/perl/libafork-perl.map" 'libc\.so\.6' "$src"/src/perl/afork-perl.h
 check libafork-ev "$src/ev-adapter/libafork-ev.map" \
     'libafork\.so\.0|libev\.so\.4|libc\.so\.6' "$src"/ev-adapter/afork-ev*.h
 check libafork-uv "$src/uv-adapter/libafork-uv.map" \

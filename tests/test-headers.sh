@@ -72,6 +72,9 @@ umbrella afork.h
 if [ -e "$include/afork/afork-glib.h" ]; then
     umbrella afork-glib.h
 fi
+if [ -e "$include/afork/afork-perl.h" ]; then
+    umbrella afork-perl.h
+fi
 if [ -e "$include/afork/afork-ev.h" ]; then
     umbrella afork-ev.h
 fi
@@ -81,7 +84,7 @@ if [ -e "$include/afork/afork-uv.h" ]; then
 fi
 for header in "$include"/afork/afork-*.h "$include"/afork/gafork-*.h; do
     case $header in
-    */afork-glib.h | */afork-ev.h | */afork-uv.h | *\**) ;;
+    */afork-glib.h | */afork-perl.h | */afork-ev.h | */afork-uv.h | *\**) ;;
     *) refused "${header##*/}" ;;
     esac
 done

@@ -23,6 +23,10 @@
 #define DEADLINE (20 * G_USEC_PER_SEC)
 #define MARK "AFORK_TEST_MARK"
 
+afork_launch_cb *test_launcher;
+pid_t test_spawner;
+void (*test_copied)(void);
+
 struct test_case {
     test_func *func;
     const struct test_loop_type *type;
@@ -52,7 +56,7 @@ static GSList *pids_marked(const char *mark)
     g_autofree char *title = g_strdup_printf("%d ", getpid());
 
     for (const char *name; (name = g_dir_read_name(proc));)
-        if (g_ascii_isdigit(*name) &&
+        if (g_ascii_isdigit(*name) && atoi(name) != test_spawner &&
             (proc_file_holds(name, "environ", line, strlen(line) + 1, false) ||
              proc_file_holds(name, "cmdline", title, strlen(title), true)))
             found = g_slist_prepend(found, GINT_TO_POINTER(atoi(name)));
@@ -71,7 +75,7 @@ static GSList *pids_of_children(const char *mark)
             continue;
         g_auto(GStrv) words = g_strsplit(text, " ", -1);
         for (char **word = words; *word; word++)
-            if (**word)
+            if (**word && atoi(*word) != test_spawner)
                 found = g_slist_prepend(found, GINT_TO_POINTER(atoi(*word)));
     }
     return found;
@@ -202,8 +206,11 @@ void test_add(const char *path, test_func *func)
 
 struct afork_context *test_context(struct test *t)
 {
-    if (!t->context)
+    if (!t->context) {
         test_ok(afork_context_new(t->loop, &t->options, &t->context));
+        if (test_launcher)
+            test_ok(afork_context_set_launcher(t->context, test_launcher, NULL));
+    }
     return t->context;
 }
 

@@ -29,6 +29,12 @@ extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_
 /* Those built, NULL at the end. */
 extern const struct test_loop_type *const test_loop_types[];
 
+/* Another way to start servers than to execute them, for a program all of whose tests go that way: set
+ * before main(). `test_spawner` is a child of the program that lives as long as it does, or 0. */
+extern afork_launch_cb *test_launcher;
+extern pid_t test_spawner;
+extern void (*test_copied)(void); /* to be called in a forked copy that goes on as a host */
+
 struct test {
     const struct test_loop_type *type;
     void *loop_self;

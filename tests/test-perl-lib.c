@@ -82,6 +82,8 @@ static void add_for_peer(const struct peer *peer, const char *path, test_func *f
     if (peer->is_afork_perl)
         return;
 #endif
+    if (test_launcher && peer != &peers[0])
+        return;
     struct perl_case *c = g_new(struct perl_case, 1);
 
     *c = (struct perl_case){.peer = peer, .func = func};

@@ -345,6 +345,8 @@ static void nothing_outlives_the_host(struct test *t)
 
     test_ok(pipe2(ends, O_CLOEXEC));
     pid_t host = fork();
+    if (!host && test_copied)
+        test_copied();
     if (!host)
         be_a_host(t, ends[1]);
     for (size_t i = 0; i < G_N_ELEMENTS(pids); i++)
@@ -361,12 +363,18 @@ static void nothing_outlives_the_host(struct test *t)
     close(ends[1]);
 }
 
+/* The number of the stream socket. */
+#define FIND_SOCKET                                                                                \
+    "my ($fd) = grep { open(my $s, '+<&', $_) && -S $s && unpack('i', getsockopt $s, 1, 3) == 1 }" \
+    " 3 .. 60; die 'no socket' if !$fd;"
+
 /* A control socket that broke, or says what no host says, ends a server after one line at most. */
 static void broken_control_socket(struct test *t)
 {
     static const char *const codes[] = {
-        "open my $null, '<', '/dev/null' or die; require POSIX; POSIX::dup2(fileno $null, 3)",
-        "require POSIX; POSIX::close(3)",
+        FIND_SOCKET "open my $null, '<', '/dev/null' or die; require POSIX;"
+                    "POSIX::dup2(fileno $null, $fd)",
+        FIND_SOCKET "require POSIX; POSIX::close($fd)",
     };
     char text[4096];
     int ends[2];
@@ -441,6 +449,35 @@ static void workers_reaped_by_user_code(struct test *t)
     }
 }
 
+/* Whatever the program does with its signals. */
+static void signals_are_as_perl_starts(struct test *t)
+{
+    static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP, SIGTERM, SIGUSR1, SIGTSTP};
+    struct sigaction before[G_N_ELEMENTS(ignored)];
+    sigset_t all, mask;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &mask);
+    for (size_t i = 0; i < G_N_ELEMENTS(ignored); i++)
+        sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, &before[i]);
+    struct afork_process *process = test_perl_new_exec(t);
+    /* Without 32 and 33, which are libc's and cannot be set. */
+    test_ok(afork_process_eval(
+        process,
+        "open my $in, '<', '/proc/self/status'; push @seen, map {"
+        "/^Sig(Blk|Ign|Cgt):\\s*(\\w+)/ ? sprintf('%s=%x', $1, hex($2) & ~(3 << 31)) : () } <$in>",
+        NULL));
+    g_autofree char *text = test_output(t, process, "list");
+    for (size_t i = 0; i < G_N_ELEMENTS(ignored); i++)
+        sigaction(ignored[i], &before[i], NULL);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    /* Perl ignores SIGFPE from its main program on; a program that embeds it need not. */
+    if (test_launcher && strstr(text, "Ign=0"))
+        g_assert_cmpstr(text, ==, "seen Blk=0 Ign=0 Cgt=0\n");
+    else
+        g_assert_cmpstr(text, ==, "seen Blk=0 Ign=80 Cgt=0\n");
+}
+
 static void idle_costs_nothing(struct test *t)
 {
     struct afork_process *template = test_perl_new(t);
@@ -470,6 +507,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-own/arguments/hundred-megabytes", hundred_megabytes);
     test_perl_add("/perl-own/host/nothing-outlives-it", nothing_outlives_the_host);
     test_perl_add("/perl-own/socket/broken", broken_control_socket);
+    test_perl_add("/perl-own/signals", signals_are_as_perl_starts);
     test_perl_add("/perl-own/idle/costs-nothing", idle_costs_nothing);
     return g_test_run();
 }

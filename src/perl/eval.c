@@ -3,6 +3,7 @@
  * Code of the user: commands `e` and `r`.
  */
 #include "exit.h"
+#include "note-forks.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -122,6 +123,8 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
     if (getpid() != pid) /* a copy that the code made and did not end: it is not the server */
         my_exit(0);
     afork__children_note_forks(NULL);
+    if (server->children.root)
+        afork__note_pipes(aTHX_ &server->children);
     afork__children_resume(&server->children);
     note_threads(server, list);
 

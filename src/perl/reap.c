@@ -9,7 +9,6 @@
  */
 #include "reap.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -338,8 +337,14 @@ void afork__children_note_forks(struct afork__children *children)
     noting = children;
 }
 
-static void note(pid_t pid)
+void afork__children_forked_by_user(pid_t pid)
 {
+    if (!noting)
+        return;
+    if (!pid)
+        noting = NULL;
+    if (!pid || is_foreign(noting, pid))
+        return;
     if (noting->n_foreign == noting->foreign_room) {
         size_t room = noting->foreign_room + 16;
         pid_t *foreign = reallocarray(noting->foreign, room, sizeof *foreign);
@@ -351,22 +356,6 @@ static void note(pid_t pid)
     noting->foreign[noting->n_foreign++] = pid;
 }
 
-/* Stands before libc's for perl and all its modules, because a root cannot tell in any other way
- * which of its children user code made and which are orphans. */
-__attribute__((visibility("default"))) pid_t fork(void)
-{
-    static pid_t (*libc_fork)(void);
-
-    if (!libc_fork)
-        *(void **)&libc_fork = dlsym(RTLD_NEXT, "fork");
-    pid_t pid = libc_fork();
-    if (pid > 0 && noting)
-        note(pid);
-    if (pid == 0 && noting)
-        noting = NULL;
-    return pid;
-}
-
 void afork__children_disown(struct afork__children *children)
 {
     for (size_t i = 0; i < children->n_own; i++)
@@ -376,7 +365,7 @@ void afork__children_disown(struct afork__children *children)
 static bool note_foreign(pid_t pid, void *data)
 {
     if (!find_own(data, pid))
-        note(pid);
+        afork__children_forked_by_user(pid);
     return true;
 }
 

@@ -87,6 +87,9 @@ bool afork__children_foreign_ended(const struct afork__children *children);
 /* While set, every fork of this process is noted as one of user code. NULL: no noting. */
 void afork__children_note_forks(struct afork__children *children);
 
+/* What a fork of this process returned, in both processes. */
+void afork__children_forked_by_user(pid_t pid);
+
 /* Lets go of children, descriptor and SIGCHLD. Memory stays for a later server of this process: in a
  * forked one, freeing it would copy pages. */
 void afork__children_close(struct afork__children *children);
