@@ -38,15 +38,14 @@ AFORK_BEGIN_DECLS
 
 struct afork_ev_channel;
 
-/* Called from the loop; `revents` is one of
- *   EV_READ    there is something to read, or the end; comes again as long as that is so
- *   EV_WRITE   all that was written is with the socket, and it takes more; comes again until it is
- *              stopped or something has to wait in the queue
- *   EV_ERROR   what waited in the queue could not be written and was dropped: `error` says why.
- *              Comes once, whether anything was started or not. Reading is still possible, but for
- *              -EIO, which may come after another error: libev cannot watch the socket and has
- *              stopped what it watched. libev sleeps before it tells that, until something else wakes
- *              the loop, at most for a minute; a context on the same loop does so sooner. */
+/* Called from the loop; `revents` is one of EV_READ    there is something to read, or the end;
+ * comes again as long as that is so EV_WRITE   all that was written is with the socket, and it
+ * takes more; comes again until it is stopped or something has to wait in the queue EV_ERROR
+ * what waited in the queue could not be written and was dropped: `error` says why. Comes once,
+ * whether anything was started or not. Reading is still possible, but for -EIO, which may come
+ * after another error: libev cannot watch the socket and has stopped what it watched. libev
+ * sleeps before it tells that, until something else wakes the loop, at most for a minute; a
+ * context on the same loop does so sooner. */
 typedef void afork_ev_channel_cb(EV_P_ struct afork_ev_channel *channel, int revents);
 
 struct afork_ev_channel {
@@ -70,18 +69,17 @@ struct afork_ev_channel {
 AFORK_EXPORT void afork_ev_channel_init(struct afork_ev_channel *channel, afork_ev_channel_cb *cb,
                                         int fd);
 
-/* Starts, or stops, calling back for `events`: EV_READ, EV_WRITE or both; the other keeps its state.
- * What has been started already, or stopped, stays so. Stopping does not stop the queue from being
- * written. A channel that was started, or has something queued, keeps ev_run() going. */
+/* Starts, or stops, calling back for `events`: EV_READ, EV_WRITE or both; the other keeps its
+ * state. What has been started already, or stopped, stays so. Stopping does not stop the queue
+ * from being written. A channel that was started, or has something queued, keeps ev_run() going. */
 AFORK_EXPORT void afork_ev_channel_start(EV_P_ struct afork_ev_channel *channel, int events);
 AFORK_EXPORT void afork_ev_channel_stop(EV_P_ struct afork_ev_channel *channel, int events);
 
 /* Reads up to `len` octets. Returns how many, 0 at the end of the file, or a negative errno:
- *   -EAGAIN      there is nothing to read now, or, with EV_READ started, enough was read in this
- *                dispatch (256 KiB): EV_READ comes when there is more. A callback may therefore read
- *                until it gets this.
- *   -ECONNRESET  the peer ended without reading all that it was sent; an end, too
- * At the end and after an error EV_READ is stopped, since it would come without end. */
+ * -EAGAIN      there is nothing to read now, or, with EV_READ started, enough was read in this
+ * dispatch (256 KiB): EV_READ comes when there is more. A callback may therefore read until it
+ * gets this. -ECONNRESET  the peer ended without reading all that it was sent; an end, too At
+ * the end and after an error EV_READ is stopped, since it would come without end. */
 AFORK_EXPORT ssize_t afork_ev_channel_read(EV_P_ struct afork_ev_channel *channel, void *data,
                                            size_t len);
 

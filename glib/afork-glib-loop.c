@@ -232,7 +232,8 @@ int afork_glib_loop_new(GMainContext *context, int priority, struct afork_glib_l
     return 0;
 }
 
-/* In a forked copy of the process contexts leave their watchers alone; here they only cost memory. */
+/* In a forked copy of the process contexts leave their watchers alone; here they only cost
+ * memory. */
 static void free_all(struct afork_glib_loop *loop)
 {
     while (loop->ios.head)

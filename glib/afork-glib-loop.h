@@ -28,9 +28,9 @@ struct afork_glib_loop;
 AFORK_EXPORT int afork_glib_loop_new(GMainContext *context, int priority,
                                      struct afork_glib_loop **ret);
 
-/* Releases the loop. Contexts on it must have been closed and watchers freed before; one left behind
- * is a programming error and ends the program with its descriptor's number. In a forked copy of the
- * program, where contexts leave theirs alone, they are released here. */
+/* Releases the loop. Contexts on it must have been closed and watchers freed before; one left
+ * behind is a programming error and ends the program with its descriptor's number. In a forked
+ * copy of the program, where contexts leave theirs alone, they are released here. */
 AFORK_EXPORT void afork_glib_loop_free(struct afork_glib_loop *loop);
 
 /* The loop as afork_context_new() takes it; borrowed, lives as long as `loop`. Its operations may

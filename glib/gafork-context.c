@@ -41,8 +41,8 @@
  * Since: 0.1
  */
 
-/* States: made, without the core's context (`core` NULL); in use, from the first call that needs it;
- * closed, for good. The table of defaults holds a reference until then. */
+/* States: made, without the core's context (`core` NULL); in use, from the first call that needs
+ * it; closed, for good. The table of defaults holds a reference until then. */
 struct _GAforkContext {
     GObject parent_instance;
 
@@ -82,7 +82,8 @@ static void on_look(G_GNUC_UNUSED void *data)
 {
 }
 
-/* The core has no callback for a pid that became known; it becomes known by reading from the loop. */
+/* The core has no callback for a pid that became known; it becomes known by reading from the
+ * loop. */
 static void after_dispatch(void *data)
 {
     GAforkContext *self = data;

@@ -22,8 +22,8 @@ AFORK_BEGIN_DECLS
 AFORK_EXPORT gboolean gafork_context_set_launcher(GAforkContext *self, afork_launch_cb *cb,
                                                   gpointer data, GError **error);
 
-/* As afork_process_new_launched(), with afork_perl_template_launch() for example. `context` NULL: the
- * default one. The caller releases what is returned; NULL: `error` is set. */
+/* As afork_process_new_launched(), with afork_perl_template_launch() for example. `context`
+ * NULL: the default one. The caller releases what is returned; NULL: `error` is set. */
 AFORK_EXPORT GAforkProcess *gafork_process_new_launched(GAforkContext *context, afork_launch_cb *cb,
                                                         gpointer data, GError **error);
 

@@ -20,8 +20,8 @@
 
 extern char **environ;
 
-/* Default templates that keep ending are executed again after a while that doubles up to a limit. One that
- * lived long enough had no part in that. */
+/* Default templates that keep ending are executed again after a while that doubles up to a
+ * limit. One that lived long enough had no part in that. */
 enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000, LIVED_USEC = 10000000 };
 
 /* Records of 64 octets are charged with about 768: room for some thousand exits at once. */
@@ -508,8 +508,8 @@ static bool is_set(char *const *environment, const char *prefix)
     return false;
 }
 
-/* Everything is passed on. But the debugger that PERL5OPT may ask for would stop the server at its first
- * statement, and wait at the terminal of the host. */
+/* Everything is passed on. But the debugger that PERL5OPT may ask for would stop the server at
+ * its first statement, and wait at the terminal of the host. */
 char **afork__context_environment(const struct afork_context *context)
 {
     static char no_stop[] = "PERLDB_OPTS=NonStop=1";

@@ -55,8 +55,8 @@ struct afork_context_options {
     const char *perl;
     enum afork_peer peer;
 
-    /* The module whose function `me` serves, for AFORK_PEER_ORIGINAL only. NULL: AFork::Serve, which
-     * is part of afork and needs IO::FDPass; or "AnyEvent::Fork::Serve". */
+    /* The module whose function `me` serves, for AFORK_PEER_ORIGINAL only. NULL: AFork::Serve,
+     * which is part of afork and needs IO::FDPass; or "AnyEvent::Fork::Serve". */
     const char *serve_module;
 
     /* Directories that are put in front of @INC; NULL-terminated list or NULL. */
@@ -81,13 +81,13 @@ struct afork_context_options {
 
     enum afork_threads threads;
 
-    /* Spares of the default template, for afork_process_new(); see afork_process_set_spares(). Not with
-     * AFORK_PEER_ORIGINAL. */
+    /* Spares of the default template, for afork_process_new(); see afork_process_set_spares().
+     * Not with AFORK_PEER_ORIGINAL. */
     unsigned spares;
 
-    /* Called for every warning of a server, and when a default template has ended by itself; NULL: warnings
-     * are dropped. `process` is NULL where the server is the default template or its handle was released. `message` is NUL-terminated and
-     * valid during the call. */
+    /* Called for every warning of a server, and when a default template has ended by itself;
+     * NULL: warnings are dropped. `process` is NULL where the server is the default template or
+     * its handle was released. `message` is NUL-terminated and valid during the call. */
     void (*on_warning)(struct afork_context *context, struct afork_process *process,
                        const char *message, void *data);
     void *warning_data;
@@ -106,26 +106,27 @@ AFORK_EXPORT AFORK_NODISCARD int afork_context_new(struct afork_loop *loop,
                                                    const struct afork_context_options *options,
                                                    struct afork_context **ret);
 
-/* Ends everything of this context and releases it: queues are dropped, servers end, workers see the
- * end of file only if their channel was not handed out. On return no descriptor, watcher or
- * callback of it is left; handles on its processes stay valid for afork_process_unref(), and other
- * calls on them return -ESHUTDOWN. In a forked copy of the host only memory is released: the watchers
- * stay in the loop, which must be released there as well before it turns. Never waits: an executed
- * perl that has not ended by then is reaped when a context is made or closed, or a perl executed, the
- * next time. May be called from any callback. */
+/* Ends everything of this context and releases it: queues are dropped, servers end, workers see
+ * the end of file only if their channel was not handed out. On return no descriptor, watcher or
+ * callback of it is left; handles on its processes stay valid for afork_process_unref(), and
+ * other calls on them return -ESHUTDOWN. In a forked copy of the host only memory is released:
+ * the watchers stay in the loop, which must be released there as well before it turns. Never
+ * waits: an executed perl that has not ended by then is reaped when a context is made or closed,
+ * or a perl executed, the next time. May be called from any callback. */
 AFORK_EXPORT void afork_context_close(struct afork_context *context);
 
-/* What there is of this context now, as JSON: the tree of its processes with state, pid, function, age,
- * memory and spares, and the last error; for people who look for a fault. The format may grow. It looks at
- * each process in /proc, which takes the time of about a fork. `*ret` is UTF-8, returned; release it
- * with free(). */
+/* What there is of this context now, as JSON: the tree of its processes with state, pid,
+ * function, age, memory and spares, and the last error; for people who look for a fault. The
+ * format may grow. It looks at each process in /proc, which takes the time of about a fork.
+ * `*ret` is UTF-8, returned; release it with free(). */
 AFORK_EXPORT int afork_context_dump(struct afork_context *context, char **ret);
 
 /* The perl that the next start would execute, as found by the rules of the options; for messages.
  * Borrowed until the next call of this function or of afork_context_set_perl(). */
 AFORK_EXPORT const char *afork_context_get_perl(struct afork_context *context);
 
-/* What became of calls of afork_process_new() with spares, over all default templates there were. */
+/* What became of calls of afork_process_new() with spares, over all default templates there
+ * were. */
 AFORK_EXPORT int afork_context_get_spare_stats(struct afork_context *context,
                                                struct afork_spare_stats *ret);
 

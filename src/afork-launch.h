@@ -18,8 +18,9 @@
 
 AFORK_BEGIN_DECLS
 
-/* What a launcher is to start: a server that speaks the extended protocol (doc/wire-protocol.md), as
- * afork-perl does. All borrowed for the call: a descriptor that is needed longer is duplicated. */
+/* What a launcher is to start: a server that speaks the extended protocol
+ * (doc/wire-protocol.md), as afork-perl does. All borrowed for the call: a descriptor that is
+ * needed longer is duplicated. */
 struct afork_launch {
     size_t size; /* sizeof(struct afork_launch) of the library that calls */
 

@@ -55,8 +55,8 @@ struct afork_loop_ops {
      * appended. afork_context_new() refuses a table that is too short with -EINVAL. */
     size_t size;
 
-    /* Watches `fd` for `events` (a mask of enum afork_io_events, may be 0). There is one watcher per
-     * descriptor. Returns 0 and the watcher, or a negative errno. */
+    /* Watches `fd` for `events` (a mask of enum afork_io_events, may be 0). There is one watcher
+     * per descriptor. Returns 0 and the watcher, or a negative errno. */
     int (*io_new)(struct afork_loop *loop, int fd, unsigned events, afork_io_cb *cb, void *data,
                   struct afork_io **ret);
 

@@ -299,8 +299,8 @@ static int run_ios(struct turn *turn)
     return n;
 }
 
-/* Milliseconds to wait so that neither the caller's deadline nor a timer is missed: rounded up, since
- * waking early would turn without doing anything. */
+/* Milliseconds to wait so that neither the caller's deadline nor a timer is missed: rounded up,
+ * since waking early would turn without doing anything. */
 static int wait_msec(struct afork_poll *poll, int64_t deadline)
 {
     struct afork_timer *timer = first_timer(poll);

@@ -16,8 +16,8 @@ AFORK_BEGIN_DECLS
 
 struct afork_poll;
 
-/* In a forked copy of the process a loop can only be freed; turning it gives -ECHILD. A copy makes a
- * loop of its own. */
+/* In a forked copy of the process a loop can only be freed; turning it gives -ECHILD. A copy
+ * makes a loop of its own. */
 
 /* Makes a loop. Returned; release with afork_poll_free(). Errors: -EMFILE, -ENFILE. */
 AFORK_EXPORT AFORK_NODISCARD int afork_poll_new(struct afork_poll **ret);

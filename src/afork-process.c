@@ -134,7 +134,8 @@ int afork_process_get_spare_stats(struct afork_process *process, struct afork_sp
     return 0;
 }
 
-/* The strings of a variable argument list after `first`, up to NULL; the caller frees the vector. */
+/* The strings of a variable argument list after `first`, up to NULL; the caller frees the
+ * vector. */
 static struct iovec *collect_strings(const char *first, va_list *arguments, size_t *n)
 {
     va_list again;
@@ -184,8 +185,8 @@ int afork_process_eval_iov(struct afork_process *process, const struct iovec *st
                                  afork__queue_strings(&process->queue, AFORK__EVAL, strings, n));
 }
 
-/* Whether `name` is of the form Some::Module; perl looks for Some/Module.pm, so that nothing else may
- * reach it. */
+/* Whether `name` is of the form Some::Module; perl looks for Some/Module.pm, so that nothing
+ * else may reach it. */
 static bool is_module_name(const char *name)
 {
     bool start = true;

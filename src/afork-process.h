@@ -64,9 +64,9 @@ struct afork_exit {
     bool has_usage;
     struct rusage usage;
 
-    /* With AFORK_STDIO_TAIL, the last 4 KiB at most that it wrote to its standard error until now; of
-     * a process whose template could not start, what the template wrote. Octets, with a NUL behind
-     * them. Never NULL, may be empty. */
+    /* With AFORK_STDIO_TAIL, the last 4 KiB at most that it wrote to its standard error until
+     * now; of a process whose template could not start, what the template wrote. Octets, with a
+     * NUL behind them. Never NULL, may be empty. */
     const char *stderr_tail;
     size_t stderr_tail_len;
 };
@@ -86,8 +86,8 @@ typedef void afork_exit_cb(struct afork_process *process, const struct afork_exi
                            void *data);
 
 /* A new empty server, forked from the context's default template, which is executed when first
- * needed. One that has ended is replaced then, which a warning tells once; where they keep ending within
- * seconds, not before 0.1 to 10 s have passed. Returned; release with afork_process_unref().
+ * needed. One that has ended is replaced then, which a warning tells once; where they keep ending
+ * within seconds, not before 0.1 to 10 s have passed. Returned; release with afork_process_unref().
  * Errors: as afork_process_new_exec(); -EAGAIN (the default templates keep ending). */
 AFORK_EXPORT AFORK_NODISCARD int afork_process_new(struct afork_context *context,
                                                    struct afork_process **ret);
@@ -98,19 +98,21 @@ AFORK_EXPORT AFORK_NODISCARD int afork_process_new(struct afork_context *context
 AFORK_EXPORT AFORK_NODISCARD int afork_process_new_exec(struct afork_context *context,
                                                         struct afork_process **ret);
 
-/* A new server forked from `process`, which must not have been told to run. It starts with a copy of
- * all that was sent to `process` so far: code, strings and descriptors; `process` keeps its own.
- * Returned; release with afork_process_unref(). Errors: -EMFILE, -ENFILE. */
+/* A new server forked from `process`, which must not have been told to run. It starts with a copy
+ * of all that was sent to `process` so far: code, strings and descriptors; `process` keeps its own.
+ * Returned; release with afork_process_unref().
+ * Errors: -EMFILE, -ENFILE. */
 AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *process,
                                                     struct afork_process **ret);
 
-/* Keeps up to `n` spares: children of `process` that are forked in advance, each with its socket, and made
- * ready while nothing else is to be done. afork_process_fork() hands one out where there is one. A
- * command to `process` makes them out of date; those are replaced, and end without a trace, no END block
- * or destructor runs. One that is killed before it is used is replaced silently, but where they keep
- * ending only when somebody asks for a process. Each costs a descriptor and some hundred kilobytes. They
- * do not keep the loop alive, and are gone when `process` runs, ends, or is released. 0: none, the
- * default. For the default template see the options of the context.
+/* Keeps up to `n` spares: children of `process` that are forked in advance, each with its socket,
+ * and made ready while nothing else is to be done. afork_process_fork() hands one out where there
+ * is one. A command to `process` makes them out of date; those are replaced, and end without a
+ * trace, no END block or destructor runs. One that is killed before it is used is replaced
+ * silently, but where they keep ending only when somebody asks for a process. Each costs a
+ * descriptor and some hundred kilobytes. They do not keep the loop alive, and are gone when
+ * `process` runs, ends, or is released. 0: none, the default. For the default template see the
+ * options of the context.
  * Errors: -ENOTSUP (a peer of the original kind). */
 AFORK_EXPORT int afork_process_set_spares(struct afork_process *process, unsigned n);
 
@@ -161,9 +163,10 @@ AFORK_EXPORT int afork_process_send_arg(struct afork_process *process, const voi
 AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void *data, size_t len,
                                              void (*release)(void *data));
 
-/* Says what runs when the process, and what will be forked from it, ends: by return, exit, die or end
- * of file. An executed process has inherited nothing. To be told to a template before the forks: a
- * forked process that is told later counts what it has then as inherited. Initially AFORK_EXIT_PERL.
+/* Says what runs when the process, and what will be forked from it, ends: by return, exit, die or
+ * end of file. An executed process has inherited nothing. To be told to a template before the
+ * forks: a forked process that is told later counts what it has then as inherited. Initially
+ * AFORK_EXIT_PERL.
  * Errors: -EINVAL (no such mode), -ENOTSUP (AFORK_PEER_ORIGINAL). */
 AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
                                              enum afork_exit_mode mode);
@@ -186,15 +189,17 @@ enum afork_unsupported {
     AFORK_UNSUPPORTED_WARN,  /* a warning says what is missing; the rest is done */
 };
 
-/* What a process may use and do. Start from AFORK_LIMITS_INIT: whatever is zero, false or NULL is left as
- * it is. Once set, limits are inherited by all that the process forks or executes, and cannot be lifted. */
+/* What a process may use and do. Start from AFORK_LIMITS_INIT: whatever is zero, false or NULL
+ * is left as it is. Once set, limits are inherited by all that the process forks or executes,
+ * and cannot be lifted. */
 struct afork_limits {
     size_t size; /* sizeof(struct afork_limits), set by the initialiser */
 
-    /* Octets of address space (RLIMIT_AS). What needs more fails; perl then says "Out of memory!" on
-     * its standard error and exits with status 1. Where it, or a library, does not look whether it
-     * was given memory, and where the stack has to grow, the end is SIGSEGV. The copy-on-write memory of a forked process counts
-     * in full, and so does what a mapped file takes. At most INT64_MAX. */
+    /* Octets of address space (RLIMIT_AS). What needs more fails; perl then says "Out of
+     * memory!" on its standard error and exits with status 1. Where it, or a library, does not
+     * look whether it was given memory, and where the stack has to grow, the end is SIGSEGV. The
+     * copy-on-write memory of a forked process counts in full, and so does what a mapped file
+     * takes. At most INT64_MAX. */
     uint64_t memory;
 
     /* Seconds of CPU time of each process by itself (RLIMIT_CPU); a fork starts at 0. SIGXCPU ends
@@ -212,19 +217,20 @@ struct afork_limits {
     /* The nice value: 1 to 19, the least favoured. */
     int nice;
 
-    /* No privileges are gained by executing set-user-ID programs and the like. Implied by everything
-     * below this, as the kernel demands. */
+    /* No privileges are gained by executing set-user-ID programs and the like. Implied by
+     * everything below this, as the kernel demands. */
     bool no_new_privileges;
 
-    /* No sockets are made but pairs of connected ones (AF_UNIX, not datagrams), and none is bound or
-     * connected, whatever its family: neither another machine nor another program here is reached.
-     * -EPERM is what the process sees. Sockets that are open when this is set, or are handed over
-     * later, work on: one that listens accepts. io_uring, which goes around all this, is refused. */
+    /* No sockets are made but pairs of connected ones (AF_UNIX, not datagrams), and none is
+     * bound or connected, whatever its family: neither another machine nor another program here
+     * is reached. -EPERM is what the process sees. Sockets that are open when this is set, or
+     * are handed over later, work on: one that listens accepts. io_uring, which goes around all
+     * this, is refused. */
     bool no_network;
 
-    /* No processes are made: fork, system and the like fail with EPERM; threads can be made. exec, which
-     * makes none, works. If it is set without `forks_only`, the server itself cannot be forked any more:
-     * that fails with AFORK_CAUSE_FORK. */
+    /* No processes are made: fork, system and the like fail with EPERM; threads can be made.
+     * exec, which makes none, works. If it is set without `forks_only`, the server itself cannot
+     * be forked any more: that fails with AFORK_CAUSE_FORK. */
     bool no_new_processes;
 
     /* Confinement of files (Landlock): NULL-terminated lists of absolute paths, of files or of
@@ -241,10 +247,11 @@ struct afork_limits {
 
     enum afork_unsupported unsupported;
 
-    /* False: the process itself is limited, when it comes to this command; all it forks later inherits
-     * that. True: it stays free, also if it is told to run, so that a template can go on loading modules
-     * and its CPU time does not count; what is forked from it from now on limits itself before any
-     * code runs. Everything that can be is checked and prepared once, by the template. */
+    /* False: the process itself is limited, when it comes to this command; all it forks later
+     * inherits that. True: it stays free, also if it is told to run, so that a template can go
+     * on loading modules and its CPU time does not count; what is forked from it from now on
+     * limits itself before any code runs. Everything that can be is checked and prepared once,
+     * by the template. */
     bool forks_only;
 };
 
@@ -254,10 +261,10 @@ struct afork_limits {
     }
 
 /* Limits the process from this place in the queue on. `limits` is copied. Limits only ever become
- * narrower: each call adds to those before, and one that asks for more than is in force, also where the
- * kernel would allow it to root, is an error of the process, as is a path that is not there, more than 16
- * calls with paths, less memory or fewer descriptors than are in use already, and what the kernel
- * cannot do. The process then ends with AFORK_CAUSE_LIMITS.
+ * narrower: each call adds to those before, and one that asks for more than is in force, also where
+ * the kernel would allow it to root, is an error of the process, as is a path that is not there,
+ * more than 16 calls with paths, less memory or fewer descriptors than are in use already, and what
+ * the kernel cannot do. The process then ends with AFORK_CAUSE_LIMITS.
  * Errors: -EINVAL (a value that is out of range, a path that is not absolute), -ENAMETOOLONG,
  * -ENOTSUP (a peer of kind AFORK_PEER_ORIGINAL). */
 AFORK_EXPORT int afork_process_set_limits(struct afork_process *process,
@@ -274,9 +281,10 @@ AFORK_EXPORT int afork_process_set_limits(struct afork_process *process,
 AFORK_EXPORT int afork_process_run(struct afork_process *process, const char *function,
                                    afork_run_cb *cb, void *data);
 
-/* The same with data that is owned, for adapters and bindings: `release(data)` is called once, after
- * `cb` has returned, or from afork_process_close() or afork_context_close(), when `cb` will not be
- * called any more. If this call fails, it is not called. `cb` must not be NULL; `release` may. */
+/* The same with data that is owned, for adapters and bindings: `release(data)` is called once,
+ * after `cb` has returned, or from afork_process_close() or afork_context_close(), when `cb`
+ * will not be called any more. If this call fails, it is not called. `cb` must not be NULL;
+ * `release` may. */
 AFORK_EXPORT int afork_process_run_full(struct afork_process *process, const char *function,
                                         afork_run_cb *cb, void *data, void (*release)(void *data));
 
@@ -352,9 +360,10 @@ AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
 AFORK_EXPORT pid_t afork_process_peer_pid(struct afork_process *process);
 
 /* Sends a signal. It cannot hit another process that was given the same pid, unless code evaluated
- * in a template reaps processes that it did not make. A signal to a process that is not known to run
- * yet is sent as soon as it is. Errors: -EINVAL (no such signal), -EPERM,
- * -ESRCH (it ended), -ENOTSUP (a process whose peer does not report pids). */
+ * in a template reaps processes that it did not make. A signal to a process that is not known to
+ * run yet is sent as soon as it is.
+ * Errors: -EINVAL (no such signal), -EPERM, -ESRCH (it ended), -ENOTSUP (a process whose peer
+ * does not report pids). */
 AFORK_EXPORT int afork_process_kill(struct afork_process *process, int signal);
 
 /* Adds a reference; returns `process`. */

@@ -46,7 +46,8 @@ static void left_child_cb(unsigned events, void *data)
         left_child_free(child);
 }
 
-/* Goes on to watch a child without its process. Where that cannot be done, it is reaped by the way. */
+/* Goes on to watch a child without its process. Where that cannot be done, it is reaped by the
+ * way. */
 static void leave_child(struct afork_process *process)
 {
     struct afork_context *context = process->context;

@@ -173,8 +173,8 @@ void afork__context_unref(struct afork_context *context);
 int afork__context_check(const struct afork_context *context);
 /* The perl that would be executed now; borrowed for the moment. */
 const char *afork__context_perl(const struct afork_context *context);
-/* Executes a perl that serves on `command_fd`, its standard error going to `error_fd`, or, if that is
- * -1, to where the options say; returns its pid or a negative errno. */
+/* Executes a perl that serves on `command_fd`, its standard error going to `error_fd`, or, if
+ * that is -1, to where the options say; returns its pid or a negative errno. */
 pid_t afork__context_start(struct afork_context *context, int command_fd, int error_fd,
                            uint64_t identity);
 /* The environment of a start: one block, freed with free(). NULL: no memory. */
@@ -196,8 +196,8 @@ void afork__context_note_error(struct afork_context *context, const char *messag
 int afork__process_fork(struct afork_process *process, unsigned flags, struct afork_process **ret);
 /* Whether the process may be given a command: 0 or the error of the call. */
 int afork__process_check_server(const struct afork_process *process);
-/* Ends a call that has put something into the queue: `result` if that failed, else sends what the socket
- * takes at once, and 0. */
+/* Ends a call that has put something into the queue: `result` if that failed, else sends what
+ * the socket takes at once, and 0. */
 int afork__process_queued(struct afork_process *process, int result);
 /* Gives a server a command whose payload is not a list of strings, as the public calls do. */
 int afork__process_command(struct afork_process *process, enum afork__command command,
@@ -209,7 +209,8 @@ void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void
 /* limits.c */
 /* A process that was just forked has the limits of its parent. */
 void afork__limits_inherit(struct afork_process *process);
-/* Adds to the words for an end, a string in `size` octets, which limit it was, where that is certain. */
+/* Adds to the words for an end, a string in `size` octets, which limit it was, where that is
+ * certain. */
 void afork__limits_describe(const struct afork_process *process, char *text, size_t size);
 
 /* launch.c */
@@ -224,8 +225,8 @@ void afork__launched_late(pid_t pid);
 void afork__process_never_started(struct afork_process *process);
 
 /* lifecycle.c */
-/* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`, the end
- * of its standard error where that is read; else -1. */
+/* A process with its command socket; `*far_fd` is the other end, returned. So is `*error_fd`,
+ * the end of its standard error where that is read; else -1. */
 int afork__process_make(struct afork_context *context, struct afork_process *parent,
                         struct afork_process **ret, int *far_fd, int *error_fd);
 /* The parts of that: watches the command socket, taken on success; */
@@ -252,7 +253,8 @@ void afork__process_abandon(struct afork_process *process);
 void afork__process_send(struct afork_process *process, size_t limit);
 /* The handle's last reference is gone, or close: an unrun server ends after its queue. */
 void afork__process_release(struct afork_process *process);
-/* The callback of run is not to be called (any more). Releases its data, which may call the library. */
+/* The callback of run is not to be called (any more). Releases its data, which may call the
+ * library. */
 void afork__process_drop_run(struct afork_process *process);
 /* Takes the command socket out of the loop; the descriptor is returned. */
 int afork__process_take_socket(struct afork_process *process);

@@ -150,8 +150,8 @@ static void leaves(struct afork_process *process)
     poll_ends(process->context);
 }
 
-/* The command socket is readable: the peer closed it, or said something where it has nothing to say.
- * What it reported before has to be known first. */
+/* The command socket is readable: the peer closed it, or said something where it has nothing to
+ * say. What it reported before has to be known first. */
 static void look_for_end(struct afork_process *process)
 {
     static const char unasked[] = "a server that did not introduce itself wrote to its socket";
@@ -224,7 +224,8 @@ static int open_socket(struct afork_process *process, struct afork_context *cont
     return 0;
 }
 
-/* Standard error, where it is read. A peer of the original kind has no way to give a fork its own. */
+/* Standard error, where it is read. A peer of the original kind has no way to give a fork its
+ * own. */
 static int open_stderr(struct afork_process *process, struct afork_context *context, int *error_fd)
 {
     *error_fd = -1;
@@ -568,8 +569,8 @@ static bool reports(const struct afork_process *process)
     return !process->ended && !process->entered;
 }
 
-/* Whether a process has ended, as far as the host can see: a zombie, whose parent runs a function of
- * the user's and does not reap it, has. */
+/* Whether a process has ended, as far as the host can see: a zombie, whose parent runs a
+ * function of the user's and does not reap it, has. */
 static bool is_gone(pid_t pid)
 {
     char path[32], line[64] = "";
@@ -584,7 +585,8 @@ static bool is_gone(pid_t pid)
     return state && state[1] == ' ' && state[2] == 'Z';
 }
 
-/* Watches a pid that nobody reports on; without a descriptor, by looking at it from time to time. */
+/* Watches a pid that nobody reports on; without a descriptor, by looking at it from time to
+ * time. */
 static void watch_orphan(struct afork_process *process)
 {
     int result = afork__process_watch_pid(process);
@@ -654,7 +656,8 @@ static void send_pending_signals(struct afork_process *process)
     afork__process_update_busy(process);
 }
 
-/* A process that nobody reports on and whose pid is gone has ended, unless its record still waits. */
+/* A process that nobody reports on and whose pid is gone has ended, unless its record still
+ * waits. */
 static void end_vanished(struct afork_context *context)
 {
     struct afork_process *process, *next;

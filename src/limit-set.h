@@ -41,7 +41,8 @@ struct afork__limit_set {
     uint32_t nice;                    /* 0: left as it is */
     uint64_t values[AFORK__N_LIMITS]; /* 0: not limited */
 
-    /* A list of strings: a letter, 'r' or 'w' for the list that it belongs to, and an absolute path. */
+    /* A list of strings: a letter, 'r' or 'w' for the list that it belongs to, and an absolute
+     * path. */
     struct afork__strings paths;
 };
 

@@ -16,7 +16,8 @@
 #include "limit-set.h"
 #include "util.h"
 
-/* What a server has open before it obeys, and needs to receive a fork's sockets, with some to spare. */
+/* What a server has open before it obeys, and needs to receive a fork's sockets, with some to
+ * spare. */
 enum { OPEN_FILES_MIN = 16 };
 
 static int check_paths(const char *const *paths)
@@ -150,8 +151,9 @@ static uint64_t cpu_usec(const struct rusage *usage)
                       usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
 }
 
-/* Adds what is true of CPU time. SIGXCPU can also be sent by anybody, and the kernel counts in ticks,
- * which the usage told at the end does not match to the last. Who outlived it is killed a second later. */
+/* Adds what is true of CPU time. SIGXCPU can also be sent by anybody, and the kernel counts in
+ * ticks, which the usage told at the end does not match to the last. Who outlived it is killed a
+ * second later. */
 static const char *describe_cpu(const struct afork_process *process, int signal)
 {
     uint64_t limit = process->limits.cpu_seconds * (uint64_t)AFORK__USEC_PER_SEC;

@@ -208,8 +208,8 @@ void afork__monitor_reap(struct afork_process *process)
         process->context->poll = true; /* the timer's callback sets it again */
 }
 
-/* A loop may wake for nothing; and of a process that is not the host's there is nothing to reap that
- * would tell. */
+/* A loop may wake for nothing; and of a process that is not the host's there is nothing to reap
+ * that would tell. */
 static bool is_readable(int fd)
 {
     struct pollfd pollfd = {.fd = fd, .events = POLLIN};

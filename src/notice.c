@@ -91,8 +91,8 @@ static int error_of(const struct afork_process *process)
     }
 }
 
-/* What is told of a failure does not change under the user's eyes, who may turn the loop and have the
- * end come in meanwhile. */
+/* What is told of a failure does not change under the user's eyes, who may turn the loop and
+ * have the end come in meanwhile. */
 static void tell_failure(struct afork_process *process, afork_run_cb *cb)
 {
     struct afork_exit failure = process->exit;
@@ -189,8 +189,8 @@ void afork__notice_deliver(struct afork_context *context)
     afork__context_unref(context);
 }
 
-/* Tries again what the kernel had no room for, and looks after ends that no descriptor tells. Either
- * may take any process out of the list. */
+/* Tries again what the kernel had no room for, and looks after ends that no descriptor tells.
+ * Either may take any process out of the list. */
 static void poll_processes(struct afork_context *context)
 {
     struct afork_process *process;

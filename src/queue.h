@@ -46,9 +46,9 @@ int afork__queue_handle(struct afork__queue *queue, int fd);
 /* Adds AFORK__HANDLE with `fd`, taken on success, and a command without payload that wants it. */
 int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command);
 
-/* Adds what makes the peer fork: handles with what is to be the child's standard error, if it is not
- * -1, and with its socket, both taken on success; and the fork command, with `identity` and `flags`
- * unless the peer is an original, which cannot be given an `error_fd` either. */
+/* Adds what makes the peer fork: handles with what is to be the child's standard error, if it is
+ * not -1, and with its socket, both taken on success; and the fork command, with `identity` and
+ * `flags` unless the peer is an original, which cannot be given an `error_fd` either. */
 int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t identity,
                       unsigned flags);
 

@@ -15,8 +15,8 @@ struct afork__spares;
 /* As afork_process_set_spares(), for a process that may be given commands. */
 int afork__spares_set(struct afork_process *template, unsigned n);
 
-/* A spare for whoever wants `template` forked, with a user's reference; NULL if there is none. Sees to it
- * that another one comes. */
+/* A spare for whoever wants `template` forked, with a user's reference; NULL if there is none.
+ * Sees to it that another one comes. */
 struct afork_process *afork__spares_take(struct afork_process *template);
 
 /* `template` was given a command: its spares are what it was before, and are replaced. */

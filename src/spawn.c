@@ -27,9 +27,9 @@ enum {
     FIRST_SAFE_FD = EXECUTABLE_FD + 1,
 };
 
-/* ---- In the child, until the exec: it uses the host's memory, and the thread that started it waits.
- * So these functions allocate nothing, take no lock, and change nothing but the child's own kernel
- * state. They return 0 or an errno. ---- */
+/* ---- In the child, until the exec: it uses the host's memory, and the thread that started it
+ * waits. So these functions allocate nothing, take no lock, and change nothing but the child's
+ * own kernel state. They return 0 or an errno. ---- */
 
 /* No handler of the host may run here, and what the host ignores is not ignored by the program.
  * Caught signals, too: the exec would reset them, but the mask is opened before. */
@@ -221,8 +221,8 @@ int afork__duplicate(int fd)
     return copy < 0 ? -errno : copy;
 }
 
-/* Moves a descriptor above standard error: where the host has closed its own, the lowest free numbers
- * are those that programs print to. */
+/* Moves a descriptor above standard error: where the host has closed its own, the lowest free
+ * numbers are those that programs print to. */
 static int lift(int *fd)
 {
     if (*fd > STDERR_FILENO)

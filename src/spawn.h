@@ -50,9 +50,9 @@ int afork__pidfd_open(pid_t pid);
 /* Sends a signal through one. 0 or a negative errno. */
 int afork__pidfd_signal(int pidfd, int signal);
 
-/* Reaps the host's own child `pid` if it has ended; `pidfd`, unless it is -1, makes sure that it is
- * that child. Returns 1 with its wait status and usage, 0 if it lives, -ECHILD if it is not there to
- * be reaped. */
+/* Reaps the host's own child `pid` if it has ended; `pidfd`, unless it is -1, makes sure that it
+ * is that child. Returns 1 with its wait status and usage, 0 if it lives, -ECHILD if it is not
+ * there to be reaped. */
 int afork__reap(pid_t pid, int pidfd, int *wait_status, struct rusage *usage);
 
 /* Remembers a child of the host that nothing watches any more. */

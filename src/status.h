@@ -56,8 +56,9 @@ struct afork__status {
     size_t text_len;
 };
 
-/* Encodes the part of a record before the text to `out`. Returns its size: a record without usage is
- * shorter. The whole record is that followed by the text, at most AFORK__RECORD_TEXT_MAX of it. */
+/* Encodes the part of a record before the text to `out`. Returns its size: a record without
+ * usage is shorter. The whole record is that followed by the text, at most
+ * AFORK__RECORD_TEXT_MAX of it. */
 size_t afork__status_encode(const struct afork__status *status,
                             uint8_t out[AFORK__RECORD_FIXED_SIZE]);
 

@@ -17,11 +17,12 @@ enum { AFORK__TAIL_MAX = 4096 };
  * negative errno. */
 int afork__tail_new(struct afork_context *context, struct afork__tail **ret, int *write_end);
 
-/* Reads all that waits in the pipe, and copies the last of all that came to `text`; returns its length. */
+/* Reads all that waits in the pipe, and copies the last of all that came to `text`; returns its
+ * length. */
 size_t afork__tail_get(struct afork__tail *tail, char text[AFORK__TAIL_MAX]);
 
-/* Gives it up. It is read, and dropped, until nobody can write any more: what the process left behind
- * shall not be stopped by a full or a broken pipe. NULL is allowed. */
+/* Gives it up. It is read, and dropped, until nobody can write any more: what the process left
+ * behind shall not be stopped by a full or a broken pipe. NULL is allowed. */
 void afork__tail_release(struct afork__tail *tail);
 
 /* Closes all there are, in a copy of the host without a word to the loop. */

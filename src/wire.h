@@ -53,8 +53,8 @@ enum {
 #define AFORK__PAYLOAD_MAX UINT32_MAX
 #define AFORK__BER_MAX 10
 
-/* The code that loads modules named in @_ as file names without suffix. A server of ours knows it by
- * its text and reports its failure as one of loading. */
+/* The code that loads modules named in @_ as file names without suffix. A server of ours knows
+ * it by its text and reports its failure as one of loading. */
 #define AFORK__REQUIRE_CODE "require \"$_.pm\" for @_"
 
 /* Writes a frame's header to `out`. */
