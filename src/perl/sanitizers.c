@@ -9,5 +9,5 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void);
 
 const char *__asan_default_options(void)
 {
-    return "detect_leaks=0:handle_segv=0";
+    return "detect_leaks=0:handle_segv=0:handle_sigbus=0";
 }
