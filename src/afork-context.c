@@ -282,19 +282,10 @@ void afork__context_drop_template(struct afork_context *context)
 
     if (!old)
         return;
-    old->is_default = old->broken; /* else it is the host who ends it */
+    /* Else it is the host who ends it. */
+    old->is_default = old->broken || old->exit.cause != AFORK_CAUSE_UNKNOWN;
     context->template = NULL;
     afork_process_unref(old);
-}
-
-void afork__context_note_error(struct afork_context *context, const char *message)
-{
-    char *copy = strdup(message);
-
-    if (!copy)
-        return;
-    free(context->last_error);
-    context->last_error = copy;
 }
 
 void afork__context_lost_template(struct afork_context *context,

@@ -322,7 +322,7 @@ void afork__process_leaves(struct afork_process *process, afork_run_cb *cb, void
     process->run_cb = cb;
     process->run_data = data;
     process->run_release = release;
-    afork__spares_free(process);
+    afork__spares_stop(process);
     afork__process_update_busy(process);
     afork__process_send(process, AFORK__SHARE_OCTETS);
 }
@@ -337,7 +337,9 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     char *name = strdup(function);
     if (!name)
         return -ENOMEM;
-    result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
+    result = afork__spares_give_up(process);
+    if (!result)
+        result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0) {
         free(name);
         return result;
@@ -456,7 +458,7 @@ void afork_process_close(struct afork_process *process)
     process->closed = true;
     process->run_cb = NULL;
     process->exit_cb = NULL;
-    afork__spares_free(process);
+    afork__spares_stop(process);
     afork__queue_clear(&process->queue);
     if (!afork__process_is_child(process) || process->pid || process->fd < 0)
         afork__process_forget_socket(process);

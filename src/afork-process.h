@@ -110,8 +110,8 @@ AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *proces
  * is one. A command to `process` makes them out of date; those are replaced, and end without a
  * trace, no END block or destructor runs. One that is killed before it is used is replaced
  * silently, but where they keep ending only when somebody asks for a process. Each costs a
- * descriptor and some hundred kilobytes. They do not keep the loop alive, and are gone when
- * `process` runs, ends, or is released. 0: none, the default. For the default template see the
+ * descriptor, with AFORK_STDIO_TAIL two, and some hundred kilobytes. They do not keep the loop alive,
+ * and are gone when `process` runs, is handed over, ends, or is released. 0: none, the default. For the default template see the
  * options of the context.
  * Errors: -ENOTSUP (a peer of the original kind). */
 AFORK_EXPORT int afork_process_set_spares(struct afork_process *process, unsigned n);
@@ -125,7 +125,7 @@ struct afork_spare_stats {
     uint64_t lost;     /* spares that ended, or could not be forked */
 };
 
-/* The numbers since the first afork_process_set_spares(); all zero without. */
+/* The numbers since the first afork_process_set_spares(), also after run; all zero without. */
 AFORK_EXPORT int afork_process_get_spare_stats(struct afork_process *process,
                                                struct afork_spare_stats *ret);
 

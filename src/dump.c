@@ -132,8 +132,8 @@ static void put_process(FILE *out, const struct afork_process *process, int dept
         fputs(", \"peer\": \"original\"", out);
     fputs(", \"function\": ", out);
     put_string(out, process->function);
-    fprintf(out, ", \"age_s\": %.3f",
-            (double)(afork__now() - process->made_at) / (double)AFORK__USEC_PER_SEC);
+    int64_t age = (afork__now() - process->made_at) / AFORK__USEC_PER_MSEC; /* no locale's comma */
+    fprintf(out, ", \"age_s\": %" PRId64 ".%03" PRId64, age / 1000, age % 1000);
     put_memory(out, process->pid);
     if (process->spares) {
         struct afork_spare_stats stats = {0};
@@ -181,7 +181,7 @@ int afork_context_dump(struct afork_context *context, char **ret)
     if (!out)
         return -ENOMEM;
     fprintf(out, "{\n  \"host\": %ld,\n  \"perl\": ", (long)getpid());
-    put_string(out, afork__context_perl(context));
+    put_string(out, context->launcher.cb ? NULL : afork__context_perl(context));
     fputs(",\n  \"last_error\": ", out);
     put_string(out, context->last_error);
     fputs(",\n  \"spares\": ", out);

@@ -101,6 +101,8 @@ int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, 
 {
     int result = cb ? afork__process_check_server(process) : -EINVAL;
 
+    if (!result)
+        result = afork__spares_give_up(process);
     if (!result && process->peer == AFORK_PEER_OWN) {
         const uint8_t flags = process->tail ? AFORK__DETACH_STDERR : 0;
         result = afork__queue_command(&process->queue, AFORK__DETACH, &flags, sizeof flags);

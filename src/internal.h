@@ -12,6 +12,7 @@
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
  *   spares.c         children forked in advance
+ *   words.c          what is said of ends and errors
  */
 #ifndef AFORK_INTERNAL_H
 #define AFORK_INTERNAL_H
@@ -188,8 +189,6 @@ int afork__context_template(struct afork_context *context, struct afork_process 
 /* A default template has ended by itself. */
 void afork__context_lost_template(struct afork_context *context,
                                   const struct afork_process *template);
-/* Remembers what went wrong last. */
-void afork__context_note_error(struct afork_context *context, const char *message);
 
 /* afork-process.c */
 /* Has `process` fork, with these AFORK__FORK_ flags. As afork_process_fork(), but never a spare. */
@@ -292,6 +291,14 @@ bool afork__process_is_deserted(const struct afork_process *process);
 /* Leaves the children that were handed over to be reaped by the way; in a copy of the host, forgets
  * them. */
 void afork__handover_close_all(struct afork_context *context);
+
+/* words.c */
+/* Remembers what went wrong last, for the dump; */
+void afork__context_note_error(struct afork_context *context, const char *message);
+/* with a process, unless nobody wanted it any more. */
+void afork__process_note_error(const struct afork_process *process);
+/* Says in words what the wait status says. */
+void afork__process_describe_end(struct afork_process *process);
 
 /* notice.c */
 /* Makes the process's callbacks due; they run from the loop. */

@@ -47,6 +47,7 @@ int afork__process_new_root(struct afork_context *context, const struct afork__l
                             struct afork_process **ret)
 {
     struct afork_process *process;
+    char text[512];
     AFORK__AUTO_FD far_fd = -1, error_fd = -1;
     int result = afork__process_make(context, NULL, &process, &far_fd, &error_fd);
 
@@ -58,6 +59,9 @@ int afork__process_new_root(struct afork_context *context, const struct afork__l
         afork__close(&error_fd); /* before the other end, which is then seen to be the last */
         afork__process_abandon(process);
         afork_process_unref(process);
+        snprintf(text, sizeof text, "cannot start %.300s: %s",
+                 launcher->cb ? "a launched perl" : afork__context_perl(context), strerror(-pid));
+        afork__context_note_error(context, text);
         return pid;
     }
     process->perl = strdup(launcher->cb ? "a launched perl" : afork__context_perl(context));
@@ -83,6 +87,8 @@ int afork_context_set_launcher(struct afork_context *context, afork_launch_cb *c
     if (result < 0)
         return result;
     context->launcher = (struct afork__launcher){cb, data};
+    context->templates_lost = 0;
+    context->retry_at = 0;
     afork__context_drop_template(context);
     return 0;
 }

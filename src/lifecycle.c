@@ -41,6 +41,7 @@ void afork__process_unref_memory(struct afork_process *process)
         free(process->stderr_tail);
         free(process->perl);
         free(process->function);
+        afork__spares_free(process);
         free(process);
         process = parent;
     }
@@ -396,7 +397,7 @@ void afork__process_send(struct afork_process *process, size_t limit)
 void afork__process_release(struct afork_process *process)
 {
     process->released = true;
-    afork__spares_free(process);
+    afork__spares_stop(process);
     afork__process_update_busy(process);
     if (process->run == AFORK__RUN_NONE && process->fd >= 0 &&
         afork__queue_is_empty(&process->queue))
@@ -411,7 +412,7 @@ void afork__process_abandon(struct afork_process *process)
     if (process->ended)
         return;
     process->ended = true;
-    afork__spares_free(process);
+    afork__spares_stop(process);
     if (process->spare_of)
         afork__spares_lost(process);
     afork__process_update_busy(process);
@@ -491,40 +492,12 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
     process->exit.cause = cause;
     process->message = strndup(message, len);
     process->exit.message = process->message ? process->message : "";
-    afork__context_note_error(process->context, process->exit.message);
+    afork__process_note_error(process);
     afork__process_forget_socket(process);
     afork__queue_clear(&process->queue);
     if (process->run == AFORK__RUN_READY) /* it has no channel to give any more */
         process->run = AFORK__RUN_QUEUED;
     fail_run(process);
-}
-
-/* Says in words what the wait status says. */
-static void describe_end(struct afork_process *process)
-{
-    struct afork_exit *end = &process->exit;
-    char how[160], text[512];
-
-    if (end->cause == AFORK_CAUSE_SIGNALLED)
-        snprintf(how, sizeof how, "killed by signal %d (%s)", end->status, strsignal(end->status));
-    else if (end->cause == AFORK_CAUSE_EXITED)
-        snprintf(how, sizeof how, "exited with status %d", end->status);
-    else
-        snprintf(how, sizeof how, "gone, nobody knows how");
-    afork__limits_describe(process, how, sizeof how);
-    bool started = !afork__process_is_child(process) || process->hello ||
-                   process->peer == AFORK_PEER_ORIGINAL;
-    if (started) {
-        process->message = strdup(how);
-    } else {
-        snprintf(text, sizeof text, "%.300s %s before it could serve",
-                 process->perl ? process->perl : "perl", how);
-        end->cause = AFORK_CAUSE_START;
-        process->message = strdup(text);
-    }
-    end->message = process->message ? process->message : "";
-    if (end->cause != AFORK_CAUSE_EXITED)
-        afork__context_note_error(process->context, end->message);
 }
 
 void afork__process_ended(struct afork_process *process, int wait_status,
@@ -547,7 +520,7 @@ void afork__process_ended(struct afork_process *process, int wait_status,
         end->usage = *usage;
     }
     if (!process->message)
-        describe_end(process);
+        afork__process_describe_end(process);
     if (process->is_default)
         afork__context_lost_template(process->context, process);
     fail_run(process);

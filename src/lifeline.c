@@ -8,6 +8,8 @@
  */
 #include "config.h"
 
+#include <sys/stat.h>
+
 #include "internal.h"
 #include "spawn.h"
 #include "util.h"
@@ -36,7 +38,12 @@ int afork_process_set_exit_mode(struct afork_process *process, enum afork_exit_m
 
 static int lifeline_open(struct afork_context *context)
 {
-    return context->lifeline[0] < 0 ? afork__pipe(context->lifeline) : 0;
+    if (context->lifeline[0] >= 0)
+        return 0;
+    int result = afork__pipe(context->lifeline);
+    if (!result) /* a process that became another user opens it anew in its forks */
+        fchmod(context->lifeline[0], 0444);
+    return result;
 }
 
 int afork_process_end_with_host(struct afork_process *process)

@@ -32,7 +32,8 @@ struct afork__spares {
     int64_t lost_at;
     int64_t fill_at; /* when the timer forks; 0: it does not */
     bool urgent;     /* one only, since the host has other things to do */
-    bool of_context; /* the template is the default one: its numbers are kept */
+    bool of_context; /* the template is the default one: its numbers are the context's at last */
+    bool stopped;    /* the template cannot be forked any more */
     struct afork_spare_stats stats;
 };
 
@@ -151,18 +152,45 @@ void afork__spares_renew(struct afork_process *template)
     schedule(spares, FILL_USEC);
 }
 
-void afork__spares_free(struct afork_process *template)
+int afork__spares_give_up(struct afork_process *template)
+{
+    struct afork__spares *spares = template->spares;
+    struct afork_process *spare;
+    size_t n = 0;
+
+    if (!spares || !spares->n)
+        return 0;
+    uint64_t *identities = calloc(spares->n, sizeof *identities);
+    if (!identities)
+        return -ENOMEM;
+    TAILQ_FOREACH (spare, &spares->ready, spare_link)
+        identities[n++] = spare->identity;
+    int result = afork__queue_command(&template->queue, AFORK__GIVE_UP, identities,
+                                      n * sizeof *identities);
+    free(identities);
+    return result;
+}
+
+void afork__spares_stop(struct afork_process *template)
 {
     struct afork__spares *spares = template->spares;
 
-    if (!spares)
+    if (!spares || spares->stopped)
         return;
     shrink(spares, 0);
-    if (spares->of_context)
-        afork__spares_count(template, &template->context->spare_stats);
-    template->spares = NULL;
+    spares->stopped = true;
+    spares->wanted = 0;
+    spares->fill_at = 0;
     LIST_REMOVE(spares, link);
-    free(spares);
+    if (!spares->of_context)
+        return;
+    afork__spares_count(template, &template->context->spare_stats);
+    spares->stats = (struct afork_spare_stats){0};
+}
+
+void afork__spares_free(struct afork_process *template)
+{
+    free(template->spares);
 }
 
 void afork__spares_lost(struct afork_process *spare)

@@ -22,7 +22,14 @@ struct afork_process *afork__spares_take(struct afork_process *template);
 /* `template` was given a command: its spares are what it was before, and are replaced. */
 void afork__spares_renew(struct afork_process *template);
 
-/* `template` cannot be forked any more. */
+/* `template` will be told to stop being one: so is the server, that none of its spares is left to whatever
+ * it becomes. 0 or -ENOMEM. */
+int afork__spares_give_up(struct afork_process *template);
+
+/* `template` cannot be forked any more. Its numbers stay. */
+void afork__spares_stop(struct afork_process *template);
+
+/* Releases what is left of them with the memory of `template`. */
 void afork__spares_free(struct afork_process *template);
 
 /* `spare` has ended. */

@@ -21,6 +21,7 @@ enum afork__command {
     AFORK__EXIT_MODE = 'X',     /* an octet: enum afork_exit_mode */
     AFORK__END_WITH_HOST = 'W', /* empty; the argument before it is the lifeline */
     AFORK__LIMITS = 'L',        /* a set of limits, see limit-set.h */
+    AFORK__GIVE_UP = 'S',       /* identities of spares, 64 bits each, that nobody will use */
     AFORK__DETACH = 'D',        /* an octet of flags; it has no host of our kind any more */
     /* To a peer stated to be ours that has none: */
     AFORK__ATTACH = 'A', /* see below; the last pending argument is the status socket */

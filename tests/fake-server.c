@@ -142,6 +142,20 @@ static bool reap(void)
     }
 }
 
+static void end_child(uint64_t identity)
+{
+    for (guint i = 0; i < self.children->len; i++) {
+        struct child child = g_array_index(self.children, struct child, i);
+        siginfo_t info;
+        if (child.identity != identity)
+            continue;
+        kill(child.pid, SIGKILL);
+        waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT);
+        reap();
+        return;
+    }
+}
+
 /* Waits for the command socket, or with -1 for the next child; reaps meanwhile. Returns false when
  * no child is left to wait for. */
 static bool wait_for(int fd)
@@ -458,6 +472,12 @@ static void command(uint8_t letter, const uint8_t *payload, uint32_t len)
         break;
     case AFORK__LIMITS:
         keep_limits(payload, len);
+        break;
+    case AFORK__GIVE_UP:
+        for (uint32_t i = 0; i + sizeof identity <= len; i += sizeof identity) {
+            memcpy(&identity, payload + i, sizeof identity);
+            end_child(identity);
+        }
         break;
     case AFORK__DETACH:
         detach(payload[0]);

@@ -148,6 +148,33 @@ static void text_of_errors(struct test *t)
     afork_process_unref(process);
 }
 
+/* What the host gives up is no error. */
+static void spares_are_no_error(struct test *t)
+{
+    struct afork_process *process = test_new(t);
+    struct afork_spare_stats stats;
+    struct test_exit end = {0};
+
+    test_ok(afork_process_set_spares(process, 2));
+    test_wait(t, !afork_process_get_spare_stats(process, &stats) && stats.ready == 2);
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    g_free(test_output(t, process, "dump"));
+    test_wait(t, end.calls);
+    test_turn_for(t, 20 * 1000);
+    g_autofree char *lines = dump(t);
+    assert_line(lines, "last_error=null");
+}
+
+static void start_that_failed(struct test *t)
+{
+    struct afork_process *process;
+
+    t->options.perl = "/nonexistent";
+    g_assert_cmpint(afork_process_new_exec(test_context(t), &process), ==, -ENOENT);
+    g_autofree char *lines = dump(t);
+    assert_line(lines, "last_error=cannot start /nonexistent: No such file or directory");
+}
+
 static void refused(struct test *t)
 {
     char *json = NULL;
@@ -166,6 +193,8 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/dump/spares", spares);
     test_add_for(&test_loop_poll, "/dump/octets", octets);
     test_add_for(&test_loop_poll, "/dump/errors", text_of_errors);
+    test_add_for(&test_loop_poll, "/dump/spares-are-no-error", spares_are_no_error);
+    test_add_for(&test_loop_poll, "/dump/start-that-failed", start_that_failed);
     test_add_for(&test_loop_poll, "/dump/refused", refused);
     return g_test_run();
 }

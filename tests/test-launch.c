@@ -198,6 +198,29 @@ static void launcher_of_a_context(struct test *t)
     afork_process_unref(launched);
 }
 
+/* A launcher is tried at once, however often the perl before it ended. */
+static void launcher_ends_the_patience(struct test *t)
+{
+    struct plan plan = {0};
+    struct afork_process *process;
+
+    t->options.perl = "/bin/false";
+    test_context(t);
+    for (;;) {
+        struct test_run run = {0};
+        int result = afork_process_new(t->context, &process);
+        if (result == -EAGAIN)
+            break;
+        test_ok(result);
+        test_ok(afork_process_run(process, "return", test_on_run, &run));
+        test_wait(t, run.calls);
+        afork_process_unref(process);
+    }
+    test_ok(afork_context_set_launcher(t->context, launch, &plan));
+    g_free(test_output(t, test_new(t), "dump"));
+    g_assert_cmpuint(plan.calls, ==, 1);
+}
+
 static void originals_are_not_launched(struct test *t)
 {
     struct plan plan = {0};
@@ -219,6 +242,7 @@ int main(int argc, char **argv)
     test_add("/launch/pid/after-close", told_after_close);
     test_add("/launch/errors", errors_are_the_calls);
     test_add("/launch/context", launcher_of_a_context);
+    test_add("/launch/patience", launcher_ends_the_patience);
     test_add("/launch/original", originals_are_not_launched);
     return g_test_run();
 }

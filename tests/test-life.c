@@ -149,6 +149,25 @@ static void closed_context_ends_them(struct test *t)
 }
 
 /* What the two calls need and what they refuse, against the fake server. */
+/* A template that becomes another user can still be forked, and what is forked ends with the host. */
+static void without_privileges(struct test *t)
+{
+    struct afork_process *template = busy_template(t, false);
+
+    test_ok(afork_process_end_with_host(template));
+    test_ok(afork_process_eval(
+        template, "require POSIX; POSIX::setgid(65534); POSIX::setuid(65534) or $> or die $!",
+        NULL));
+    int channel = test_run_and_unref(t, test_fork(template), "sleeper");
+    int pid = test_read_number(t, channel);
+    afork_process_unref(template);
+    afork_context_close(t->context);
+    t->context = NULL;
+    test_context(t);
+    test_wait(t, !test_is_running(pid));
+    close(channel);
+}
+
 static void calls_are_checked(struct test *t)
 {
     struct afork_process *process = test_new(t);
@@ -217,5 +236,6 @@ int main(int argc, char **argv)
     test_perl_add("/life/host/killed", killed_host_takes_all_with_it);
     test_perl_add("/life/host/terminated", terminated_host_takes_all_with_it);
     test_perl_add("/life/host/context-closed", closed_context_ends_them);
+    test_perl_add("/life/host/without-privileges", without_privileges);
     return g_test_run();
 }

@@ -411,6 +411,34 @@ static void several_at_once(struct test *t)
                 "0 0 0 19");
 }
 
+/* What a process was limited with by its template it does not touch again when it is a template itself. */
+static void again_in_a_fork(struct test *t)
+{
+    static const char *const readable[] = {"/", NULL};
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    if (!limits_need_landlock())
+        return;
+    limits.read_paths = readable;
+    limits.forks_only = true;
+    struct afork_process *template = test_perl_new(t);
+    for (int i = 0; i < 3; i++)
+        test_ok(afork_process_set_limits(template, &limits));
+    struct afork_process *child = test_fork(template);
+    for (int i = 0; i < 6; i++)
+        test_ok(afork_process_send_fd(child, STDERR_FILENO));
+    limits = (struct afork_limits)AFORK_LIMITS_INIT;
+    limits.cpu_seconds = 100;
+    limits.forks_only = true;
+    test_ok(afork_process_set_limits(child, &limits));
+    g_autofree char *text = test_output(t, child, "list");
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    g_assert_cmpuint(g_strv_length(lines), ==, 8);
+    for (int i = 2; i <= 6; i++)
+        g_assert_cmpstr(lines[i], ==, lines[1]);
+    afork_process_unref(template);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -433,5 +461,6 @@ int main(int argc, char **argv)
     test_perl_add("/limits/no-network/open-sockets", sockets_that_are_open);
     test_perl_add("/limits/no-new-processes", no_new_processes);
     test_perl_add("/limits/several", several_at_once);
+    test_perl_add("/limits/again-in-a-fork", again_in_a_fork);
     return g_test_run();
 }

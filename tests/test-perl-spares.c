@@ -139,10 +139,10 @@ static void refused_with_threads(struct test *t)
     t->options.threads = AFORK_THREADS_REFUSE;
     t->options.standard_error.mode = AFORK_STDIO_NULL;
     struct afork_process *template = test_perl_new(t);
-    test_ok(afork_process_eval(
-        template, "use Config; $Config{useithreads} or die 'no threads';"
-                  "require threads; threads->create(sub { sleep 60 })->detach",
-        NULL));
+    test_ok(afork_process_eval(template,
+                               "use Config; $Config{useithreads} or die 'no threads';"
+                               "require threads; threads->create(sub { sleep 60 })->detach",
+                               NULL));
     test_ok(afork_process_set_spares(template, 2));
     test_wait(t, !afork_process_get_spare_stats(template, &stats) && stats.lost >= 2);
     struct afork_process *child = test_fork(template);
@@ -156,6 +156,32 @@ static void refused_with_threads(struct test *t)
     g_assert_cmpuint(stats.lost, <=, 8);
     afork_process_unref(child);
     g_free(test_output(t, template, "list"));
+}
+
+/* A template that runs a function has no spares left, also not as children that its wait() finds. */
+static void no_children_of_the_worker(struct test *t)
+{
+    static const char code[] =
+        "sub count { my ($socket, $n) = ($_[0], 0); my $pid = fork // die; POSIX::_exit(7) if "
+        "!$pid;"
+        " while ((my $got = wait) > 0) { $n++ if $got != $pid || $? != 7 << 8 }"
+        " syswrite $socket, $n }";
+
+    for (int i = 0; i < 30; i++) {
+        struct afork_process *template = test_perl_new(t);
+        struct afork_spare_stats stats;
+        test_ok(afork_process_require(template, "POSIX", NULL));
+        test_ok(afork_process_eval(template, code, NULL));
+        test_ok(afork_process_set_spares(template, 4));
+        test_wait(t, ready_of(template) == 4);
+        afork_process_ref(template);
+        g_autofree char *strangers = test_output(t, template, "count");
+        g_assert_cmpstr(strangers, ==, "0");
+        test_ok(afork_process_get_spare_stats(template, &stats));
+        g_assert_cmpuint(stats.ready, ==, 0);
+        g_assert_cmpuint(stats.renewals, ==, 0);
+        afork_process_unref(template);
+    }
 }
 
 /* Stopped or slow, a spare is handed out all the same, and obeys when it can. */
@@ -182,5 +208,6 @@ int main(int argc, char **argv)
     test_perl_add("/perl-spares/serve-as-others", serve_as_others);
     test_perl_add("/perl-spares/threads", refused_with_threads);
     test_perl_add("/perl-spares/not-ready", one_that_is_not_ready);
+    test_perl_add("/perl-spares/no-children-of-the-worker", no_children_of_the_worker);
     return g_test_run();
 }

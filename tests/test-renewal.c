@@ -137,6 +137,36 @@ static void patience(struct test *t)
     g_assert_cmpint(afork_process_new(t->context, &process), ==, -ENOENT);
 }
 
+/* The same for one that does not end, but cannot be talked to. */
+static void wrong_version(struct test *t)
+{
+    struct afork_process *process;
+    unsigned executed = 0, refused = 0;
+
+    with_warnings(t);
+    test_fake_start(t, "hello 7");
+    test_context(t);
+    for (int i = 0; i < 40; i++) {
+        struct test_run run = {0};
+        int result = afork_process_new(t->context, &process);
+        if (result == -EAGAIN) {
+            refused++;
+            continue;
+        }
+        test_ok(result);
+        executed++;
+        test_ok(afork_process_run(process, "return", test_on_run, &run));
+        test_wait(t, run.calls);
+        g_assert_cmpint(run.cause, ==, AFORK_CAUSE_PROTOCOL);
+        afork_process_unref(process);
+        test_turn_for(t, 5 * 1000);
+    }
+    g_assert_cmpuint(executed, <, 15);
+    g_assert_cmpuint(refused, >, 0);
+    g_assert_cmpuint(count_warnings(), >, 0);
+    test_turn_for(t, 20 * 1000);
+}
+
 /* What the host ends itself is not lost. */
 static void ended_by_the_host(struct test *t)
 {
@@ -158,6 +188,7 @@ int main(int argc, char **argv)
     test_add("/renewal/next-one-works", next_one_works);
     test_add("/renewal/found-out-at-once", found_out_at_once);
     test_add("/renewal/patience", patience);
+    test_add("/renewal/wrong-version", wrong_version);
     test_add("/renewal/ended-by-the-host", ended_by_the_host);
     return g_test_run();
 }

@@ -344,8 +344,10 @@ void afork__server_limit(pTHX_ struct afork__server *server, const char *payload
     if (set.flags & AFORK__FORKS_ONLY) {
         if (!server->plan)
             Newxz(server->plan, 1, struct afork__plan);
-        else if (!server->plan_due)
-            clear(server->plan); /* it was carried out */
+        else if (!server->plan_due) {
+            server->plan->n_rulesets = 0; /* it was carried out: they are closed, see below */
+            clear(server->plan);
+        }
         fill(server, server->plan, &set);
         server->plan_due = true;
         return;

@@ -179,6 +179,24 @@ static bool reap(struct afork__children *children, struct afork__reporter *repor
     return true;
 }
 
+void afork__children_end(struct afork__children *children, struct afork__reporter *reporter,
+                         uint64_t identity)
+{
+    siginfo_t info;
+    struct rusage usage;
+
+    for (size_t i = 0; i < children->n_own; i++) {
+        pid_t pid = children->own[i].pid;
+        if (children->own[i].identity != identity || peek(P_PID, pid, &info, &usage) < 0)
+            continue; /* user code may have reaped it */
+        kill(pid, SIGKILL);
+        syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT | __WALL, &usage);
+        afork__report_drain(reporter);
+        reap(children, reporter, &info, &usage);
+        return;
+    }
+}
+
 /* The kernel's list of the children of this thread, which made them. */
 static int open_list(void)
 {

@@ -75,6 +75,10 @@ void afork__children_suspect(struct afork__children *children);
  * no status is lost, even if this process dies. Returns whether nothing stayed for that reason. */
 bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter);
 
+/* Ends the child with that identity, if there is one, reports and reaps it: nobody has a use for it. */
+void afork__children_end(struct afork__children *children, struct afork__reporter *reporter,
+                         uint64_t identity);
+
 /* Empties `signal_fd`. */
 void afork__children_drain_signals(struct afork__children *children);
 

@@ -342,6 +342,14 @@ static void obey(pTHX_ struct afork__server *server, uint8_t command, size_t len
             break;
         afork__server_limit(aTHX_ server, server->payload, len);
         return;
+    case AFORK__GIVE_UP:
+        if (!server->extended || len % sizeof identity)
+            break;
+        for (size_t i = 0; i < len; i += sizeof identity) {
+            memcpy(&identity, server->payload + i, sizeof identity);
+            afork__children_end(&server->children, &server->reporter, identity);
+        }
+        return;
     case AFORK__DETACH:
         if (!server->extended || len != 1)
             break;
@@ -371,6 +379,7 @@ static bool is_command(uint8_t letter)
     case AFORK__EXIT_MODE:
     case AFORK__END_WITH_HOST:
     case AFORK__LIMITS:
+    case AFORK__GIVE_UP:
     case AFORK__DETACH:
     case AFORK__ATTACH:
         return true;

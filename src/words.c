@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is said of ends and errors, in words.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+void afork__context_note_error(struct afork_context *context, const char *message)
+{
+    char *copy = strdup(message);
+
+    if (!copy)
+        return;
+    free(context->last_error);
+    context->last_error = copy;
+}
+
+void afork__process_note_error(const struct afork_process *process)
+{
+    if (!process->released || process->run != AFORK__RUN_NONE)
+        afork__context_note_error(process->context, process->exit.message);
+}
+
+void afork__process_describe_end(struct afork_process *process)
+{
+    struct afork_exit *end = &process->exit;
+    char how[160], text[512];
+
+    if (end->cause == AFORK_CAUSE_SIGNALLED)
+        snprintf(how, sizeof how, "killed by signal %d (%s)", end->status, strsignal(end->status));
+    else if (end->cause == AFORK_CAUSE_EXITED)
+        snprintf(how, sizeof how, "exited with status %d", end->status);
+    else
+        snprintf(how, sizeof how, "gone, nobody knows how");
+    afork__limits_describe(process, how, sizeof how);
+    bool started = !afork__process_is_child(process) || process->hello ||
+                   process->peer == AFORK_PEER_ORIGINAL;
+    if (started) {
+        process->message = strdup(how);
+    } else {
+        snprintf(text, sizeof text, "%.300s %s before it could serve",
+                 process->perl ? process->perl : "perl", how);
+        end->cause = AFORK_CAUSE_START;
+        process->message = strdup(text);
+    }
+    end->message = process->message ? process->message : "";
+    if (end->cause != AFORK_CAUSE_EXITED)
+        afork__process_note_error(process);
+}
