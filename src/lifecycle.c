@@ -411,6 +411,8 @@ void afork__process_abandon(struct afork_process *process)
     if (process->ended)
         return;
     process->ended = true;
+    if (process->pid_due && process->pid)
+        afork__launched_untold(process);
     afork__spares_free(process);
     if (process->spare_of)
         afork__spares_lost(process);
