@@ -270,13 +270,21 @@ static void title_has_the_new_owner(struct test *t)
     afork_context_close(other);
 }
 
-/* The pipe that the old host read its standard error from must not kill it. */
-static void standard_error_after_the_old_host(struct test *t)
+/* The pipe that the old host read its standard error from must not kill it; nor if the server can open
+ * nothing in its place. */
+static void standard_error_after_the_old_host_if(struct test *t, bool confined)
 {
+    static const char *const none[] = {NULL};
+    const struct afork_limits limits = {.size = sizeof limits,
+                                        .write_paths = none,
+                                        .unsupported = AFORK_UNSUPPORTED_WARN};
+
     t->options.standard_error.mode = AFORK_STDIO_TAIL;
     struct afork_process *process = test_perl_new_exec(t), *worker;
     struct test_exit end = {0};
     struct afork_context *other = test_other_context(t);
+    if (confined)
+        test_ok(afork_process_set_limits(process, &limits));
     int fd = hand_over(t, process);
 
     afork_context_close(t->context);
@@ -292,6 +300,16 @@ static void standard_error_after_the_old_host(struct test *t)
     afork_process_unref(worker);
     g_free(test_output(t, process, "list"));
     afork_context_close(other);
+}
+
+static void standard_error_after_the_old_host(struct test *t)
+{
+    standard_error_after_the_old_host_if(t, false);
+}
+
+static void standard_error_of_a_confined_server(struct test *t)
+{
+    standard_error_after_the_old_host_if(t, true);
 }
 
 static void failure_has_perls_text(struct test *t)
@@ -350,7 +368,9 @@ int main(int argc, char **argv)
     test_perl_add("/perl-handover/old-children", old_children_are_not_mistaken);
     test_perl_add("/perl-handover/children-of-user-code", children_of_user_code);
     test_perl_add("/perl-handover/title", title_has_the_new_owner);
-    test_perl_add("/perl-handover/standard-error", standard_error_after_the_old_host);
+    test_perl_add("/perl-handover/standard-error/after-the-old-host",
+                  standard_error_after_the_old_host);
+    test_perl_add("/perl-handover/standard-error/confined", standard_error_of_a_confined_server);
     test_perl_add("/perl-handover/failure", failure_has_perls_text);
     test_perl_add("/perl-handover/threads", threads_are_refused);
     return g_test_run();
