@@ -312,6 +312,31 @@ static void standard_error_of_a_confined_server(struct test *t)
     standard_error_after_the_old_host_if(t, true);
 }
 
+/* Adopted or not: what a forked server has when it is told counts as inherited, and what an executed one
+ * has does not. */
+static void quick_after_adoption(struct test *t)
+{
+    for (int forked = 0; forked < 2; forked++) {
+        struct afork_process *root = test_perl_new_exec(t), *process = root;
+        struct afork_context *other = test_other_context(t);
+
+        test_ok(afork_process_eval(root,
+                                   "END { syswrite $main::channel, 'before ' }"
+                                   "sub ends { $main::channel = shift; return }",
+                                   NULL));
+        if (forked)
+            process = test_fork(root);
+        test_ok(afork_process_new_from_fd(other, hand_over(t, process), AFORK_PEER_OWN, &process));
+        test_ok(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK));
+        test_ok(afork_process_eval(process, "END { syswrite $main::channel, 'after ' }", NULL));
+        g_autofree char *text = test_output(t, process, "ends");
+        g_assert_cmpstr(text, ==, forked ? "after " : "after before ");
+        if (forked)
+            afork_process_unref(root);
+        afork_context_close(other);
+    }
+}
+
 static void failure_has_perls_text(struct test *t)
 {
     struct afork_process *process = test_perl_new(t);
@@ -371,6 +396,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-handover/standard-error/after-the-old-host",
                   standard_error_after_the_old_host);
     test_perl_add("/perl-handover/standard-error/confined", standard_error_of_a_confined_server);
+    test_perl_add("/perl-handover/quick", quick_after_adoption);
     test_perl_add("/perl-handover/failure", failure_has_perls_text);
     test_perl_add("/perl-handover/threads", threads_are_refused);
     return g_test_run();
