@@ -231,6 +231,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     LIST_INIT(&context->tails);
     LIST_INIT(&context->spares);
     LIST_INIT(&context->left_children);
+    LIST_INIT(&context->untold);
 
     result = copy_options(context, options);
     if (!result)
@@ -337,6 +338,7 @@ void afork_context_close(struct afork_context *context)
     context->status_io = NULL;
     context->timer = NULL;
     afork__lifeline_close(context);
+    afork__monitor_close(context);
     afork__reap_left();
     afork__close(&context->status_fd);
     afork__close(&context->status_far_fd);

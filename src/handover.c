@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,27 @@ void afork__process_handed_over(struct afork_process *process)
     afork__process_ended(process, -1, NULL);
 }
 
+/* Has the server stop to be ours. What reads its standard error goes with us: it is sent another, since it
+ * may be in a root directory, or confined to files, without /dev/null. */
+static int detach(struct afork_process *process)
+{
+    const uint8_t flags = process->tail ? AFORK__DETACH_STDERR : 0;
+
+    if (!process->tail)
+        return afork__queue_command(&process->queue, AFORK__DETACH, &flags, sizeof flags);
+    AFORK__AUTO_FD null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null < 0)
+        null = open("/",
+                    O_PATH | O_CLOEXEC); /* whoever writes there gets an error, but no signal */
+    if (null < 0)
+        return -errno;
+    int result = afork__queue_handle_for(&process->queue, null, AFORK__DETACH, &flags,
+                                         sizeof flags);
+    if (!result)
+        afork__steal_fd(&null);
+    return result;
+}
+
 int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, void *data,
                              void (*release)(void *data))
 {
@@ -103,10 +125,8 @@ int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, 
 
     if (!result)
         result = afork__spares_give_up(process);
-    if (!result && process->peer == AFORK_PEER_OWN) {
-        const uint8_t flags = process->tail ? AFORK__DETACH_STDERR : 0;
-        result = afork__queue_command(&process->queue, AFORK__DETACH, &flags, sizeof flags);
-    }
+    if (!result && process->peer == AFORK_PEER_OWN)
+        result = detach(process);
     if (result < 0)
         return result;
     process->handed_over = true;

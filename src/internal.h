@@ -82,6 +82,7 @@ struct afork_context {
     LIST_HEAD(, afork__spares) spares;
     unsigned n_spares;                    /* of the default template */
     struct afork_spare_stats spare_stats; /* of default templates that are gone */
+    LIST_HEAD(, afork__untold) untold;    /* launched ones that ended before their pid was told */
     /* Children that were handed over, and are still to be reaped. */
     LIST_HEAD(, afork__left_child) left_children;
 };
@@ -131,6 +132,7 @@ struct afork_process {
     char *function; /* that it was told to run, for the dump */
     int64_t made_at;
     bool is_default; /* it is a default template whose end nobody asked for */
+    bool pid_due;    /* who launched it has yet to tell the pid, which may be known already */
     pid_t pid;       /* 0: not known to run */
     int pidfd;       /* of those without parent, and of orphans nobody reports on; else -1 */
     struct afork_io *pidfd_io;
@@ -218,8 +220,11 @@ int afork__process_new_root(struct afork_context *context, const struct afork__l
                             struct afork_process **ret);
 /* The pid of a launched process is known, maybe again. */
 void afork__process_launched(struct afork_process *process, pid_t pid);
-/* The same after the process was given up. */
-void afork__launched_late(pid_t pid);
+/* Who launched a process that is gone here tells its pid. */
+void afork__launched_late(struct afork_context *context, uint64_t identity, pid_t pid);
+/* A process with its pid is gone before that. */
+void afork__launched_untold(struct afork_process *process);
+void afork__launched_forget_all(struct afork_context *context);
 /* Its socket was closed while its pid is not known. */
 void afork__process_never_started(struct afork_process *process);
 
@@ -320,5 +325,7 @@ void afork__monitor_pidfd_cb(unsigned events, void *process);
 void afork__monitor_reap(struct afork_process *process);
 /* Reads all records there are; no callback runs. */
 void afork__monitor_drain(struct afork_context *context);
+/* The last look at the status socket: only the pids of children that nobody waited for matter. */
+void afork__monitor_close(struct afork_context *context);
 
 #endif

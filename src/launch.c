@@ -65,6 +65,7 @@ int afork__process_new_root(struct afork_context *context, const struct afork__l
         return pid;
     }
     process->perl = strdup(launcher->cb ? "a launched perl" : afork__context_perl(context));
+    process->pid_due = !pid;
     if (pid)
         afork__process_started(process, pid);
     else
@@ -110,12 +111,50 @@ void afork__process_launched(struct afork_process *process, pid_t pid)
     afork__process_started(process, pid);
 }
 
-void afork__launched_late(pid_t pid)
+/* A process whose pid was known by another record, and which is reaped by that: the number may be
+ * another child's when it is told at last. */
+struct afork__untold {
+    LIST_ENTRY(afork__untold) link;
+    uint64_t identity;
+};
+
+void afork__launched_untold(struct afork_process *process)
 {
+    struct afork__untold *untold = malloc(sizeof *untold);
+
+    if (!untold)
+        return;
+    untold->identity = process->identity;
+    LIST_INSERT_HEAD(&process->context->untold, untold, link);
+}
+
+static void untold_free(struct afork__untold *untold)
+{
+    LIST_REMOVE(untold, link);
+    free(untold);
+}
+
+void afork__launched_forget_all(struct afork_context *context)
+{
+    struct afork__untold *untold;
+
+    while ((untold = LIST_FIRST(&context->untold)))
+        untold_free(untold);
+}
+
+void afork__launched_late(struct afork_context *context, uint64_t identity, pid_t pid)
+{
+    struct afork__untold *untold;
     struct rusage usage;
     int status;
 
-    if (!afork__reap(pid, -1, &status, &usage))
+    LIST_FOREACH (untold, &context->untold, link) {
+        if (untold->identity == identity) {
+            untold_free(untold);
+            return;
+        }
+    }
+    if (pid > 0 && !afork__reap(pid, -1, &status, &usage))
         afork__leave_to_reap(pid);
 }
 

@@ -413,6 +413,8 @@ void afork__process_abandon(struct afork_process *process)
         return;
     process->ended = true;
     afork__spares_stop(process);
+    if (process->pid_due && process->pid)
+        afork__launched_untold(process);
     if (process->spare_of)
         afork__spares_lost(process);
     afork__process_update_busy(process);

@@ -57,7 +57,7 @@ int afork_process_end_with_host(struct afork_process *process)
     AFORK__AUTO_FD copy = afork__duplicate(process->context->lifeline[0]);
     if (copy < 0)
         return copy;
-    result = afork__queue_handle_for(&process->queue, copy, AFORK__END_WITH_HOST);
+    result = afork__queue_handle_for(&process->queue, copy, AFORK__END_WITH_HOST, NULL, 0);
     if (!result)
         afork__steal_fd(&copy);
     return afork__process_queued(process, result);

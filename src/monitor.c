@@ -118,6 +118,7 @@ static void handle_own(struct afork_process *process, const struct afork__status
         hello(process, status);
         break;
     case AFORK__FORKED:
+        process->pid_due &= status->value != AFORK__FORKED_ROOT;
         afork__process_set_pid(process, (pid_t)status->pid);
         break;
     case AFORK__ENTERED:
@@ -145,7 +146,8 @@ static void handle_record(struct afork_context *context, const struct afork__sta
         handle_own(process, status);
         afork__process_unref_memory(process);
     } else if (!process && status->type == AFORK__FORKED && status->value == AFORK__FORKED_ROOT) {
-        afork__launched_late((pid_t)status->pid); /* its handle was closed */
+        /* its handle was closed */
+        afork__launched_late(context, status->identity, (pid_t)status->pid);
     }
 }
 
@@ -174,6 +176,22 @@ void afork__monitor_drain(struct afork_context *context)
 {
     while (!context->closed && read_records(context, AFORK__SHARE_RECORDS))
         ;
+}
+
+void afork__monitor_close(struct afork_context *context)
+{
+    char data[AFORK__RECORD_MAX + 1];
+    struct afork__status status;
+    ssize_t got;
+
+    if (context->status_fd < 0 || afork__context_is_copy(context))
+        return;
+    shutdown(context->status_fd, SHUT_RD); /* who tells a pid from now on knows that it failed */
+    while ((got = recv(context->status_fd, data, sizeof data, MSG_DONTWAIT)) > 0)
+        if (afork__status_decode(data, (size_t)got, &status) == 0 && status.type == AFORK__FORKED &&
+            status.value == AFORK__FORKED_ROOT)
+            afork__launched_late(context, status.identity, (pid_t)status.pid);
+    afork__launched_forget_all(context);
 }
 
 void afork__monitor_status_cb(unsigned events, void *data)

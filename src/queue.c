@@ -165,16 +165,19 @@ int afork__queue_handle(struct afork__queue *queue, int fd)
     return append_handle(&queue->chunks, fd);
 }
 
-int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command)
+int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command,
+                            const void *payload, size_t len)
 {
     struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
-    struct afork__chunk *chunk = frame_new(command, 0);
+    struct afork__chunk *chunk = frame_new(command, len);
     int result = chunk ? append_handle(&chunks, fd) : -ENOMEM;
 
     if (result < 0) {
         free(chunk);
         return result;
     }
+    if (len)
+        memcpy(chunk->inside + AFORK__HEADER_SIZE, payload, len);
     STAILQ_INSERT_TAIL(&chunks, chunk, link);
     STAILQ_CONCAT(&queue->chunks, &chunks);
     return 0;

@@ -43,8 +43,10 @@ int afork__queue_command(struct afork__queue *queue, enum afork__command command
 /* Adds AFORK__HANDLE with `fd`, taken on success. */
 int afork__queue_handle(struct afork__queue *queue, int fd);
 
-/* Adds AFORK__HANDLE with `fd`, taken on success, and a command without payload that wants it. */
-int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command);
+/* Adds AFORK__HANDLE with `fd`, taken on success, and a command that wants it, as by
+ * afork__queue_command(). */
+int afork__queue_handle_for(struct afork__queue *queue, int fd, enum afork__command command,
+                            const void *payload, size_t len);
 
 /* Adds what makes the peer fork: handles with what is to be the child's standard error, if it is
  * not -1, and with its socket, both taken on success; and the fork command, with `identity` and

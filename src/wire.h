@@ -39,7 +39,7 @@ enum {
 enum { AFORK__EXIT_PERL, AFORK__EXIT_QUICK };
 /* Flags of AFORK__DETACH. */
 enum {
-    AFORK__DETACH_STDERR = 1 << 0, /* the host reads its standard error, and stops to */
+    AFORK__DETACH_STDERR = 1 << 0, /* the argument before it is to be standard error */
 };
 
 /* Flags of AFORK__ATTACH. */

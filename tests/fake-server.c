@@ -394,8 +394,11 @@ static void detach(uint8_t flags)
 {
     if (self.status_fd < 0)
         fail(AFORK__PHASE_PROTOCOL, "unknown command");
-    if (flags & AFORK__DETACH_STDERR)
-        dup2(STDIN_FILENO, STDERR_FILENO); /* also nowhere */
+    if (flags & AFORK__DETACH_STDERR) {
+        int fd = take_last_handle();
+        dup2(fd, STDERR_FILENO);
+        close(fd);
+    }
     report_self(AFORK__ENTERED, AFORK__PHASE_NONE, NULL);
     close(self.status_fd);
     self.status_fd = -1;

@@ -17,9 +17,11 @@ struct plan {
     int error;  /* returned, if it is not 0 */
     bool late;  /* the pid is told by a record */
     bool never; /* nothing is started */
+    bool owed;  /* the test tells the pid, by status_fd */
     unsigned calls;
     pid_t pid;                 /* of what was started */
-    int command_fd, status_fd; /* of `never`: held until the test closes them */
+    int command_fd, status_fd; /* of `never` and `owed`: held until the test closes them */
+    uint64_t identity;
 };
 
 static pid_t start(const struct afork_launch *launch)
@@ -65,12 +67,17 @@ static pid_t launch(const struct afork_launch *launch, void *data)
     g_assert_cmpint(launch->owner, ==, getpid());
     if (plan->error)
         return plan->error;
+    plan->identity = launch->identity;
     if (plan->never) {
         plan->command_fd = dup(launch->command_fd);
         plan->status_fd = dup(launch->status_fd);
         return 0;
     }
     plan->pid = start(launch);
+    if (plan->owed) {
+        plan->status_fd = dup(launch->status_fd);
+        return 0;
+    }
     if (!plan->late)
         return plan->pid;
     tell(launch->status_fd, launch->identity, plan->pid);
@@ -112,6 +119,71 @@ static void pid_is_told(struct test *t)
     test_wait(t, end.calls);
     g_assert_cmpint(end.wait_status, ==, SIGTERM);
     g_assert_true(end.has_usage);
+}
+
+/* A child of the program that has ended, and waits to be reaped. */
+static pid_t ended_child(void)
+{
+    pid_t pid = fork();
+    siginfo_t info;
+
+    if (pid == 0)
+        _exit(7);
+    test_ok(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
+    return pid;
+}
+
+static void never_run(struct afork_process *process, int fd, const struct afork_exit *failure,
+                      void *data)
+{
+    g_assert_not_reached();
+}
+
+static void tell_pid(void *data)
+{
+    struct plan *plan = data;
+
+    tell(plan->status_fd, plan->identity, plan->pid);
+}
+
+/* In the middle of the close: whatever could be sent is read. */
+static void pid_is_told_while_closing(struct test *t)
+{
+    struct plan plan = {.never = true};
+    struct afork_process *process = new_launched(t, &plan);
+
+    plan.pid = ended_child();
+    test_ok(afork_process_run_full(process, "list", never_run, &plan, tell_pid));
+    afork_context_close(t->context);
+    t->context = NULL;
+    g_assert_cmpint(test_process_state(plan.pid), ==, 0);
+    g_assert_cmpint(send(plan.status_fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT), ==, -1);
+    g_assert_cmpint(errno, ==, EPIPE);
+    close(plan.command_fd);
+    close(plan.status_fd);
+    afork_process_unref(process);
+}
+
+/* Its pid was known by what it said itself; it was reaped since, and the number is another's. */
+static void pid_is_told_after_the_end(struct test *t)
+{
+    struct plan plan = {.owed = true};
+    struct test_exit end = {0};
+    struct afork_process *process = new_launched(t, &plan);
+    int status;
+
+    test_wait(t, afork_process_pid(process) == plan.pid);
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    test_ok(afork_process_kill(process, SIGTERM));
+    afork_process_unref(process);
+    test_wait(t, end.calls);
+    pid_t other = ended_child();
+    tell(plan.status_fd, plan.identity, other);
+    close(plan.status_fd);
+    afork_process_unref(test_new_exec(t));
+    test_turn_for(t, 20000);
+    g_assert_cmpint(waitpid(other, &status, WNOHANG), ==, other);
+    g_assert_cmpint(WEXITSTATUS(status), ==, 7);
 }
 
 static void nothing_is_started(struct test *t)
@@ -240,6 +312,8 @@ int main(int argc, char **argv)
     test_add("/launch/pid/told", pid_is_told);
     test_add("/launch/pid/never", nothing_is_started);
     test_add("/launch/pid/after-close", told_after_close);
+    test_add("/launch/pid/while-closing", pid_is_told_while_closing);
+    test_add("/launch/pid/after-the-end", pid_is_told_after_the_end);
     test_add("/launch/errors", errors_are_the_calls);
     test_add("/launch/context", launcher_of_a_context);
     test_add("/launch/patience", launcher_ends_the_patience);

@@ -431,6 +431,32 @@ static void other_threads(struct test *t)
                     "limits: threads: 2 threads run here, only one can be confined");
 }
 
+/* Each call adds to those before: what a filter is made with is not read from a file any more. */
+static void filter_after_files(struct test *t)
+{
+    if (!limits_need_landlock() || !limits_need_filters())
+        return;
+    for (int by_template = 0; by_template < 2; by_template++) {
+        struct afork_limits files = AFORK_LIMITS_INIT, filter = AFORK_LIMITS_INIT;
+        struct afork_process *process = test_new(t);
+        LIMITS_SUBJECT s;
+
+        files.read_paths = no_paths;
+        filter.no_network = true;
+        test_ok(afork_process_require(process, "Socket", NULL));
+        test_ok(afork_process_eval(process,
+                                   "sub f { socket my $s, Socket::AF_INET(), Socket::SOCK_STREAM(), 0"
+                                   "  and die; syswrite $_[0], $!{EPERM} ? 'refused' : $! }"
+                                   "1 if $!{EPERM}",
+                                   NULL));
+        process = limits_set(process, by_template ? LIMITS_BY_TEMPLATE : LIMITS_FORKED, &files);
+        test_ok(afork_process_set_limits(process, &filter));
+        limits_run_to_end(t, process, "f", &s);
+        g_assert_cmpstr(s.run.message, ==, "");
+        g_assert_cmpstr(s.output, ==, "refused");
+    }
+}
+
 /* All that waits below learns why. */
 static void template_that_cannot_be_limited(struct test *t)
 {
@@ -494,6 +520,7 @@ int main(int argc, char **argv)
     test_perl_add("/limits/template/cannot-be-limited", template_that_cannot_be_limited);
     test_perl_add("/limits/never-widened", never_widened);
     test_perl_add("/limits/narrowed", narrowed);
+    test_perl_add("/limits/filter-after-files", filter_after_files);
     test_perl_add("/limits/plan-and-template", plan_and_template);
     test_perl_add("/limits/refused/missing-path", missing_paths);
     test_perl_add("/limits/refused/in-use", in_use_already);

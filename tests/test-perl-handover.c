@@ -270,13 +270,21 @@ static void title_has_the_new_owner(struct test *t)
     afork_context_close(other);
 }
 
-/* The pipe that the old host read its standard error from must not kill it. */
-static void standard_error_after_the_old_host(struct test *t)
+/* The pipe that the old host read its standard error from must not kill it; nor if the server can open
+ * nothing in its place. */
+static void standard_error_after_the_old_host_if(struct test *t, bool confined)
 {
+    static const char *const none[] = {NULL};
+    const struct afork_limits limits = {.size = sizeof limits,
+                                        .write_paths = none,
+                                        .unsupported = AFORK_UNSUPPORTED_WARN};
+
     t->options.standard_error.mode = AFORK_STDIO_TAIL;
     struct afork_process *process = test_perl_new_exec(t), *worker;
     struct test_exit end = {0};
     struct afork_context *other = test_other_context(t);
+    if (confined)
+        test_ok(afork_process_set_limits(process, &limits));
     int fd = hand_over(t, process);
 
     afork_context_close(t->context);
@@ -292,6 +300,41 @@ static void standard_error_after_the_old_host(struct test *t)
     afork_process_unref(worker);
     g_free(test_output(t, process, "list"));
     afork_context_close(other);
+}
+
+static void standard_error_after_the_old_host(struct test *t)
+{
+    standard_error_after_the_old_host_if(t, false);
+}
+
+static void standard_error_of_a_confined_server(struct test *t)
+{
+    standard_error_after_the_old_host_if(t, true);
+}
+
+/* Adopted or not: what a forked server has when it is told counts as inherited, and what an executed one
+ * has does not. */
+static void quick_after_adoption(struct test *t)
+{
+    for (int forked = 0; forked < 2; forked++) {
+        struct afork_process *root = test_perl_new_exec(t), *process = root;
+        struct afork_context *other = test_other_context(t);
+
+        test_ok(afork_process_eval(root,
+                                   "END { syswrite $main::channel, 'before ' }"
+                                   "sub ends { $main::channel = shift; return }",
+                                   NULL));
+        if (forked)
+            process = test_fork(root);
+        test_ok(afork_process_new_from_fd(other, hand_over(t, process), AFORK_PEER_OWN, &process));
+        test_ok(afork_process_set_exit_mode(process, AFORK_EXIT_QUICK));
+        test_ok(afork_process_eval(process, "END { syswrite $main::channel, 'after ' }", NULL));
+        g_autofree char *text = test_output(t, process, "ends");
+        g_assert_cmpstr(text, ==, forked ? "after " : "after before ");
+        if (forked)
+            afork_process_unref(root);
+        afork_context_close(other);
+    }
 }
 
 static void failure_has_perls_text(struct test *t)
@@ -350,7 +393,10 @@ int main(int argc, char **argv)
     test_perl_add("/perl-handover/old-children", old_children_are_not_mistaken);
     test_perl_add("/perl-handover/children-of-user-code", children_of_user_code);
     test_perl_add("/perl-handover/title", title_has_the_new_owner);
-    test_perl_add("/perl-handover/standard-error", standard_error_after_the_old_host);
+    test_perl_add("/perl-handover/standard-error/after-the-old-host",
+                  standard_error_after_the_old_host);
+    test_perl_add("/perl-handover/standard-error/confined", standard_error_of_a_confined_server);
+    test_perl_add("/perl-handover/quick", quick_after_adoption);
     test_perl_add("/perl-handover/failure", failure_has_perls_text);
     test_perl_add("/perl-handover/threads", threads_are_refused);
     return g_test_run();

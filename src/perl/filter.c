@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Filters of system calls, made by libseccomp, which knows the calls of all architectures that a kernel
- * runs. It is loaded when a filter is wanted: few processes want one, and all would pay for it at their
- * start. What it makes is a program for the kernel, kept in memory, so that a fork that confines itself
+ * runs. It is loaded when a filter is wanted, or could not be loaded any more if one were wanted later:
+ * few processes want one, and all would pay for it at their start. What it makes is a program for the kernel, kept in memory, so that a fork that confines itself
  * needs one system call. Knows nothing of Perl.
  */
 #include "filter.h"
@@ -38,7 +38,7 @@ static struct {
     __typeof__(seccomp_export_bpf) *export_bpf;
 } lib;
 
-static bool load(void)
+bool afork__filter_load(void)
 {
     if (!lib.library)
         lib.library = dlopen("libseccomp.so.2", RTLD_NOW);
@@ -180,7 +180,7 @@ int afork__filter_make(unsigned what, struct afork__filter *ret, const char **wh
         *why = "this kernel has no filters of system calls";
         return -ENOSYS;
     }
-    if (!load()) {
+    if (!afork__filter_load()) {
         *why = "libseccomp.so.2 cannot be loaded";
         return -ENOSYS;
     }
@@ -204,6 +204,11 @@ int afork__filter_enforce(const struct afork__filter *filter)
 }
 
 #else
+
+bool afork__filter_load(void)
+{
+    return false;
+}
 
 int afork__filter_make(unsigned what, struct afork__filter *ret, const char **why)
 {

@@ -5,6 +5,7 @@
 #ifndef AFORK_PERL_FILTER_H
 #define AFORK_PERL_FILTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sock_filter;
@@ -13,6 +14,10 @@ struct afork__filter {
     struct sock_filter *code; /* NULL: none */
     unsigned short len;
 };
+
+/* To be called before files are out of reach: what makes filters is read from one. Returns whether it is
+ * there. */
+bool afork__filter_load(void);
 
 /* Makes the filter for AFORK__NO_NETWORK, AFORK__NO_NEW_PROCESSES or both, by libseccomp. Returns 0 or
  * a negative errno: -ENOSYS where there is no libseccomp or the kernel has no filters, `*why` then

@@ -90,6 +90,7 @@ static void become_child(pTHX_ struct afork__server *server, int socket, uint64_
     }
     if (server->fds.count)
         afork__fd_queue_clear(&server->fds);
+    server->forked = true;
     server->spare = flags & AFORK__FORK_SPARE;
     server->warm = false;
     server->title = AFORK__TITLE_FORKED;

@@ -14,19 +14,21 @@
 #include "wire.h"
 
 /* Nobody reads what it says any more: a full or broken pipe would stop or kill it. */
-static void silence(pTHX)
+static void silence(pTHX_ struct afork__server *server)
 {
-    AFORK__AUTO_FD null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    AFORK__AUTO_FD null = afork__arguments_pop_fd(aTHX_ &server->arguments);
 
+    if (null < 0)
+        afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
+                           STR_WITH_LEN("no standard error came - stream corrupted?"));
     PerlIO_flush(PerlIO_stderr());
-    if (null >= 0)
-        dup2(null, STDERR_FILENO);
+    dup2(null, STDERR_FILENO);
 }
 
 void afork__server_detach(pTHX_ struct afork__server *server, unsigned flags)
 {
     if (flags & AFORK__DETACH_STDERR)
-        silence(aTHX);
+        silence(aTHX_ server);
     afork__lifeline_disarm(&server->lifeline);
     afork__server_announce(aTHX_ server);
     afork__server_report_entered(server);

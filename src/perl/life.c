@@ -38,5 +38,5 @@ void afork__server_exit_mode(pTHX_ struct afork__server *server, const char *pay
     if (len != 1 || (payload[0] != AFORK__EXIT_PERL && payload[0] != AFORK__EXIT_QUICK))
         afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
                            STR_WITH_LEN("no such exit mode - stream corrupted?"));
-    afork__exit_set_quick(aTHX_ payload[0] == AFORK__EXIT_QUICK, !server->children.root);
+    afork__exit_set_quick(aTHX_ payload[0] == AFORK__EXIT_QUICK, server->forked);
 }

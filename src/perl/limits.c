@@ -209,6 +209,11 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
                     "the rest is in force");
     int ruleset = afork__landlock_new(read, write);
     add_ruleset(server, plan, name, ruleset);
+    if (read) { /* it could not be found by who wants a filter later */
+        unsigned long long loads = afork__exit_count_loads();
+        afork__filter_load();
+        afork__exit_ignore_loads(loads);
+    }
     if (!(set->flags & AFORK__FORKS_ONLY))
         afork__children_keep_list(&server->children);
     allow(server, ruleset, set->paths);

@@ -30,6 +30,7 @@ struct afork__server {
     bool refuse_threads;
     bool unsaid;   /* the record `forked` is due */
     bool code_ran; /* since output was flushed */
+    bool forked;   /* from another server; an adopted one is a root none the less */
     bool spare;    /* nobody has asked for this process yet */
     bool warm;     /* it is ready for that */
     bool borrowed; /* the caller of serve() has the handle, too */
