@@ -78,6 +78,48 @@ static void has_what_is_loaded(struct test *t)
     g_assert_cmpint(evaluate("$Loaded::closure->()"), ==, 42);
 }
 
+/* Quick or not, what is the program's does not end; what is the template's does in a child that is told
+ * to end as perl does. */
+static void exit_modes(struct test *t)
+{
+    AFORK__AUTO_FD file = memfd_create("old", MFD_CLOEXEC), new = memfd_create("new", MFD_CLOEXEC);
+    static const enum afork_exit_mode modes[][3] = {{AFORK_EXIT_QUICK},
+                                                    {AFORK_EXIT_PERL},
+                                                    {AFORK_EXIT_PERL, AFORK_EXIT_QUICK},
+                                                    {AFORK_EXIT_PERL, AFORK_EXIT_QUICK,
+                                                     AFORK_EXIT_PERL}};
+    static const off_t sizes[] = {0, 2, 2, 4};
+    static const size_t n_modes[] = {1, 1, 2, 3};
+    g_autofree char *code = g_strdup_printf(
+        "package Modes; open our $mark, '>>&=', %d or die; our $object = bless [];"
+        "sub DESTROY { syswrite $mark, 'd' } eval q(END { syswrite $mark, 'e' }); 1",
+        file);
+
+    g_assert_cmpint(evaluate(code), ==, 1);
+    struct afork_process *template = new_template(t);
+    test_ok(afork_process_send_fd(template, new));
+    test_ok(afork_process_eval(template,
+                               "our $new = pop @arg; our $object = bless [];"
+                               "sub DESTROY { syswrite $new, 'D' } END { syswrite $new, 'E' }"
+                               "sub work { syswrite shift, 'working' }",
+                               NULL));
+    test_ok(afork_process_set_exit_mode(template, AFORK_EXIT_QUICK));
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        struct afork_process *child = test_fork(template);
+        struct test_exit end = {0};
+
+        test_ok(afork_process_on_exit(child, test_on_exit, &end));
+        for (size_t j = 0; j < n_modes[i]; j++)
+            test_ok(afork_process_set_exit_mode(child, modes[i][j]));
+        g_free(test_output(t, child, "work"));
+        test_wait(t, end.calls);
+        g_assert_cmpint(size_of(new), ==, sizes[i]);
+    }
+    afork_process_unref(template);
+    g_assert_cmpint(size_of(file), ==, 0);
+    evaluate("undef $Modes::object; 1");
+}
+
 /* O13: by return, exit, die and end of file, nothing of the program's ends; what came later does. */
 static void nothing_inherited_ends(struct test *t)
 {
@@ -492,6 +534,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     test_perl_add("/template/has-what-is-loaded", has_what_is_loaded);
     test_perl_add("/template/nothing-inherited-ends", nothing_inherited_ends);
+    test_perl_add("/template/exit-modes", exit_modes);
     test_perl_add("/template/output-once", output_is_printed_once);
     test_perl_add("/template/no-callback-in-a-copy", no_callback_in_a_copy);
     test_perl_add("/template/signals-of-perl", signals_of_perl_stay);

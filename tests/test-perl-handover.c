@@ -254,6 +254,40 @@ static void children_of_user_code(struct test *t)
     afork_context_close(other);
 }
 
+/* One that is confined cannot ask the kernel for its children when it is adopted. */
+static void children_of_a_confined_server(struct test *t)
+{
+    static const char *const none[] = {NULL};
+    struct afork_context *other = test_other_context(t);
+
+    for (int way = 0; way < 3; way++) { /* itself, what it was forked from, by that */
+        struct afork_limits limits = {.size = sizeof limits,
+                                      .read_paths = none,
+                                      .forks_only = way == 2,
+                                      .unsupported = AFORK_UNSUPPORTED_WARN};
+        struct afork_process *template = test_perl_new(t), *process = template;
+
+        test_ok(afork_process_set_limits(template, &limits));
+        if (way) {
+            process = test_fork(template);
+            afork_process_unref(template);
+        }
+        test_ok(afork_process_eval(process,
+                                   "pipe our $end, our $go; pipe our $ended, our $held;"
+                                   "our $pid = fork // die;"
+                                   "if (!$pid) { close $go; sysread $end, my $x, 1; exit 7 } close $held",
+                                   NULL));
+        test_ok(afork_process_new_from_fd(other, hand_over(t, process), AFORK_PEER_OWN, &process));
+        test_ok(afork_process_eval(process, "close $go; sysread $ended, my $x, 1", NULL));
+        g_free(test_output(t, test_fork(process), "list")); /* it looks after its children */
+        test_ok(afork_process_eval(
+            process, "push @main::seen, waitpid($pid, 0) == $pid ? $? >> 8 : 'gone'", NULL));
+        g_autofree char *text = test_output(t, process, "list");
+        g_assert_cmpstr(text, ==, "seen 7\n");
+    }
+    afork_context_close(other);
+}
+
 static void title_has_the_new_owner(struct test *t)
 {
     struct afork_process *process = test_perl_new_exec(t), *worker;
@@ -392,6 +426,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-handover/twice", adopted_twice);
     test_perl_add("/perl-handover/old-children", old_children_are_not_mistaken);
     test_perl_add("/perl-handover/children-of-user-code", children_of_user_code);
+    test_perl_add("/perl-handover/children-of-a-confined-server", children_of_a_confined_server);
     test_perl_add("/perl-handover/title", title_has_the_new_owner);
     test_perl_add("/perl-handover/standard-error/after-the-old-host",
                   standard_error_after_the_old_host);

@@ -112,8 +112,7 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
                            STR_WITH_LEN("malformed list of strings - stream corrupted?"));
 
     afork__children_unwatch(&server->children);
-    if (server->children.root)
-        afork__children_note_forks(&server->children);
+    afork__children_note_forks(&server->children); /* if it is a root, or becomes one */
     server->code_ran = true;
     errno = 0;
     call_sv((SV *)evaluate, G_SCALAR);

@@ -143,11 +143,11 @@ static void flush_all(pTHX)
 
 static bool quick;
 static bool prepared;    /* nothing came since values were looked at for children */
-static bool quick_noted; /* what is inherited is left alone for this reason only */
+static bool quick_noted; /* what is inherited was noted for this reason */
 
 static void note_for_quick(pTHX_ void (*note)(pTHX))
 {
-    quick_noted |= !afork__inherited_noted();
+    quick_noted = true;
     note(aTHX);
 }
 

@@ -15,9 +15,12 @@ static const MGVTBL mark;
 /* How often the process at hand and those above it were copied. What one of them had marked (mg_len: how
  * often it was copied itself) is inherited here, what this one marks for its own copies is not. */
 static unsigned generation;
-static bool noted;
-static Size_t n_end_blocks;
-static I32 n_exit_functions;
+static struct inherited {
+    bool noted;
+    unsigned below; /* objects of earlier generations are inherited */
+    Size_t n_end_blocks;
+    I32 n_exit_functions;
+} now, program;
 
 static const MAGIC *find_mark(const SV *sv)
 {
@@ -28,7 +31,7 @@ bool afork__is_inherited(const SV *sv)
 {
     const MAGIC *magic = find_mark(sv);
 
-    if (!magic || magic->mg_len >= (SSize_t)generation)
+    if (!magic || magic->mg_len >= (SSize_t)now.below)
         return false;
     return SvTYPE(sv) != SVt_PVIO || magic->mg_private == (U8)IoTYPE((const IO *)sv);
 }
@@ -57,10 +60,12 @@ void afork__inherited_prepare(pTHX)
 
 void afork__inherited_copied(pTHX)
 {
-    noted = true;
-    generation++;
-    n_end_blocks = PL_endav ? av_count(PL_endav) : 0;
-    n_exit_functions = (I32)PL_exitlistlen;
+    now = (struct inherited){
+        .noted = true,
+        .below = ++generation,
+        .n_end_blocks = PL_endav ? av_count(PL_endav) : 0,
+        .n_exit_functions = (I32)PL_exitlistlen,
+    };
 }
 
 void afork__inherited_note(pTHX)
@@ -69,40 +74,44 @@ void afork__inherited_note(pTHX)
     afork__inherited_copied(aTHX);
 }
 
+void afork__inherited_note_program(pTHX)
+{
+    afork__inherited_note(aTHX);
+    program = now;
+}
+
 bool afork__inherited_noted(void)
 {
-    return noted;
+    return now.noted;
 }
 
 Size_t afork__inherited_end_blocks(void)
 {
-    return n_end_blocks;
+    return now.n_end_blocks;
 }
 
 I32 afork__inherited_exit_functions(void)
 {
-    return n_exit_functions;
+    return now.n_exit_functions;
 }
 
 void afork__inherited_forget(void)
 {
-    noted = false;
-    n_end_blocks = 0;
-    n_exit_functions = 0;
+    now = program;
 }
 
 void afork__inherited_disarm(pTHX)
 {
     /* A new block is put in front of the others. None of them is freed: that might free an object. */
-    for (; PL_endav && n_end_blocks && av_count(PL_endav); n_end_blocks--)
+    for (; PL_endav && now.n_end_blocks && av_count(PL_endav); now.n_end_blocks--)
         (void)av_pop(PL_endav);
-    n_end_blocks = 0;
+    now.n_end_blocks = 0;
 
-    if (n_exit_functions && (I32)PL_exitlistlen >= n_exit_functions) {
-        PL_exitlistlen -= n_exit_functions;
-        Move(PL_exitlist + n_exit_functions, PL_exitlist, PL_exitlistlen, PerlExitListEntry);
+    if (now.n_exit_functions && (I32)PL_exitlistlen >= now.n_exit_functions) {
+        PL_exitlistlen -= now.n_exit_functions;
+        Move(PL_exitlist + now.n_exit_functions, PL_exitlist, PL_exitlistlen, PerlExitListEntry);
     }
-    n_exit_functions = 0;
+    now.n_exit_functions = 0;
 }
 
 static bool is_new_object(const SV *sv)

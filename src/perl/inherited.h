@@ -29,7 +29,10 @@ bool afork__inherited_noted(void);
 Size_t afork__inherited_end_blocks(void);
 I32 afork__inherited_exit_functions(void);
 
-/* As if it had never been called. */
+/* The same for what is a program's that this process is a copy of: it is never forgotten. */
+void afork__inherited_note_program(pTHX);
+
+/* As if only that had ever been called. */
 void afork__inherited_forget(void);
 
 /* Whether an object was there when it was called last. A handle that was made a pipe since was not. */

@@ -208,7 +208,7 @@ static int open_list(void)
 
 void afork__children_keep_list(struct afork__children *children)
 {
-    if (children->root && children->list_fd < 0)
+    if (children->list_fd < 0)
         children->list_fd = open_list();
 }
 
@@ -389,7 +389,7 @@ static bool note_foreign(pid_t pid, void *data)
 
 void afork__children_become_root(struct afork__children *children)
 {
-    children->n_foreign = 0;
+    /* Those noted so far stay: in a confined server the list may be out of reach. */
     noting = children;
     each_child(children, note_foreign, children);
     noting = NULL;

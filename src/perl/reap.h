@@ -23,7 +23,7 @@ enum { AFORK__FEW_CHILDREN = 32 };
 struct afork__children {
     struct afork__child *own; /* forked by commands: `few`, or memory when there are more */
     size_t n_own, own_room;
-    pid_t *foreign; /* forked by user code that a root evaluated: never ours to reap */
+    pid_t *foreign; /* forked by user code that was evaluated: never ours to reap */
     size_t n_foreign, foreign_room;
     bool root;     /* reaps orphans */
     bool watching; /* SIGCHLD is blocked */
@@ -40,7 +40,7 @@ struct afork__children {
 /* Makes this process the reaper of orphans below it, or gives that up. */
 void afork__children_set_root(struct afork__children *children, bool root);
 
-/* Before files are out of reach: a root keeps open what it will read. */
+/* Before files are out of reach: what a root will read, or a server that may be adopted, is kept open. */
 void afork__children_keep_list(struct afork__children *children);
 
 /* Blocks SIGCHLD and lets it arrive at `signal_fd`, as long as no user code runs. Returns 0 or a

@@ -172,7 +172,7 @@ static void become_template(pTHX_ const struct afork_launch *launch, struct kept
     start_anew(aTHX);
     afork__launched_reset_signals(my_perl);
     afork__launched_own_title(aTHX);
-    afork__inherited_note(aTHX);
+    afork__inherited_note_program(aTHX);
     afork__serve_boot(aTHX);
     afork__hook_forks(aTHX_ true);
     set_caretx(aTHX);
