@@ -107,10 +107,12 @@ static int detach(struct afork_process *process)
         return afork__queue_command(&process->queue, AFORK__DETACH, &flags, sizeof flags);
     AFORK__AUTO_FD null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (null < 0)
-        null = open("/", O_PATH | O_CLOEXEC); /* whoever writes there gets an error, but no signal */
+        null = open("/",
+                    O_PATH | O_CLOEXEC); /* whoever writes there gets an error, but no signal */
     if (null < 0)
         return -errno;
-    int result = afork__queue_handle_for(&process->queue, null, AFORK__DETACH, &flags, sizeof flags);
+    int result = afork__queue_handle_for(&process->queue, null, AFORK__DETACH, &flags,
+                                         sizeof flags);
     if (!result)
         afork__steal_fd(&null);
     return result;

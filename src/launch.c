@@ -23,7 +23,7 @@ static pthread_mutex_t reapers_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct reaper {
     struct reaper *next;
     void (*reap)(void);
-} *reapers;
+} * reapers;
 
 static int call_to_reap(void (*reap)(void))
 {

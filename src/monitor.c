@@ -188,8 +188,8 @@ void afork__monitor_close(struct afork_context *context)
         return;
     shutdown(context->status_fd, SHUT_RD); /* who tells a pid from now on knows that it failed */
     while ((got = recv(context->status_fd, data, sizeof data, MSG_DONTWAIT)) > 0)
-        if (afork__status_decode(data, (size_t)got, &status) == 0 &&
-            status.type == AFORK__FORKED && status.value == AFORK__FORKED_ROOT)
+        if (afork__status_decode(data, (size_t)got, &status) == 0 && status.type == AFORK__FORKED &&
+            status.value == AFORK__FORKED_ROOT)
             afork__launched_late(context, status.identity, (pid_t)status.pid);
     afork__launched_forget_all(context);
 }
