@@ -216,7 +216,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     if (result < 0)
         return result;
 
-    afork__reap_left();
+    afork__launched_reap();
     struct afork_context *context = calloc(1, sizeof *context);
     if (!context)
         return -ENOMEM;
@@ -339,7 +339,7 @@ void afork_context_close(struct afork_context *context)
     context->timer = NULL;
     afork__lifeline_close(context);
     afork__monitor_close(context);
-    afork__reap_left();
+    afork__launched_reap();
     afork__close(&context->status_fd);
     afork__close(&context->status_far_fd);
     afork__context_unref(context);

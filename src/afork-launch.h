@@ -37,6 +37,12 @@ struct afork_launch {
     const char *directory;           /* NULL: the host's */
     const char *const *include_dirs; /* may be NULL */
     const char *const *environment;  /* the whole of it */
+
+    /* For a launcher that may learn of children by a way of its own, after their context was
+     * closed: has `reap` called whenever a context is made or closed, in any thread, as long as the
+     * program lives; `reap` must not call this library. Does nothing for one that it was given
+     * before. 0 or -ENOMEM. */
+    int (*call_to_reap)(void (*reap)(void));
 };
 
 /* Starts one process, a child of the host whose end is signalled by SIGCHLD, without blocking. It has

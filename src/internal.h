@@ -215,6 +215,8 @@ void afork__limits_inherit(struct afork_process *process);
 void afork__limits_describe(const struct afork_process *process, char *text, size_t size);
 
 /* launch.c */
+/* Reaps what was left to be reaped by the way, also by launchers. */
+void afork__launched_reap(void);
 /* A process at the top of a tree. */
 int afork__process_new_root(struct afork_context *context, const struct afork__launcher *launcher,
                             struct afork_process **ret);

@@ -8,6 +8,8 @@
 
 #include "afork-launch.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,39 @@
 #include "internal.h"
 #include "spawn.h"
 #include "util.h"
+
+static pthread_mutex_t reapers_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct reaper {
+    struct reaper *next;
+    void (*reap)(void);
+} * reapers;
+
+static int call_to_reap(void (*reap)(void))
+{
+    struct reaper *reaper;
+    int result = 0;
+
+    pthread_mutex_lock(&reapers_lock);
+    for (reaper = reapers; reaper && reaper->reap != reap; reaper = reaper->next)
+        ;
+    if (!reaper && (reaper = malloc(sizeof *reaper))) {
+        *reaper = (struct reaper){reapers, reap};
+        reapers = reaper;
+    }
+    if (!reaper)
+        result = -ENOMEM;
+    pthread_mutex_unlock(&reapers_lock);
+    return result;
+}
+
+void afork__launched_reap(void)
+{
+    pthread_mutex_lock(&reapers_lock);
+    for (struct reaper *reaper = reapers; reaper; reaper = reaper->next)
+        reaper->reap();
+    pthread_mutex_unlock(&reapers_lock);
+    afork__reap_left();
+}
 
 static pid_t launch(struct afork_context *context, const struct afork__launcher *launcher,
                     int command_fd, int error_fd, uint64_t identity)
@@ -32,6 +67,7 @@ static pid_t launch(struct afork_context *context, const struct afork__launcher 
         .directory = context->directory,
         .include_dirs = (const char *const *)context->include_dirs,
         .environment = (const char *const *)environment,
+        .call_to_reap = call_to_reap,
     };
 
     if (!environment)

@@ -170,6 +170,50 @@ static void context_closed_before_the_pid(struct test *t)
     } while (strlen(children) > strlen(alone) + 10);
 }
 
+static char *children_of_this_thread(void)
+{
+    char *text = NULL;
+
+    g_assert_true(g_file_get_contents("/proc/thread-self/children", &text, NULL, NULL));
+    return text;
+}
+
+/* The same if nothing is launched any more: contexts that come and go reap it. */
+static void contexts_reap_what_is_late(struct test *t)
+{
+    struct test *own = own_test(t, true);
+    struct afork_process *process = test_new_exec(own);
+    g_autofree char *alone = g_strdup_printf("%d ", test_spawner), *children = NULL;
+    gint64 deadline = test_deadline_new();
+
+    kill(test_spawner, SIGSTOP);
+    afork_process_unref(process);
+    afork_process_unref(test_new_exec(own));
+    afork_context_close(own->context);
+    kill(test_spawner, SIGCONT);
+    own->context = NULL;
+    for (unsigned n = 0; n < 3;) { /* nobody reaps them in between */
+        g_autofree char *text = children_of_this_thread();
+        n = 0;
+        for (const char *c = text; *c; c++)
+            n += *c == ' ';
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+    do {
+        test_context(own);
+        afork_context_close(own->context);
+        own->context = NULL;
+        g_free(children);
+        children = children_of_this_thread();
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    } while (strcmp(children, alone) != 0);
+}
+
+static void reaped_by_contexts(struct test *t)
+{
+    IN_A_COPY(t, contexts_reap_what_is_late(t));
+}
+
 static void closed_before_the_pid(struct test *t)
 {
     IN_A_COPY(t, context_closed_before_the_pid(t));
@@ -400,6 +444,7 @@ int main(int argc, char **argv)
     test_perl_add("/early/killed", killed_spawner);
     test_perl_add("/early/killed-at-work", killed_at_work);
     test_perl_add("/early/closed-before-the-pid/context", closed_before_the_pid);
+    test_perl_add("/early/closed-before-the-pid/reaped-by-contexts", reaped_by_contexts);
     test_perl_add("/early/closed-before-the-pid/handle", handle_closed_before_the_pid);
     test_perl_add("/early/signal-before-the-pid", signal_before_the_pid);
     test_perl_add("/early/holds-nothing", spawner_holds_nothing);

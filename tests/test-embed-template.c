@@ -83,11 +83,11 @@ static void has_what_is_loaded(struct test *t)
 static void exit_modes(struct test *t)
 {
     AFORK__AUTO_FD file = memfd_create("old", MFD_CLOEXEC), new = memfd_create("new", MFD_CLOEXEC);
-    static const enum afork_exit_mode modes[][3] = {{AFORK_EXIT_QUICK},
-                                                    {AFORK_EXIT_PERL},
-                                                    {AFORK_EXIT_PERL, AFORK_EXIT_QUICK},
-                                                    {AFORK_EXIT_PERL, AFORK_EXIT_QUICK,
-                                                     AFORK_EXIT_PERL}};
+    static const enum afork_exit_mode modes[][3] = {
+        {AFORK_EXIT_QUICK},
+        {AFORK_EXIT_PERL},
+        {AFORK_EXIT_PERL, AFORK_EXIT_QUICK},
+        {AFORK_EXIT_PERL, AFORK_EXIT_QUICK, AFORK_EXIT_PERL}};
     static const off_t sizes[] = {0, 2, 2, 4};
     static const size_t n_modes[] = {1, 1, 2, 3};
     g_autofree char *code = g_strdup_printf(

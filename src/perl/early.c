@@ -115,6 +115,8 @@ static void reap(void)
 {
     int32_t pid;
 
+    if (control < 0 || owner != getpid())
+        return;
     pthread_mutex_lock(&reap_lock);
     while (recv(control, &pid, sizeof pid, MSG_DONTWAIT) == sizeof pid)
         afork__leave_to_reap(pid);
@@ -214,6 +216,8 @@ pid_t afork_perl_early_launch(const struct afork_launch *launch, void *data)
     if (owner != getpid())
         return afork__error(-ECHILD, "the spawner belongs to the process that this is a copy of");
     reap();
+    if (launch->call_to_reap && launch->call_to_reap(reap) < 0)
+        return afork__error(-ENOMEM, "out of memory");
 
     const char *path = launch->directory ? launch->directory : ".";
     AFORK__AUTO_FD directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
