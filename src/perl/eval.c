@@ -209,7 +209,6 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
         run_exit(aTHX_ server, function, len);
     SV *called = resolve(aTHX_ server, function, len);
-    afork__server_report_entered(server);
     afork__server_title(aTHX_ server, function, len);
 
     /* Handles are closed when the function drops them, because nothing but @_ owns them: values on the
@@ -217,6 +216,8 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     afork__server_need_handle(aTHX_ server);
     afork__arguments_move(aTHX_ &server->arguments, server->args);
     make_blocking(server->command);
+    /* Last of all: the host takes a moment to wake up, in which the function can begin. */
+    afork__server_report_entered(server);
     afork__server_release(aTHX_ server);
 
     dSP;
