@@ -21,7 +21,7 @@ enum {
     PAYLOAD_KEEP = 1024 * 1024,
     TAKE_STRING = 4096,
     THREADS_POLL_MSEC = 500,
-    WARM_MSEC = 1,
+    WARM_USEC = 300,
 };
 
 _Alignas(4096) static struct afork__server the_server = {
@@ -116,8 +116,6 @@ static void run_signal_handlers(pTHX_ struct afork__server *server)
  * looked at from time to time. */
 static int poll_timeout(const struct afork__server *server)
 {
-    if (server->spare && !server->warm)
-        return WARM_MSEC; /* under high demand it has a command by then */
     return server->children.watching && server->threads.count > 1 ? THREADS_POLL_MSEC : -1;
 }
 
@@ -208,8 +206,11 @@ static void wait_for_command(pTHX_ struct afork__server *server)
         };
         if (server->reporter.lost)
             leave(aTHX_ server, 0);
-        int ready = poll(fds, 3, poll_timeout(server));
-        if (ready == 0 && server->spare)
+        /* Under high demand a spare has a command by then. */
+        int ready = server->spare && !server->warm
+                        ? ppoll(fds, 3, &(struct timespec){.tv_nsec = WARM_USEC * 1000}, NULL)
+                        : poll(fds, 3, poll_timeout(server));
+        if (ready == 0 && server->spare && !server->warm)
             afork__server_warm(aTHX_ server);
         else if (ready == 0)
             afork__children_suspect(&server->children);
