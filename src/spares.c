@@ -12,7 +12,6 @@
 #include "spares.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "internal.h"
 #include "util.h"
@@ -99,10 +98,7 @@ int afork__spares_set(struct afork_process *template, unsigned n)
 /* One that was killed has closed its socket, also if nobody has reported it yet. */
 static bool is_alive(const struct afork_process *spare)
 {
-    char octet;
-
-    return !spare->ended && spare->fd >= 0 &&
-           recv(spare->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+    return !spare->ended && spare->fd >= 0 && !afork__process_is_deserted(spare);
 }
 
 /* Somebody asked for a process. */

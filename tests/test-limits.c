@@ -130,7 +130,7 @@ static void signals_of_others(struct test *t)
 
 static void file_size(struct test *t)
 {
-    g_autofree char *path = g_strdup("/tmp/afork-limits-XXXXXX");
+    g_autofree char *path = g_build_filename(g_get_tmp_dir(), "afork-limits-XXXXXX", NULL);
     struct afork_limits limits = AFORK_LIMITS_INIT;
 
     close(g_mkstemp(path));

@@ -190,7 +190,9 @@ void afork__children_end(struct afork__children *children, struct afork__reporte
         if (children->own[i].identity != identity || peek(P_PID, pid, &info, &usage) < 0)
             continue; /* user code may have reaped it */
         kill(pid, SIGKILL);
-        syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT | __WALL, &usage);
+        while (syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT | __WALL, &usage) < 0)
+            if (errno != EINTR) /* a signal that perl handles */
+                return;
         afork__report_drain(reporter);
         reap(children, reporter, &info, &usage);
         return;
