@@ -15,9 +15,13 @@
 #include "afork-loop.h"
 #include "afork-poll.h"
 
+#include "afork-call.h"
 #include "afork-context.h"
 #include "afork-launch.h"
+#include "afork-pool.h"
 #include "afork-process.h"
+#include "afork-remote.h"
+#include "afork-rpc.h"
 
 #undef AFORK_H_INSIDE
 

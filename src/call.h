@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What rpc.c and pool.c share: calls on their way to a worker and back.
+ *
+ * A call belongs to a pool as long as it waits there, and to an rpc from the moment on when that was
+ * given it. Its `finish` is how it leaves the rpc: to the user, or back to the pool.
+ */
+#ifndef AFORK_CALL_PRIVATE_H
+#define AFORK_CALL_PRIVATE_H
+
+#include "deadline.h"
+#include "internal.h"
+#include "rpc-wire.h"
+
+#include "afork-call.h"
+#include "afork-pool.h"
+#include "afork-rpc.h"
+
+enum afork__call_state {
+    AFORK__CALL_QUEUED, /* in the queue of a pool */
+    AFORK__CALL_UNSENT, /* with an rpc, nothing of it is written */
+    AFORK__CALL_SENT,   /* some of it is */
+    AFORK__CALL_DUE,    /* it completes at the next turn; nobody has it */
+    AFORK__CALL_DONE,   /* it was completed */
+};
+
+struct afork_call {
+    TAILQ_ENTRY(afork_call) link; /* in a queue of its pool, or of its rpc */
+    struct afork_context *context; /* a reference */
+    enum afork__call_state state;
+    bool writing;            /* some of it, but not all, is written: its rpc keeps the memory */
+    struct afork_rpc *rpc;   /* NULL: no worker has it */
+    struct afork_pool *pool; /* NULL: made with an rpc */
+    /* How it leaves its rpc: to the user, or back to the pool. */
+    void (*finish)(struct afork_call *call, struct afork_reply *reply);
+
+    afork_call_cb *cb;
+    void *cb_data;
+    void (*on_event)(const struct afork_event *event, void *data);
+    void (*release)(void *data);
+
+    struct afork__deadline timeout;
+    struct afork__turn turn;
+    int error; /* AFORK__CALL_DUE: what it completes with */
+
+    /* For the pool. */
+    int64_t run_timeout;
+    int priority;
+    bool retried;
+
+    uint32_t id; /* towards the worker */
+    int *fds;    /* owned */
+    size_t n_fds;
+    const void *data;
+    size_t len;
+    void (*release_data)(void *data); /* NULL: `data` is `copy` */
+
+    /* What is written: the end of `header`, as much as the frames have, and the data, which follow
+     * at once if they are `copy`. */
+    uint8_t header[AFORK__RPC_HEADER_SIZE];
+    uint8_t copy[];
+};
+
+TAILQ_HEAD(afork__calls, afork_call);
+
+/* What a call is made of. */
+struct afork__call_data {
+    const void *data;
+    size_t len;
+    void (*release)(void *data);  /* NULL: `data` is copied, or */
+    const struct iovec *strings;  /* packed from these */
+    size_t n_strings;
+};
+
+/* call.c */
+
+/* A call from the arguments of the public functions. Returns 0 or a negative errno. */
+int afork__call_new(struct afork_context *context, const struct afork__call_data *data,
+                    const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
+                    struct afork_call **ret);
+/* The end: calls the user back, from the loop only, closes what is left of the reply, and releases the
+ * call. It is in no list any more. */
+void afork__call_complete(struct afork_call *call, struct afork_reply *reply);
+/* The same at the next turn, without a result. */
+void afork__call_complete_later(struct afork_call *call, int error);
+/* Without the callback. */
+void afork__call_drop(struct afork_call *call);
+
+/* rpc.c */
+
+/* For pools, in place of callbacks. All come from the loop. `ended` comes once and last; calls that the
+ * rpc had until then are given to `lost` before, which takes them all over. */
+struct afork__rpc_hooks {
+    void (*ready)(void *data);  /* the back end is there */
+    void (*retire)(void *data); /* the worker wants no more calls */
+    void (*event)(const struct afork_event *event, void *data);
+    /* `begun`: the worker may have begun with it; else it surely has not. */
+    void (*lost)(struct afork_call *call, bool begun, const struct afork_reply *reply, void *data);
+    void (*ended)(int error, const char *message, const struct afork_exit *exit, void *data);
+};
+
+/* Sends a template what makes afork__rpc_run() all that its forks need: the module, the arguments. */
+int afork__rpc_prepare(struct afork_process *template, const char *function,
+                       const struct afork_rpc_options *options);
+int afork__rpc_run(struct afork_process *process, const struct afork_rpc_options *options,
+                   const struct afork__rpc_hooks *hooks, void *data, struct afork_rpc **ret);
+/* Gives an rpc a call. Cannot fail: what cannot be sent is `lost`. */
+void afork__rpc_give(struct afork_rpc *rpc, struct afork_call *call);
+/* The call is the caller's again, who completes it. If the worker has it already, its answer is
+ * dropped. */
+void afork__rpc_take_back(struct afork_rpc *rpc, struct afork_call *call);
+/* The call that a synchronous worker has begun, or begins next; NULL: it has none, or one that was taken
+ * back. */
+struct afork_call *afork__rpc_current(const struct afork_rpc *rpc);
+
+#endif
