@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What workers are forked from: a process that has been told all about the function to call.
+ */
+#ifndef AFORK_RUN_TEMPLATE_H
+#define AFORK_RUN_TEMPLATE_H
+
+#include <afork/afork.h>
+
+#include "options.h"
+
+/* Makes one, here or on a host; what is wrong with code and modules is told later. `host` NULL: here.
+ * Returned; 0 or a negative errno. */
+int template_new(struct afork_context *context, const struct options *options, const char *host,
+                 struct afork_process **ret);
+
+/* The functions that a pool of it is to call, with the arguments of the command line unless there is
+ * --json, and first of all; the latter may be NULL. */
+const char *template_function(const struct options *options);
+const char *template_init(const struct options *options);
+
+#endif
