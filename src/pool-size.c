@@ -23,7 +23,7 @@
 enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000 };
 
 #define pool_of(deadline, member)                                                                  \
-    ((struct afork_pool *)((char *)(deadline) - offsetof(struct afork_pool, member)))
+    ((struct afork_pool *)((char *)(deadline)-offsetof(struct afork_pool, member)))
 
 /* ---- The template ---- */
 
@@ -73,7 +73,8 @@ static bool is_source_left(const struct afork_pool *pool)
 }
 
 /* Workers that were forked from it live on. The next one needs another. */
-static void template_ended(struct afork_process *template, const struct afork_exit *exit, void *data)
+static void template_ended(struct afork_process *template, const struct afork_exit *exit,
+                           void *data)
 {
     struct afork_pool *pool = data;
 
@@ -83,8 +84,7 @@ static void template_ended(struct afork_process *template, const struct afork_ex
     if (!is_source_left(pool))
         pool->hopeless = true;
     afork__pool_break(pool, exit);
-    if (!pool->closed)
-        afork__pool_settle(pool);
+    afork__pool_settle(pool);
     afork__pool_unref(pool);
 }
 
@@ -116,20 +116,18 @@ static int start_worker(struct afork_pool *pool)
         return result;
     afork__pool_drop_template(pool);
     result = afork__pool_make_template(pool);
-    if (result == -ESRCH || result == -EINVAL) {
-        pool->hopeless = true;
-        return pool->error ? pool->error : result;
-    }
+    if (pool->closed)
+        return -ESHUTDOWN;
+    pool->hopeless = result < 0 && !is_source_left(pool);
     return result < 0 ? result : afork__worker_start(pool);
 }
 
 /* ---- Failures ---- */
 
-void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error, const char *message)
+static void count_failure(struct afork_pool *pool, int64_t started_at)
 {
     int64_t back_off = BACK_OFF_USEC;
 
-    note_error(pool, error, message);
     if (started_at < pool->failed_at) /* one of those that failed together */
         return;
     pool->failed_at = afork__now();
@@ -142,19 +140,29 @@ void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error, 
     pool->credits = 0;
 }
 
-static bool is_to_break(const struct afork_pool *pool)
+void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error, const char *message)
 {
-    bool failed = pool->hopeless || pool->failures >= pool->options.max_failures;
-
-    return failed && !pool->n_workers && !pool->broken;
+    note_error(pool, error, message);
+    count_failure(pool, started_at);
 }
 
-/* Those of before are told the last error; the pool is broken by then, so that no more come. */
+/* No worker is left, and no other is to be tried. */
+static bool is_at_end(const struct afork_pool *pool)
+{
+    return !pool->n_workers && (pool->hopeless || pool->failures >= pool->options.max_failures);
+}
+
+bool afork__pool_is_lost(const struct afork_pool *pool)
+{
+    return pool->queue.n && is_at_end(pool) && !pool->broken;
+}
+
+/* It breaks when there is somebody who can be told why. No more calls are taken by then. */
 void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
 {
     struct afork_call *call;
 
-    if (pool->closed || pool->destroyed || !is_to_break(pool))
+    if (pool->closed || pool->destroyed || !afork__pool_is_lost(pool))
         return;
     pool->broken = true;
     while (!pool->closed && pool->broken && (call = afork__pool_queue_first(&pool->queue))) {
@@ -178,7 +186,7 @@ static unsigned free_idle(const struct afork_pool *pool)
 /* Workers that would have something to do. */
 static bool is_wanted(const struct afork_pool *pool)
 {
-    if (pool->n_workers >= pool->options.max || pool->broken || pool->hopeless)
+    if (pool->n_workers >= pool->options.max || pool->broken || pool->hopeless || is_at_end(pool))
         return false;
     if (!pool->ending && free_idle(pool) < pool->options.idle)
         return true;
@@ -204,19 +212,24 @@ static void wait_until(struct afork_pool *pool, int64_t at)
         afork__deadline_set(pool->context, grow, at, background);
 }
 
+/* Where nothing is left to fork from, what is to be told is why. */
 static void start_failed(struct afork_pool *pool, int error)
 {
-    char *message = pool->error == error && pool->message ? strdup(pool->message) : NULL;
+    const struct afork_process *source = pool->source;
 
-    afork__pool_failed(pool, afork__now(), error, message);
-    free(message);
-    afork__pool_later(pool); /* it may have to be broken */
+    if (pool->hopeless && source->exit.cause != AFORK_CAUSE_UNKNOWN)
+        note_error(pool, error_of(&source->exit), source->exit.message);
+    else if (!pool->hopeless || !pool->error)
+        note_error(pool, error, NULL);
+    count_failure(pool, afork__now());
 }
 
 void afork__pool_grow(struct afork_pool *pool)
 {
     while (is_wanted(pool) && may_start(pool)) {
         int result = start_worker(pool);
+        if (pool->closed)
+            return;
         if (result < 0) {
             start_failed(pool, result);
             break;
@@ -239,8 +252,7 @@ void afork__pool_grow(struct afork_pool *pool)
         pool->is_short = true;
         pool->short_since = afork__now();
     }
-    if (!pool->grow.set)
-        wait_until(pool, pool->short_since + pool->options.start);
+    wait_until(pool, pool->short_since + pool->options.start);
 }
 
 static void grow_due(struct afork__deadline *deadline)

@@ -99,8 +99,11 @@ static void set_state(struct afork__worker *worker, enum afork__worker_state sta
     }
 }
 
-static void leave(struct afork__worker *worker)
+void afork__worker_leave(struct afork__worker *worker)
 {
+    if (worker->state == AFORK__WORKER_LEAVING)
+        return;
+    worker->abandoned = worker->load;
     set_state(worker, AFORK__WORKER_LEAVING);
     afork_rpc_finish(worker->rpc);
 }
@@ -112,11 +115,10 @@ void afork__worker_retire(struct afork__worker *worker)
     if (worker->state != AFORK__WORKER_RETIRING && worker->load)
         set_state(worker, AFORK__WORKER_RETIRING);
     else if (!worker->load)
-        leave(worker);
+        afork__worker_leave(worker);
 }
 
-/* For its age or what it has done; then there is to be another in its place. */
-static void replace(struct afork__worker *worker)
+void afork__worker_replace(struct afork__worker *worker)
 {
     if (worker->state >= AFORK__WORKER_RETIRING)
         return;
@@ -150,9 +152,10 @@ static void free_worker(struct afork__worker *worker)
     free(worker);
 }
 
-void afork__worker_close(struct afork__worker *worker)
+void afork__worker_close(struct afork__worker *worker, bool kill)
 {
-    afork_process_kill(worker->process, SIGKILL);
+    if (kill)
+        afork_process_kill(worker->process, SIGKILL);
     if (worker->state != AFORK__WORKER_LEAVING)
         set_state(worker, AFORK__WORKER_LEAVING);
     afork__deadline_clear(worker->pool->context, &worker->run);
@@ -189,9 +192,7 @@ static void watch_time(struct afork__worker *worker)
         return;
     const struct afork_call *call = afork__rpc_current(worker->rpc);
     uint64_t order = call ? call->order : 0;
-    int64_t timeout = call           ? call->run_timeout
-                      : worker->load ? worker->withdrawn_timeout
-                                     : 0;
+    int64_t timeout = call ? call->run_timeout : worker->load ? worker->withdrawn_timeout : 0;
     if (!timeout) {
         worker->run_order = 0;
         afork__deadline_clear(pool->context, &worker->run);
@@ -214,18 +215,27 @@ bool afork__worker_is_at(const struct afork__worker *worker, const struct afork_
 
 static void call_finished(struct afork_call *call, struct afork_reply *reply);
 
-void afork__worker_give(struct afork__worker *worker, struct afork_call *call)
+int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
 {
     struct afork_pool *pool = worker->pool;
 
     call->worker = worker;
     call->finish = call_finished;
+    int result = afork__rpc_give(worker->rpc, call);
+    if (result < 0) {
+        call->worker = NULL;
+        return result;
+    }
     worker->n_given++;
     set_load(worker, worker->load + 1);
-    afork__rpc_give(worker->rpc, call);
-    if (pool->options.retire_calls && worker->n_given >= pool->options.retire_calls)
-        replace(worker);
     watch_time(worker);
+    if (pool->options.retire_calls && worker->n_given >= pool->options.retire_calls) {
+        afork__worker_replace(worker);
+    } else if (pool->options.single_call) {
+        afork__worker_retire(worker);
+        afork_rpc_finish(worker->rpc); /* it is told at once: nothing more comes from here */
+    }
+    return 0;
 }
 
 void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call)
@@ -241,7 +251,7 @@ void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *cal
     set_load(worker, worker->load - 1);
     watch_time(worker);
     if (worker->state == AFORK__WORKER_RETIRING && !worker->load)
-        leave(worker);
+        afork__worker_leave(worker);
 }
 
 static void look_at_memory(struct afork__worker *worker)
@@ -254,7 +264,7 @@ static void look_at_memory(struct afork__worker *worker)
     pool->memory_at = now;
     pid_t pid = afork_process_peer_pid(worker->process);
     if (afork__private_memory(pid) >= pool->options.retire_memory)
-        replace(worker);
+        afork__worker_replace(worker);
 }
 
 /* One answer less is to come. */
@@ -267,7 +277,7 @@ static void answered(struct afork__worker *worker)
     set_load(worker, worker->load - 1);
     watch_time(worker);
     if (worker->state == AFORK__WORKER_RETIRING && !worker->load)
-        leave(worker);
+        afork__worker_leave(worker);
     else if (pool->options.retire_memory && worker->state == AFORK__WORKER_READY)
         look_at_memory(worker);
 }
@@ -310,8 +320,10 @@ static void on_ready(void *data)
     watch_time(worker);
     struct afork_process *process = afork_process_ref(worker->process);
     afork__pool_settle(pool);
+    pool->n_callbacks++;
     if (pool->options.on_worker_start)
         pool->options.on_worker_start(pool, process, pool->options.data);
+    pool->n_callbacks--;
     afork_process_unref(process);
     afork__pool_unref(pool);
 }
@@ -320,7 +332,7 @@ static void on_retire(void *data)
 {
     struct afork__worker *worker = data;
 
-    replace(worker);
+    afork__worker_replace(worker);
     afork__pool_settle(worker->pool);
 }
 
@@ -340,8 +352,10 @@ static void on_event(const struct afork_event *event, void *data)
     if (!pool->options.on_event)
         return;
     afork__pool_ref(pool);
+    pool->n_callbacks++;
     pool->options.on_event(pool, afork_process_peer_pid(worker->process), event,
                            pool->options.data);
+    pool->n_callbacks--;
     afork__pool_unref(pool);
 }
 
@@ -365,8 +379,10 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
 static void tell_exit(struct afork_pool *pool, struct afork_process *process,
                       const struct afork_exit *exit)
 {
+    pool->n_callbacks++;
     if (pool->options.on_worker_exit && !pool->closed)
         pool->options.on_worker_exit(pool, process, exit, pool->options.data);
+    pool->n_callbacks--;
 }
 
 /* In single-call mode the call that ends its worker is to blame, not the worker. */
@@ -396,9 +412,8 @@ static void on_ended(int error, const char *message, const struct afork_exit *ex
     if (failed)
         afork__pool_failed(pool, started_at, error ? error : -ECONNRESET, message);
     afork__pool_break(pool, exit);
-    if (!pool->closed)
-        afork__pool_settle(pool);
     tell_exit(pool, process, exit);
+    afork__pool_settle(pool);
     afork_process_unref(process);
     afork__pool_unref(pool);
 }
@@ -446,14 +461,15 @@ int afork__worker_start(struct afork_pool *pool)
     pool->n_workers++;
     pool->n_starting++;
     pool->stats.started++;
+    if (pool->options.retire_age && !pool->age.set)
+        afork__deadline_set(pool->context, &pool->age,
+                            worker->started_at + pool->options.retire_age, true);
     if (!pool->options.single_call)
         return 0;
     struct afork_call *call = afork__pool_queue_first(&pool->queue);
     if (call) {
         afork__pool_queue_remove(&pool->queue, call);
-        afork__worker_give(worker, call);
-        afork__worker_retire(worker);
-        afork_rpc_finish(worker->rpc);
+        afork__pool_give(worker, call);
     }
     return 0;
 }

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 enum { SHARE = 64 };
 
 #define pool_of(pointer, member)                                                                   \
-    ((struct afork_pool *)((char *)(pointer) - offsetof(struct afork_pool, member)))
+    ((struct afork_pool *)((char *)(pointer)-offsetof(struct afork_pool, member)))
 
 struct afork_pool *afork__pool_ref(struct afork_pool *pool)
 {
@@ -86,8 +87,7 @@ static void complete_due(struct afork__turn *turn)
         afork__due_next(&pool->due);
         pool->n_callbacks--;
     }
-    if (!pool->closed)
-        afork__pool_settle(pool);
+    afork__pool_settle(pool);
     afork__pool_unref(pool);
 }
 
@@ -140,17 +140,33 @@ static bool is_drained(const struct afork_pool *pool)
 /* Nothing is left to be told but the end. */
 static bool is_over(const struct afork_pool *pool)
 {
-    return pool->ending && !pool->n_calls && !pool->n_callbacks && TAILQ_EMPTY(&pool->workers);
+    const struct afork__worker *worker;
+
+    if (!pool->ending || pool->n_calls || pool->n_callbacks)
+        return false;
+    TAILQ_FOREACH (worker, &pool->workers, link)
+        if (!worker->abandoned)
+            return false;
+    return true;
 }
 
-/* All calls are completed: nobody has anything more to do. */
+/* All calls are completed: nobody has anything more to do that matters. */
 static void finish_workers(struct afork_pool *pool)
 {
     struct afork__worker *worker;
 
     afork__pool_drop_template(pool);
     TAILQ_FOREACH (worker, &pool->workers, link)
-        afork__worker_retire(worker);
+        afork__worker_leave(worker);
+}
+
+void afork__pool_give(struct afork__worker *worker, struct afork_call *call)
+{
+    struct afork_pool *pool = worker->pool;
+    int result = afork__worker_give(worker, call);
+
+    if (result < 0)
+        afork__due_add(&pool->due, call, result);
 }
 
 static void give_calls(struct afork_pool *pool)
@@ -160,21 +176,23 @@ static void give_calls(struct afork_pool *pool)
     while (pool->queue.n && (worker = afork__pool_choose(pool))) {
         struct afork_call *call = afork__pool_queue_first(&pool->queue);
         afork__pool_queue_remove(&pool->queue, call);
-        afork__worker_give(worker, call);
+        afork__pool_give(worker, call);
     }
 }
 
 void afork__pool_settle(struct afork_pool *pool)
 {
-    if (pool->closed || pool->destroyed)
+    if (pool->closed || pool->destroyed || pool->context->closed)
         return;
+    afork__pool_ref(pool); /* what is sent may release what is the user's, who may do anything */
     give_calls(pool);
     afork__pool_grow(pool);
     afork__pool_shrink(pool);
     if (pool->ending && !pool->n_calls)
         finish_workers(pool);
-    if (is_drained(pool) || is_over(pool))
+    if (!pool->closed && (is_drained(pool) || afork__pool_is_lost(pool) || is_over(pool)))
         afork__pool_later(pool);
+    afork__pool_unref(pool);
 }
 
 static void detach(struct afork_pool *pool)
@@ -187,8 +205,12 @@ static void detach(struct afork_pool *pool)
 
 static void destroy(struct afork_pool *pool)
 {
+    struct afork__worker *worker;
+
     pool->destroyed = true;
     detach(pool);
+    while ((worker = TAILQ_FIRST(&pool->workers)))
+        afork__worker_close(worker, false);
     if (pool->options.on_destroy)
         pool->options.on_destroy(pool, pool->options.data);
 }
@@ -222,6 +244,14 @@ static void close_silently(struct afork_pool *pool);
 static void context_closes(struct afork__attachment *attachment)
 {
     close_silently(pool_of(attachment, attachment));
+}
+
+static void context_leaves(struct afork__attachment *attachment)
+{
+    struct afork__worker *worker;
+
+    TAILQ_FOREACH (worker, &pool_of(attachment, attachment)->workers, link)
+        afork_process_kill(worker->process, SIGKILL);
 }
 
 static int init(struct afork_pool *pool, struct afork_process *process, const char *function)
@@ -266,6 +296,7 @@ int afork_pool_new(struct afork_process *process, const char *function,
     pool->refs = 2;
     pool->user_refs = 1;
     pool->attachment.close = context_closes;
+    pool->attachment.leave = context_leaves;
     pool->turn.cb = turn;
     afork__due_init(&pool->due, complete_due);
     LIST_INSERT_HEAD(&pool->context->attachments, &pool->attachment, link);
@@ -324,16 +355,20 @@ static int submit(struct afork_pool *pool, const struct afork__call_data *data,
         return result;
     call->pool = pool;
     pool->timed |= call->run_timeout > 0;
+    if (!pool->queue.n && (worker = afork__pool_choose(pool))) {
+        call->order = ++pool->queue.last_order;
+        result = afork__worker_give(worker, call);
+    } else {
+        afork__pool_queue_add(&pool->queue, call);
+    }
+    if (result < 0) {
+        afork__call_discard(call);
+        return result;
+    }
     TAILQ_INSERT_TAIL(&pool->calls, call, pool_link);
     pool->n_calls++;
     if (ret)
         *ret = call;
-    if (!pool->queue.n && (worker = afork__pool_choose(pool))) {
-        call->order = ++pool->queue.last_order;
-        afork__worker_give(worker, call);
-    } else {
-        afork__pool_queue_add(&pool->queue, call);
-    }
     afork__pool_settle(pool);
     return 0;
 }
@@ -469,7 +504,7 @@ static void close_silently(struct afork_pool *pool)
         afork_process_close(pool->template);
     afork__pool_drop_template(pool);
     while ((worker = TAILQ_FIRST(&pool->workers)))
-        afork__worker_close(worker);
+        afork__worker_close(worker, true);
     while ((call = afork__pool_queue_first(&pool->queue))) {
         afork__pool_queue_remove(&pool->queue, call);
         afork__call_drop(call);
@@ -504,7 +539,7 @@ void afork_pool_cancel(struct afork_pool *pool)
     for (worker = TAILQ_FIRST(&pool->workers); worker; worker = next) {
         next = TAILQ_NEXT(worker, link);
         if (afork__worker_kill(worker) < 0) /* nothing tells its end either */
-            afork__worker_close(worker);
+            afork__worker_close(worker, false);
     }
     afork__pool_settle(pool);
 }

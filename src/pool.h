@@ -15,6 +15,7 @@
 
 enum {
     AFORK__PRIORITIES = AFORK_PRIORITY_MAX - AFORK_PRIORITY_MIN + 1,
+    AFORK__LOAD = 2, /* default */
     AFORK__LOAD_MAX = 65536,
 };
 
@@ -45,7 +46,8 @@ struct afork__worker {
     struct afork_rpc *rpc;         /* the same */
     enum afork__worker_state state;
     bool was_ready;
-    unsigned load;     /* answers that are to come, also those nobody waits for any more */
+    bool abandoned; /* LEAVING, with answers to come that nobody waits for */
+    unsigned load;  /* answers that are to come, also those nobody waits for any more */
     uint64_t n_given, n_answers;
     int64_t started_at, idle_since;
 
@@ -61,11 +63,11 @@ TAILQ_HEAD(afork__workers, afork__worker);
 struct afork_pool {
     unsigned refs;      /* of the memory: the user's, its own life's, callbacks under way */
     unsigned user_refs; /* of the handle */
-    struct afork_context *context;        /* a reference */
+    struct afork_context *context; /* a reference */
     struct afork__attachment attachment;
-    struct afork_pool_options options;    /* copied, defaults filled in */
-    struct afork_process *source;         /* of the template; a reference to the memory */
-    struct afork_process *template;       /* a user's reference, or NULL */
+    struct afork_pool_options options; /* copied, defaults filled in */
+    struct afork_process *source;      /* of the template; a reference to the memory */
+    struct afork_process *template;    /* a user's reference, or NULL */
     char *function;
 
     bool ending;    /* it takes no more calls */
@@ -76,19 +78,20 @@ struct afork_pool {
     size_t n_calls;
     struct afork__pool_queue queue;
     struct afork__due due;
-    bool timed;       /* there was a call with a `run_timeout` */
-    bool drain;       /* somebody was told that the queue is full */
+    bool timed; /* there was a call with a `run_timeout` */
+    bool drain; /* somebody was told that the queue is full */
 
     struct afork__workers workers;
     unsigned n_workers, n_starting, n_ready, n_idle; /* LEAVING ones are none of these */
     struct afork__workers *by_load;                  /* READY ones; `n_levels` lists */
+    unsigned n_callbacks;                            /* of the user's, under way */
     unsigned n_levels, least;                        /* no worker has less than `least` */
 
     struct afork__turn turn; /* what must not be done inside a call of the library */
     struct afork__deadline grow, stop, age;
-    bool is_short;       /* since `short_since`, more workers would have something to do */
+    bool is_short; /* since `short_since`, more workers would have something to do */
     int64_t short_since;
-    unsigned credits; /* workers that may be started without a wait */
+    unsigned credits;  /* workers that may be started without a wait */
     int64_t memory_at; /* when memory was last looked at */
 
     unsigned failures; /* in a row */
@@ -104,12 +107,12 @@ struct afork_pool {
 /* pool.c */
 struct afork_pool *afork__pool_ref(struct afork_pool *pool);
 void afork__pool_unref(struct afork_pool *pool);
-/* A call that no worker has fails, from the loop only. */
-void afork__pool_fail(struct afork_call *call, struct afork_reply *reply);
 /* Leaves the accounts of the pool, who has it no more; then completes. From the loop only. */
 void afork__pool_complete(struct afork_call *call, struct afork_reply *reply);
 /* Something has changed: gives calls to workers, starts, stops, ends what is to be. Calls no user. */
 void afork__pool_settle(struct afork_pool *pool);
+/* Gives a worker a call from the queue. */
+void afork__pool_give(struct afork__worker *worker, struct afork_call *call);
 /* Does at the next turn what must not be done now. */
 void afork__pool_later(struct afork_pool *pool);
 
@@ -141,6 +144,8 @@ void afork__pool_sizes_clear(struct afork_pool *pool);
 /* A worker has ended before it has answered anything. */
 void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error,
                         const char *message);
+/* Nobody will ever begin with what waits. */
+bool afork__pool_is_lost(const struct afork_pool *pool);
 /* Breaks the pool if it has failed too often. From the loop only. */
 void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit);
 
@@ -149,15 +154,20 @@ int afork__pool_set_levels(struct afork_pool *pool, unsigned load);
 /* The worker that the next call is for; NULL: none has room. */
 struct afork__worker *afork__pool_choose(struct afork_pool *pool);
 int afork__worker_start(struct afork_pool *pool);
-void afork__worker_give(struct afork__worker *worker, struct afork_call *call);
+/* 0 or -ENOMEM; then the call is still the caller's. */
+int afork__worker_give(struct afork__worker *worker, struct afork_call *call);
+/* The same for its age or what it has done; then there is to be another in its place. */
+void afork__worker_replace(struct afork__worker *worker);
+/* It is told to end, whatever it has. */
+void afork__worker_leave(struct afork__worker *worker);
 /* A call leaves its worker for good. */
 void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call);
 /* It is given nothing more, and ends when it has answered all. */
 void afork__worker_retire(struct afork__worker *worker);
 /* 0, or a negative errno if it cannot be killed. */
 int afork__worker_kill(struct afork__worker *worker);
-/* Kills it and forgets it at once, without a word. */
-void afork__worker_close(struct afork__worker *worker);
+/* Forgets it at once, without a word. */
+void afork__worker_close(struct afork__worker *worker, bool kill);
 /* Whether the worker is at this call. */
 bool afork__worker_is_at(const struct afork__worker *worker, const struct afork_call *call);
 
