@@ -31,8 +31,8 @@
 enum {
     START_TIMEOUT_USEC = 30000000,
     NOISE_MAX = 65536,
-    QUOTED_MAX = 200,       /* octets of noise that are told */
-    CLOSED_USEC = 1000000,  /* for a command that closed its end to end itself */
+    QUOTED_MAX = 200,      /* octets of noise that are told */
+    CLOSED_USEC = 1000000, /* for a command that closed its end to end itself */
     RANDOM_SIZE = 16,
     ANSWER_SIZE = 5,
     ANSWER_TEXT_MAX = AFORK__RECORD_TEXT_MAX,
@@ -62,21 +62,21 @@ struct command {
 };
 
 enum state {
-    AFORK__STARTING,  /* the program is sent, the token is looked for */
-    AFORK__OBEYING,   /* the perl is there: commands are sent, the token is looked for again */
-    AFORK__ANSWERING, /* a letter and the length of a text, */
-    AFORK__TELLING,   /* the text */
+    STARTING,  /* the program is sent, the token is looked for */
+    OBEYING,   /* the perl is there: commands are sent, the token is looked for again */
+    ANSWERING, /* a letter and the length of a text, */
+    TELLING,   /* the text */
 };
 
 struct start {
     struct afork_process *process;
     enum state state;
-    pid_t pid;    /* of the command; 0 once the process knows it */
-    int error;    /* the command could not be started, which is to be told */
-    int fd;       /* -1: not connected yet */
+    pid_t pid; /* of the command; 0 once the process knows it */
+    int error; /* the command could not be started, which is to be told */
+    int fd;    /* -1: not connected yet */
     struct afork_io *io;
-    bool closed;  /* the other end has closed it */
-    bool broken;  /* it takes nothing any more, but may have told why */
+    bool closed; /* the other end has closed it */
+    bool broken; /* it takes nothing any more, but may have told why */
     struct afork__turn turn;
     struct afork__deadline deadline;
 
@@ -96,7 +96,8 @@ struct start {
 
 struct afork__remote {
     struct command *command; /* a reference */
-    struct start *start;     /* NULL: not run, or run and entered */
+    struct start *start;     /* NULL: not run, or its start is over */
+    bool reaped;             /* the command's pid is not ours any more */
 };
 
 /* ---- The record ---- */
@@ -188,10 +189,9 @@ static bool are_valid(const struct afork_remote_options *options)
 }
 
 int afork_process_new_remote(struct afork_context *context,
-                             const struct afork_remote_options *options,
-                             struct afork_process **ret)
+                             const struct afork_remote_options *options, struct afork_process **ret)
 {
-    struct command *command;
+    struct command *command = NULL;
     int result = ret && are_valid(options) ? afork__context_check(context) : -EINVAL;
 
     if (!result)
@@ -290,7 +290,7 @@ void afork__remote_stop(struct afork_process *process)
 /* What has not become a worker is of no use to anybody. */
 static void kill_command(const struct afork_process *process)
 {
-    if (process->ended || afork__context_is_copy(process->context))
+    if (process->ended || process->remote->reaped || afork__context_is_copy(process->context))
         return;
     if (process->pidfd >= 0)
         afork__pidfd_signal(process->pidfd, SIGKILL);
@@ -308,9 +308,8 @@ void afork__remote_close(struct afork_process *process)
 
 /* The end of a start: `format`, behind the words for the command, says why; `error` is a negative
  * errno. */
-__attribute__((format(printf, 4, 5)))
-static void fail(struct afork_process *process, enum afork_cause cause, int error,
-                 const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void
+fail(struct afork_process *process, enum afork_cause cause, int error, const char *format, ...)
 {
     char text[2048];
     va_list arguments;
@@ -379,7 +378,7 @@ static void watch(struct afork_process *process)
 {
     const struct start *start = process->remote->start;
     bool waits = start->program_sent < start->program_len ||
-                 (start->state == AFORK__OBEYING && !afork__queue_is_empty(&process->queue));
+                 (start->state == OBEYING && !afork__queue_is_empty(&process->queue));
     unsigned events = start->closed ? 0 : AFORK_IN;
 
     if (waits && !start->broken && !start->closed && !process->retry)
@@ -409,7 +408,7 @@ static void send_more(struct afork_process *process)
     struct start *start = process->remote->start;
     int result = send_program(start);
 
-    if (result == 1 && start->state == AFORK__OBEYING)
+    if (result == 1 && start->state == OBEYING)
         result = afork__queue_send(&process->queue, start->fd, AFORK__SHARE_OCTETS);
     if (process->remote->start != start) /* releasing what was sent may call the library */
         return;
@@ -443,6 +442,15 @@ void afork__remote_send(struct afork_process *process)
 
 /* ---- Receiving ---- */
 
+static void note_noise(struct start *start, const char *data, size_t len)
+{
+    size_t room = QUOTED_MAX - start->quoted_len, n = len < room ? len : room;
+
+    memcpy(start->quoted + start->quoted_len, data, n);
+    start->quoted_len += n;
+    start->noise += len;
+}
+
 /* Looks for the token in what was printed; the rest is noise. Returns how many of the octets were looked at:
  * up to the end of the token, or to that which is too much. */
 static size_t search(struct start *start, const struct command *command, const char *data,
@@ -451,17 +459,14 @@ static size_t search(struct start *start, const struct command *command, const c
     size_t max = command->strict ? 0 : command->noise_max;
 
     for (size_t i = 0; i < len; i++) {
-        size_t noise = 0;
-        if (data[i] == start->token[start->matched]) {
-            start->matched++;
-        } else {
-            noise = start->matched;
-            start->matched = data[i] == start->token[0];
-            noise += !start->matched;
+        if (data[i] != start->token[start->matched]) {
+            note_noise(start, start->token, start->matched);
+            start->matched = 0;
         }
-        for (size_t n = 0; n < noise; n++, start->noise++)
-            if (start->quoted_len < QUOTED_MAX)
-                start->quoted[start->quoted_len++] = n + 1 < noise ? start->token[n] : data[i];
+        if (data[i] == start->token[start->matched])
+            start->matched++;
+        else
+            note_noise(start, data + i, 1);
         if (start->matched == TOKEN_SIZE || start->noise > max)
             return i + 1;
     }
@@ -477,7 +482,7 @@ static void far_end_closed(struct afork_process *process)
     watch(process);
     if (afork__process_is_child(process))
         afork__deadline_set(process->context, &start->deadline, afork__now() + CLOSED_USEC, false);
-    else if (start->state == AFORK__STARTING)
+    else if (start->state == STARTING)
         fail(process, AFORK_CAUSE_START, -ECONNRESET, "closed the connection before it answered");
     else
         afork__process_ended(process, -1, NULL);
@@ -489,7 +494,7 @@ static void found(struct afork_process *process)
 
     start->matched = 0;
     start->state++;
-    if (start->state != AFORK__OBEYING)
+    if (start->state != OBEYING)
         return;
     process->hello = true;
     afork__deadline_clear(process->context, &start->deadline);
@@ -539,7 +544,7 @@ static ssize_t receive_answer(struct afork_process *process)
         return got;
     memcpy(&start->text_len, start->answer + 1, sizeof start->text_len);
     start->got = 0;
-    start->state = AFORK__TELLING;
+    start->state = TELLING;
     if (start->text_len > ANSWER_TEXT_MAX)
         fail(process, AFORK_CAUSE_PROTOCOL, -EPROTO, "sent an answer that makes no sense");
     else if (!start->text_len)
@@ -564,9 +569,9 @@ static ssize_t receive_text(struct afork_process *process)
 static ssize_t receive_some(struct afork_process *process)
 {
     switch (process->remote->start->state) {
-    case AFORK__ANSWERING:
+    case ANSWERING:
         return receive_answer(process);
-    case AFORK__TELLING:
+    case TELLING:
         return receive_text(process);
     default:
         return receive_token(process);
@@ -594,6 +599,7 @@ static void receive(struct afork_process *process, size_t share)
 
 void afork__remote_drain(struct afork_process *process)
 {
+    process->remote->reaped = true;
     if (process->remote->start)
         receive(process, SIZE_MAX);
 }
@@ -732,11 +738,13 @@ static int start_command(struct start *start)
         start->pid = spawn(process, far_fd, error_fd);
     if (!result && start->pid > 0)
         return 0;
-    if (!result) {
+    if (!result)
         result = start->pid;
-        start->pid = 0;
-    }
+    start->pid = 0;
     start->error = result;
+    process->context->loop->ops->io_free(start->io);
+    start->io = NULL;
+    afork__close(&start->fd);
     return is_shortage(result) ? result : 0;
 }
 
@@ -752,7 +760,7 @@ static void start_timed_out(struct afork__deadline *deadline)
     if (start && start->closed)
         fail(process, AFORK_CAUSE_START, -ECONNRESET,
              "closed its standard input and output before the function was entered");
-    else if (start && start->state == AFORK__STARTING)
+    else if (start && start->state == STARTING)
         fail(process, AFORK_CAUSE_START, -ETIMEDOUT, "did not start a perl within %.6g s",
              (double)process->remote->command->start_timeout / AFORK__USEC_PER_SEC);
     afork__process_unref_memory(process);

@@ -36,9 +36,11 @@ sub unbuffer {
     select $selected;
 }
 
+# A standard handle that is closed would become what is opened next.
 sub set_aside {
-    open $in,  '<&', \*STDIN  or die "standard input: $!\n";
+    open my $copy, '>&', \*STDERR or open STDERR, '>', '/dev/null' or die "/dev/null: $!\n";
     open $out, '>&', \*STDOUT or die "standard output: $!\n";
+    open $in,  '<&', \*STDIN  or die "standard input: $!\n";
     binmode $_ for $in, $out;
     open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
     open STDOUT, '>&', \*STDERR or open STDOUT, '>', '/dev/null' or die "/dev/null: $!\n";
