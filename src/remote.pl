@@ -36,9 +36,14 @@ sub unbuffer {
     select $selected;
 }
 
-# A standard handle that is closed would become what is opened next.
+# Whether its descriptor is open. One that is not would be that of what is opened next.
+sub is_open {
+    my ($handle) = @_;
+    return open my $copy, '>&', $handle;
+}
+
 sub set_aside {
-    open my $copy, '>&', \*STDERR or open STDERR, '>', '/dev/null' or die "/dev/null: $!\n";
+    is_open(\*STDERR) or open STDERR, '>', '/dev/null' or die "/dev/null: $!\n";
     open $out, '>&', \*STDOUT or die "standard output: $!\n";
     open $in,  '<&', \*STDIN  or die "standard input: $!\n";
     binmode $_ for $in, $out;
@@ -72,7 +77,7 @@ sub answer {
         if (defined $n) {
             substr $data, 0, $n, '';
         } elsif (!again($out, 1)) {
-            exit 255;
+            die "standard output: $!\n";
         }
     }
 }

@@ -22,4 +22,4 @@ fi
 # With the perl of this machine's path, or the one that is tested.
 AFORK_TEST_REMOTE="$ssh ${PERL:-perl}"
 export AFORK_TEST_REMOTE
-"$AFORK_TEST_BUILDDIR/tests/test-remote" -p /remote/any
+"$AFORK_TEST_BUILDDIR/tests/test-remote"
