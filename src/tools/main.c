@@ -244,15 +244,16 @@ static void summarise(struct run *run)
 
     progress_clear(run->progress);
     workers_count(run->workers, &started, &crashed);
-    if (run->options.verbose)
-        fprintf(stderr,
-                "afork-run: %llu calls in %.2f s (%.0f/s), %llu failed; %llu workers, %llu of them "
-                "crashed\n",
-                (unsigned long long)counts->done, seconds, (double)counts->done / (seconds + 1e-9),
-                (unsigned long long)counts->failed, (unsigned long long)started,
-                (unsigned long long)crashed);
-    if (counts->not_run && output_error(run->output) != EPIPE)
-        fprintf(stderr, "afork-run: %llu calls that were read were not made\n",
+    if (!run->options.verbose)
+        return;
+    fprintf(stderr,
+            "afork-run: %llu calls in %.2f s (%.0f/s), %llu failed; %llu workers, %llu of them "
+            "crashed\n",
+            (unsigned long long)counts->done, seconds, (double)counts->done / (seconds + 1e-9),
+            (unsigned long long)counts->failed, (unsigned long long)started,
+            (unsigned long long)crashed);
+    if (counts->not_run)
+        fprintf(stderr, "afork-run: %llu lines that were read were not worked on\n",
                 (unsigned long long)counts->not_run);
 }
 

@@ -14,7 +14,15 @@
 
 static const char add_directories[] = "unshift @INC, @_";
 
-static const char import[] = "shift->import(@_)";
+static const char import[] = "$_[0]->import(@_[1 .. $#_])";
+
+/* A server tells its standard error what it dies of, which we are about to say ourselves. Until all is
+ * prepared, that is kept back; other warnings are not. */
+static const char quiet[] = "$SIG{__WARN__} = $AFork::Run::quiet"
+                            " = sub { warn @_ if $_[0] !~ /^\\[[^\\]]*\\] ERROR: / }";
+static const char quiet_end[] =
+    "delete $SIG{__WARN__} if ($SIG{__WARN__} // '') eq $AFork::Run::quiet;"
+    " undef $AFork::Run::quiet";
 
 /* The function may be one that is made when it is called. */
 static const char check_function[] =
@@ -133,12 +141,12 @@ static int eval_code(struct afork_process *process, const struct options *option
 
 static int prepare(struct afork_process *process, const struct options *options, bool remote)
 {
-    int result = 0;
+    int result = afork_process_eval(process, quiet, (char *)NULL);
     size_t n = 0;
 
     while (options->include_dirs && options->include_dirs[n])
         n++;
-    if (n && remote)
+    if (!result && n && remote)
         result = eval_with(process, add_directories, NULL, options->include_dirs, n);
     for (size_t i = 0; !result && options->modules && options->modules[i]; i++)
         result = require_module(process, options->modules[i]);
@@ -152,7 +160,7 @@ static int prepare(struct afork_process *process, const struct options *options,
         result = eval_with(process, prepend_arguments,
                            options->code ? "AFork::Run::code" : options->function,
                            (const char *const *)options->args, (size_t)options->n_args);
-    return result;
+    return result < 0 ? result : afork_process_eval(process, quiet_end, (char *)NULL);
 }
 
 /* ---- Processes ---- */
