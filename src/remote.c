@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote processes: the record, and the start of the perl behind a command. The program that it is sent
- * is remote.pl; doc/wire-protocol.md says how both speak. From the moment on when the function is
- * entered, a remote process is any worker.
+ * Remote processes: the record, and the start of the perl behind a command. The program that it is
+ * sent is remote.pl; doc/wire-protocol.md says how both speak. From the moment on when the function
+ * is entered, a remote process is any worker.
  *
- * Nothing is ever read of what the function may have written: the socket is looked at, and as much taken
- * from it as is ours.
+ * Nothing is ever read of what the function may have written: the socket is looked at, and as much
+ * taken from it as is ours.
  */
 #include "config.h"
 
@@ -38,8 +38,8 @@ enum {
     ANSWER_TEXT_MAX = AFORK__RECORD_TEXT_MAX,
 };
 
-/* The token is this with the random octets as hexadecimal number. Its first octet comes once, so that a
- * search need not go back. */
+/* The token is this with the random octets as hexadecimal number. Its first octet comes once, so
+ * that a search need not go back. */
 #define TOKEN_FORMAT "<afork:%s>"
 enum { TOKEN_SIZE = sizeof TOKEN_FORMAT - sizeof "%s" + 2 * RANDOM_SIZE };
 
@@ -451,8 +451,8 @@ static void note_noise(struct start *start, const char *data, size_t len)
     start->noise += len;
 }
 
-/* Looks for the token in what was printed; the rest is noise. Returns how many of the octets were looked at:
- * up to the end of the token, or to that which is too much. */
+/* Looks for the token in what was printed; the rest is noise. Returns how many of the octets were
+ * looked at: up to the end of the token, or to that which is too much. */
 static size_t search(struct start *start, const struct command *command, const char *data,
                      size_t len)
 {
@@ -512,7 +512,8 @@ static void too_noisy(struct afork_process *process)
              command->noise_max);
 }
 
-/* Each of these reads from the socket once. They return how many octets were taken, or as recv(). */
+/* Each of these reads from the socket once. They return how many octets were taken, or as recv().
+ */
 static ssize_t receive_token(struct afork_process *process)
 {
     struct start *start = process->remote->start;
@@ -632,8 +633,8 @@ static int make_token(struct start *start, char backwards[2 * RANDOM_SIZE + 1])
     uint8_t random[RANDOM_SIZE];
     char forwards[2 * RANDOM_SIZE + 1];
 
-    if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random)
-        return errno ? -errno : -EAGAIN;
+    if (getrandom(random, sizeof random, GRND_NONBLOCK) < 0) /* never less than all of so few */
+        return -errno;
     for (size_t i = 0; i < RANDOM_SIZE; i++)
         snprintf(forwards + 2 * i, 3, "%02x", random[i]);
     for (size_t i = 0; i < 2 * RANDOM_SIZE; i++)
@@ -643,8 +644,8 @@ static int make_token(struct start *start, char backwards[2 * RANDOM_SIZE + 1])
     return 0;
 }
 
-/* What comes before remote.pl. Its first line ends a shell that reads it, where a command has forgotten
- * its perl: the rest is nothing for shells. */
+/* What comes before remote.pl. Its first line ends a shell that reads it, where a command has
+ * forgotten its perl: the rest is nothing for shells. */
 static int make_program(struct start *start)
 {
     char backwards[2 * RANDOM_SIZE + 1], host[256];

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 #
-# What a remote perl is given on its standard input (src/remote.c; doc/wire-protocol.md says what goes to
-# and fro). The build takes out comments and indentation. The host puts the setting of these in front:
+# What a remote perl is given on its standard input (src/remote.c; doc/wire-protocol.md says what
+# goes to and fro). The build takes out comments and indentation. The host puts the setting of these
+# in front:
 #   $ORDER  octet order of the host's numbers, for unpack
 #   $TOKEN  what the host looks for in all that is printed
 #   $OWNER  the host, for $0
-# It runs on any perl from 5.10 on, with what every perl has. The host sends nothing behind __END__ until
-# it has read the token, and perl's own buffer of the program is not used after that.
+# It runs on any perl from 5.10 on, with what every perl has. The host sends nothing behind __END__
+# until it has read the token, and perl's own buffer of the program is not used after that.
 package AFork::Remote;
 
-# Stands before everything else, so that the code sees @arg and nothing of ours. The block keeps a stray
-# `last` from our loop.
+# Stands before everything else, so that the code sees @arg and nothing of ours. The block keeps a
+# stray `last` from our loop.
 sub evaluate {
     our @arg;
     package main;
@@ -26,8 +27,8 @@ our ($ORDER, $TOKEN, $OWNER);
 # The pending arguments.
 our @arg;
 
-# As long as there are commands, they have these, and STDIN and STDOUT are not theirs: what the code reads
-# and prints shall not get between.
+# As long as there are commands, they have these, and STDIN and STDOUT are not theirs: what the code
+# reads and prints shall not get between.
 my ($in, $out);
 
 sub unbuffer {
@@ -94,7 +95,8 @@ sub receive {
     return $data;
 }
 
-# Reads on to the end of file before it leaves: where commands lie unread, an end may outrun the answer.
+# Reads on to the end of file before it leaves: where commands lie unread, an end may outrun the
+# answer.
 sub fail {
     my ($phase, $text) = @_;
     my $octets = $text;

@@ -33,6 +33,7 @@ hang-up)
 echo) exec cat ;;
 shell) exec sh ;;
 drip) # its output one octet at a time
+    # shellcheck disable=SC2016 # it is Perl
     exec "$perl" -MIPC::Open2 -e '
         my $pid = open2(my $out, "<&STDIN", $ENV{PERL} || "perl");
         while (sysread $out, my $octet, 1) { syswrite STDOUT, $octet }

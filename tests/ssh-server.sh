@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# ssh-server.sh start DIR | stop DIR: an sshd of our own on 127.0.0.1, on a free port, with throw-away keys;
-# all that belongs to it is in DIR. `start` prints the words of a command that logs in there. It leaves
-# the machine's own ssh alone, and works for any user.
+# ssh-server.sh start DIR | stop DIR: an sshd of our own on 127.0.0.1, on a free port, with throw-away
+# keys; all that belongs to it is in DIR. `start` prints the words of a command that logs in there. It
+# leaves the machine's own ssh alone, and works for any user.
 set -eu
 
 command=$1 dir=$2

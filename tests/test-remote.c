@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote processes. The cases below /remote/any run over the command in AFORK_TEST_REMOTE, if that is
- * set (test-remote-ssh.sh); the others over fake-ssh.sh, which misbehaves on request.
+ * Remote processes. The cases below /remote/any run over the command in AFORK_TEST_REMOTE, if that
+ * is set (test-remote-ssh.sh); the others over fake-ssh.sh, which misbehaves on request.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -169,8 +169,8 @@ static void channel_goes_both_ways(struct test *t)
     close(fd);
 }
 
-/* What the function writes right behind the answer belongs to the channel, and what was printed before
- * does not. */
+/* What the function writes right behind the answer belongs to the channel, and what was printed
+ * before does not. */
 static void output_is_the_functions(struct test *t)
 {
     t->options.standard_error.mode = AFORK_STDIO_NULL;
@@ -500,8 +500,8 @@ static void command_that_does_not_exist(struct test *t)
 
 /* ---- Ends at each stage ---- */
 
-/* Starts a process that stays in a stage: 0 it has not answered, 1 it evaluates, 2 it has an argument
- * sent, 3 it runs. */
+/* Starts a process that stays in a stage: 0 it has not answered, 1 it evaluates, 2 it has an
+ * argument sent, 3 it runs. */
 enum { STAGES = 4 };
 
 static struct afork_process *in_stage(struct test *t, int stage, struct end *end)
@@ -779,7 +779,8 @@ static void no_descriptors(struct test *t)
     afork_process_unref(process);
 }
 
-/* What the context says of environment, directory and standard error holds; nothing else is open. */
+/* What the context says of environment, directory and standard error holds; nothing else is open.
+ */
 static void options_of_the_context(struct test *t)
 {
     t->environment[1] = "AFORK_TEST_VALUE=value";
