@@ -119,10 +119,11 @@ static int eval_code(struct afork_process *process, const struct options *option
         add_text(&text, options->begin);
         add_text(&text, ";\n");
     }
-    if (options->init) {
-        add_text(&text, "*AFork::Run::init = sub {\n#line 1 \"--init\"\n");
+    if (options->init) { /* the back end tells standard error as well */
+        add_text(&text, "*AFork::Run::init = sub { my $good = eval {\n#line 1 \"--init\"\n");
         add_text(&text, options->init);
-        add_text(&text, "};\n");
+        add_text(&text, "; 1 }; return if $good || $@ eq ''; my $error = $@;"
+                        " open STDERR, '>', '/dev/null'; die $error };\n");
     }
     if (options->code) {
         snprintf(head, sizeof head,
@@ -137,6 +138,20 @@ static int eval_code(struct afork_process *process, const struct options *option
     int result = afork_process_eval_iov(process, &string, 1);
     buffer_free(&text);
     return result;
+}
+
+/* Here already, not for each worker: so what is wrong is told once. What is loaded has been read. */
+static int confine(struct afork_process *process, const struct options *options)
+{
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    if (!options->memory && !options->no_network && !options->read_paths && !options->write_paths)
+        return 0;
+    limits.memory = options->memory;
+    limits.no_network = options->no_network;
+    limits.read_paths = (const char *const *)options->read_paths;
+    limits.write_paths = (const char *const *)options->write_paths;
+    return afork_process_set_limits(process, &limits);
 }
 
 static int prepare(struct afork_process *process, const struct options *options, bool remote)
@@ -160,6 +175,8 @@ static int prepare(struct afork_process *process, const struct options *options,
         result = eval_with(process, prepend_arguments,
                            options->code ? "AFork::Run::code" : options->function,
                            (const char *const *)options->args, (size_t)options->n_args);
+    if (!result)
+        result = confine(process, options);
     return result < 0 ? result : afork_process_eval(process, quiet_end, (char *)NULL);
 }
 

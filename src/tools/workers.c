@@ -17,9 +17,9 @@
 enum {
     LOAD_MIN = 2,
     LOAD_MAX = 64,
-    AHEAD_USEC = 2000, /* work that a worker holds, where the load is ours to choose */
-    SAMPLE = 64,       /* calls after which that is looked at */
-    START_FAILURES = 3,
+    AHEAD_USEC = 2000,      /* work that a worker holds, where the load is ours to choose */
+    SAMPLE = 64,            /* calls after which that is looked at */
+    START_FAILURES = 2,     /* one may be a worker that a call has ended: see worker_ended() */
     CREW_CALLS_MAX = 16384, /* read ahead for one crew, unless told otherwise */
 };
 
@@ -42,7 +42,6 @@ struct crew {
 struct workers {
     const struct options *options;
     struct progress *progress;
-    struct afork_limits limits;
     unsigned max;
     struct crew *crews;
     size_t n_crews;
@@ -127,10 +126,8 @@ static void worker_ended(struct afork_pool *pool, struct afork_process *worker,
     if (!crew->workers->options->verbose)
         return;
     name_crew(crew);
-    fputs("a worker ended", stderr);
-    if (exit && exit->message[0])
-        fprintf(stderr, ": %s", exit->message);
-    putc('\n', stderr);
+    fputs("a worker ended: ", stderr);
+    print_message(stderr, exit && exit->message[0] ? exit->message : "nobody knows how");
 }
 
 static void pool_ended(struct afork_pool *pool, void *data)
@@ -309,22 +306,6 @@ bool crew_answered(struct crew *crew, const struct afork_reply *reply)
 
 /* ---- Life ---- */
 
-static void set_limits(struct workers *workers)
-{
-    const struct options *options = workers->options;
-
-    workers->limits = (struct afork_limits)AFORK_LIMITS_INIT;
-    workers->limits.memory = options->memory;
-    workers->limits.no_network = options->no_network;
-    workers->limits.read_paths = (const char *const *)options->read_paths;
-    workers->limits.write_paths = (const char *const *)options->write_paths;
-}
-
-static bool are_limited(const struct options *options)
-{
-    return options->memory || options->no_network || options->read_paths || options->write_paths;
-}
-
 static int crew_start(struct crew *crew, struct afork_context *context)
 {
     const struct workers *workers = crew->workers;
@@ -344,16 +325,15 @@ static int crew_start(struct crew *crew, struct afork_context *context)
     pool.start = -1;
     pool.stop = INT64_MAX / 4; /* not before the end */
     pool.single_call = options->single;
-    pool.limits = are_limited(options) ? &workers->limits : NULL;
     pool.max_failures = START_FAILURES;
     pool.on_worker_start = worker_started;
     pool.on_worker_exit = worker_ended;
     pool.on_destroy = pool_ended;
     pool.data = crew;
     result = afork_pool_new(crew->template, template_function(options), &pool, &crew->pool);
-    if (!result)
+    crew->idle = host != NULL; /* that is only a record, of whose end there is nothing to tell */
+    if (!result && !host)
         result = afork_process_on_exit(crew->template, template_ended, crew);
-    crew->idle = host != NULL; /* that is only a record */
     return result;
 }
 
@@ -367,7 +347,6 @@ int workers_new(struct afork_context *context, const struct options *options,
 
     *workers = (struct workers){.options = options, .progress = progress};
     workers->max = options->jobs ? options->jobs : afork_cpu_count();
-    set_limits(workers);
     for (size_t n = 0; hosts[n]; n++)
         workers->n_crews = n + 1;
     workers->crews = allocate(workers->n_crews * sizeof *workers->crews);
