@@ -16,9 +16,9 @@
 
 enum {
     LOAD_MIN = 2,
-    LOAD_MAX = 64,
-    AHEAD_USEC = 2000,      /* work that a worker holds, where the load is ours to choose */
-    SAMPLE = 64,            /* calls after which that is looked at */
+    LOAD_MAX = 256,
+    AHEAD_USEC = 10000,      /* work that a worker holds, where the load is ours to choose */
+    SAMPLE = 32,            /* calls after which that is looked at */
     START_FAILURES = 2,     /* one may be a worker that a call has ended: see worker_ended() */
     CREW_CALLS_MAX = 16384, /* read ahead for one crew, unless told otherwise */
 };
