@@ -124,7 +124,7 @@ gives('arguments before the line', "c\nd\n", ['-e', 'join "-", @_', 'a', 'b'], "
 gives('the line in $_', "1\n2\n", ['-e', '$_ * 2', 'a'], "2\n4\n");
 gives('no list', '', ['-e', '1'], '');
 gives('empty lines', "a\n\nb", ['-e', '"<$_>"'], "<a>\n<>\n<b>\n");
-gives('empty lines left out', "\na\n\nb", ['-r', '-e', '"<$_>"'], "<a>\n<b>\n");
+gives('empty lines left out', "\na\n\nb", ['--skip-empty', '-e', '"<$_>"'], "<a>\n<b>\n");
 gives('NUL', "a\nb\0\0c", ['-0', '-e', 'length'], "3\n0\n1\n");
 gives('results that end with NUL', "a\nb\n", ['--print0', '-e', '$_, "x"'], "a\0x\0b\0x\0");
 gives('lists', "0\n1\n3\n", ['-e', '(1) x $_'], "1\n1\n1\n1\n");
@@ -300,7 +300,7 @@ for my $number (0, 1) {
     my $run = run('', '--help');
     is($run->{status}, 0, 'help: status');
     like($run->{out}, qr/^Usage: afork-run .*\n.*-e CODE/, 'help: text');
-    ok(!(grep { length > 100 } split /\n/, $run->{out}), 'help: lines fit');
+    ok(!(grep { length > 80 } split /\n/, $run->{out}), 'help: lines fit');
     like(run('', '--version')->{out}, qr/^afork-run \d+\.\d+/, 'version');
 }
 

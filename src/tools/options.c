@@ -16,58 +16,64 @@
 const char options_help[] =
     "Usage: afork-run [OPTION]... FUNCTION [ARGUMENT]... <LIST\n"
     "       afork-run [OPTION]... -e CODE [ARGUMENT]... <LIST\n"
-    "Calls a Perl function for each line of the list, in several workers, and prints the results.\n"
+    "Calls a Perl function for each line of a list, in several workers, and prints\n"
+    "what it returns: afork-run -M My::Thumb My::Thumb::make -j4 <files\n"
     "\n"
     "What is called:\n"
-    "  -M, --module=MODULE[=NAME,...]  load a module and import from it, as perl does; -m: do not\n"
-    "                            import\n"
-    "  -I, --include=DIR         look for modules in DIR first\n"
-    "  -e, --code=CODE           the body of the function; $_ is the line, @_ the arguments and "
-    "it\n"
-    "      --begin=CODE          run once, before there are workers; its variables are there in "
-    "-e\n"
-    "      --init=CODE           run in each worker before its first call\n"
+    "  -M, --module=MODULE[=NAME,...]\n"
+    "                         load a module and import from it, as perl does\n"
+    "  -m MODULE              load a module, import nothing\n"
+    "  -I, --include=DIR      look for modules in DIR first\n"
+    "  -e, --code=CODE        the body of the function: $_ is the line, @_ the\n"
+    "                         ARGUMENTs and the line\n"
+    "      --begin=CODE       run once, before there are workers; what it declares\n"
+    "                         with \"my\" is there in -e\n"
+    "      --init=CODE        run in each worker before its first call\n"
     "\n"
     "The list:\n"
-    "  -a, --arg-file=FILE       read FILE, not standard input\n"
-    "  -0, --null                lines end with NUL\n"
-    "      --json                each line is a JSON array of arguments, or another JSON value;\n"
-    "                            results are JSON arrays\n"
-    "  -r, --no-run-if-empty     leave out empty lines\n"
+    "  -a, --arg-file=FILE    read FILE, not standard input\n"
+    "  -0, --null             lines end with NUL\n"
+    "      --json             each line is a JSON array of arguments, or another JSON\n"
+    "                         value; each call prints a JSON array\n"
+    "      --skip-empty       no calls for empty lines\n"
     "\n"
     "The workers:\n"
-    "  -j, --jobs=N              so many workers at a time (default: the processors this process\n"
-    "                            may use), on each host\n"
-    "      --single              a process for each call\n"
-    "  -t, --timeout=SECONDS     kill a worker that works longer on a call\n"
-    "      --retries=N           make a call that failed up to N times more\n"
-    "      --halt=WHEN[,fail=N]  after N failed calls (default: 1): \"soon\" begin no more, "
-    "\"now\" "
-    "kill\n"
-    "                            the others; \"never\" is the default\n"
-    "      --memory=SIZE         address space of a worker (K, M, G)\n"
-    "      --no-network          workers reach no other machine or program\n"
-    "      --read=PATH, --write=PATH  workers read or write only below the paths given\n"
-    "      --ssh=HOST            workers on HOST; \":\" is here; may be repeated\n"
-    "      --rsh=COMMAND         instead of ssh\n"
-    "      --pool-load=N         calls that a worker is given ahead (default: by their length)\n"
-    "      --queue=N             calls that are read ahead, beyond those that workers have\n"
+    "  -j, --jobs=N           this many at a time, on each host; default: as many as\n"
+    "                         there are processors to use\n"
+    "      --single           a process for each call\n"
+    "  -t, --timeout=SECONDS  kill a worker that takes longer over a call\n"
+    "      --retries=N        make a call that failed up to N times more\n"
+    "      --halt=WHEN[,fail=N]\n"
+    "                         after N failed calls, 1 by default, \"soon\": make no\n"
+    "                         more, or \"now\": kill those under way; \"never\", the\n"
+    "                         default, is to go on\n"
+    "      --memory=SIZE      address space of a worker, with K, M or G\n"
+    "      --no-network       workers reach no other machine or program\n"
+    "      --read=PATH, --write=PATH\n"
+    "                         workers read, or write, nothing but what is below\n"
+    "      --ssh=HOST         workers on HOST, or here, if it is \":\"; for more hosts,\n"
+    "                         more than once\n"
+    "      --rsh=COMMAND      instead of ssh\n"
+    "      --pool-load=N      calls that a worker is given at a time; default: the\n"
+    "                         more, the shorter they are\n"
+    "      --queue=N          calls that are read ahead of the workers\n"
     "\n"
     "What is printed:\n"
-    "  -k, --keep-order          results in the order of the list (the default)\n"
-    "  -u, --unordered           results as they come\n"
-    "      --hold=SIZE           results that may wait for an earlier one (default: 64M)\n"
-    "      --tag                 each result behind its line and a tab\n"
-    "      --print0              results end with NUL\n"
-    "  -q, --quiet               no results\n"
-    "      --joblog=FILE         a line for each call, as GNU parallel has it\n"
-    "      --progress            a bar, also where standard error is no terminal\n"
-    "  -v, --verbose             say what becomes of workers, and a summary\n"
-    "  -h, --help                show this and exit\n"
-    "  -V, --version             show the version and exit\n"
+    "  -k, --keep-order       results in the order of the list, the default\n"
+    "  -u, --unordered        results as they come\n"
+    "      --hold=SIZE        results that may wait for earlier ones; default: 64M\n"
+    "      --tag              the line and a tab before each result\n"
+    "      --print0           a NUL behind each result\n"
+    "  -q, --quiet            no results\n"
+    "      --joblog=FILE      a line about each call, as GNU parallel has it\n"
+    "      --progress         a bar, even where standard error is no terminal\n"
+    "  -v, --verbose          what becomes of workers, and a summary\n"
+    "  -h, --help             this\n"
+    "  -V, --version          the version\n"
     "\n"
-    "Exit status: 0 if all calls were good; how many failed, up to 100; 101 if more did; 125 for\n"
-    "wrong usage, or if nothing could be started, read or written; 128 + N after signal N.\n";
+    "Exit status: 0 if all calls were good; the number of those that failed, up to\n"
+    "100; 101 if more did; 125 if nothing could be started, read or written, or for\n"
+    "wrong usage; 128 + N after signal N.\n";
 
 enum {
     OPTION_BEGIN = UCHAR_MAX + 1,
@@ -86,12 +92,13 @@ enum {
     OPTION_RETRIES,
     OPTION_RSH,
     OPTION_SINGLE,
+    OPTION_SKIP_EMPTY,
     OPTION_SSH,
     OPTION_TAG,
     OPTION_WRITE,
 };
 
-static const char short_options[] = "M:m:I:e:a:0rj:t:kuqvhV";
+static const char short_options[] = "M:m:I:e:a:0j:t:kuqvhV";
 
 static const struct option long_options[] = {
     {"module", required_argument, NULL, 'M'},
@@ -102,7 +109,7 @@ static const struct option long_options[] = {
     {"arg-file", required_argument, NULL, 'a'},
     {"null", no_argument, NULL, '0'},
     {"json", no_argument, NULL, OPTION_JSON},
-    {"no-run-if-empty", no_argument, NULL, 'r'},
+    {"skip-empty", no_argument, NULL, OPTION_SKIP_EMPTY},
     {"jobs", required_argument, NULL, 'j'},
     {"single", no_argument, NULL, OPTION_SINGLE},
     {"timeout", required_argument, NULL, 't'},
@@ -290,7 +297,7 @@ static bool take_switch(int option, struct options *o)
     case '0':
         o->separator = '\0';
         return true;
-    case 'r':
+    case OPTION_SKIP_EMPTY:
         return o->skip_empty = true;
     case OPTION_JSON:
         return o->json = true;

@@ -50,7 +50,6 @@ struct options {
     bool help, version;
 };
 
-/* Never NULL-terminated in the middle: the whole help. */
 extern const char options_help[];
 
 /* False: it has been said what is wrong. */
