@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef AFORK_COMPILATION
 #define AFORK_COMPILATION
+#endif
 #include "afork-rpc.h"
 #include "rpc-wire.h"
 
