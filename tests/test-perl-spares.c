@@ -158,7 +158,8 @@ static void refused_with_threads(struct test *t)
     g_free(test_output(t, template, "list"));
 }
 
-/* A template that runs a function has no spares left, also not as children that its wait() finds. */
+/* A template that runs a function has no spares left, also not as children that its wait() finds: neither
+ * those that are there, nor those that were dropped just before. */
 static void no_children_of_the_worker(struct test *t)
 {
     static const char code[] =
@@ -166,20 +167,26 @@ static void no_children_of_the_worker(struct test *t)
         "!$pid;"
         " while ((my $got = wait) > 0) { $n++ if $got != $pid || $? != 7 << 8 }"
         " syswrite $socket, $n }";
+    enum { THERE, OUT_OF_DATE, FEWER, NONE_WANTED, WAYS };
 
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 10 * WAYS; i++) {
         struct afork_process *template = test_perl_new(t);
         struct afork_spare_stats stats;
+        int way = i % WAYS;
         test_ok(afork_process_require(template, "POSIX", NULL));
         test_ok(afork_process_eval(template, code, NULL));
         test_ok(afork_process_set_spares(template, 4));
         test_wait(t, ready_of(template) == 4);
         afork_process_ref(template);
+        if (way == OUT_OF_DATE)
+            test_ok(afork_process_send_arg(template, "x", 1));
+        else if (way != THERE)
+            test_ok(afork_process_set_spares(template, way == FEWER ? 2 : 0));
         g_autofree char *strangers = test_output(t, template, "count");
         g_assert_cmpstr(strangers, ==, "0");
         test_ok(afork_process_get_spare_stats(template, &stats));
         g_assert_cmpuint(stats.ready, ==, 0);
-        g_assert_cmpuint(stats.renewals, ==, 0);
+        g_assert_cmpuint(stats.renewals, ==, way == OUT_OF_DATE ? 4 : 0);
         afork_process_unref(template);
     }
 }
