@@ -342,6 +342,7 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     if (!result)
         result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0) {
+        afork__spares_renew(process); /* they may have been given up */
         free(name);
         return result;
     }

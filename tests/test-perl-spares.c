@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "test-perl-lib.h"
@@ -191,6 +192,31 @@ static void no_children_of_the_worker(struct test *t)
     }
 }
 
+/* It could not be handed over for want of descriptors. What is forked from it then is no spare to be ended. */
+static void not_handed_over(struct test *t)
+{
+    struct rlimit limit, none;
+    struct test_run run = {0};
+
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
+    struct afork_process *template = test_perl_new(t);
+    fill(t, template, 2);
+    test_ok(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = 3;
+    test_ok(setrlimit(RLIMIT_NOFILE, &none));
+    g_assert_cmpint(afork_process_to_fd(template, test_on_run, &run), ==, -EMFILE);
+    test_ok(setrlimit(RLIMIT_NOFILE, &limit));
+    struct afork_process *child = test_fork(template);
+    fill(t, template, 2);
+    test_ok(afork_process_eval(template, "1", NULL));
+    fill(t, template, 2);
+    g_autofree char *text = test_output(t, child, "list");
+    g_assert_cmpstr(text, ==, "seen \n");
+    g_assert_cmpuint(run.calls, ==, 0);
+    afork_process_unref(template);
+}
+
 /* Stopped or slow, a spare is handed out all the same, and obeys when it can. */
 static void one_that_is_not_ready(struct test *t)
 {
@@ -216,5 +242,6 @@ int main(int argc, char **argv)
     test_perl_add("/perl-spares/threads", refused_with_threads);
     test_perl_add("/perl-spares/not-ready", one_that_is_not_ready);
     test_perl_add("/perl-spares/no-children-of-the-worker", no_children_of_the_worker);
+    test_perl_add("/perl-spares/not-handed-over", not_handed_over);
     return g_test_run();
 }
