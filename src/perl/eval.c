@@ -185,9 +185,11 @@ static void make_blocking(int fd)
 
 void afork__server_report_entered(struct afork__server *server)
 {
-    afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
+    /* Children first: once the host has read that, it looks for ends itself, and does not learn how. */
     afork__children_suspect(&server->children);
-    afork__children_reap(&server->children, &server->reporter);
+    while (!afork__children_reap(&server->children, &server->reporter))
+        afork__report_wait(&server->reporter);
+    afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
     afork__report_drain(&server->reporter);
 }
 
