@@ -192,6 +192,34 @@ static void no_children_of_the_worker(struct test *t)
     }
 }
 
+/* A hook dies in one that was handed out meanwhile: it ends as any other child does. */
+static void hook_that_dies(struct test *t)
+{
+    struct test_exit ends[2] = {0};
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    struct afork_process *template = test_perl_new(t);
+    test_ok(afork_process_eval(
+        template,
+        "AFork::Serve::after_fork(sub { close $go; sysread $end, my $x, 1; die 'in a hook' })",
+        NULL));
+    for (unsigned hits = 0; hits < 2; hits++) {
+        test_ok(afork_process_eval(template, "pipe our $end, our $go", NULL));
+        test_ok(afork_process_set_spares(template, hits));
+        test_wait(t, ready_of(template) == hits);
+        struct afork_process *child = test_fork(template);
+        g_assert_cmpuint(hits_of(template), ==, hits);
+        test_ok(afork_process_on_exit(child, test_on_exit, &ends[hits]));
+        test_ok(afork_process_eval(template, "close $go", NULL));
+        test_wait(t, ends[hits].calls);
+        afork_process_unref(child);
+        g_assert_cmpint(ends[hits].cause, ==, AFORK_CAUSE_EVAL);
+        g_assert_cmpint(ends[hits].status, ==, 255);
+        g_assert_nonnull(strstr(ends[hits].message, "in a hook"));
+    }
+    afork_process_unref(template);
+}
+
 /* It could not be handed over for want of descriptors. What is forked from it then is no spare to be ended. */
 static void not_handed_over(struct test *t)
 {
@@ -242,6 +270,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-spares/threads", refused_with_threads);
     test_perl_add("/perl-spares/not-ready", one_that_is_not_ready);
     test_perl_add("/perl-spares/no-children-of-the-worker", no_children_of_the_worker);
+    test_perl_add("/perl-spares/hook-dies", hook_that_dies);
     test_perl_add("/perl-spares/not-handed-over", not_handed_over);
     return g_test_run();
 }

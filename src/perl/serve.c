@@ -146,8 +146,8 @@ static void wait_for_children(struct afork__server *server)
 __attribute__((noreturn))
 static void leave(pTHX_ struct afork__server *server, int status)
 {
-    if (server->spare) /* it never was anything */
-        _exit(0);
+    if (server->spare) /* it never was anything; if it fails, it may have been handed out */
+        _exit(status);
     shutdown(server->command, SHUT_WR);
     afork__children_suspect(&server->children);
     if (server->children.root) {
