@@ -371,15 +371,17 @@ static void quick_after_adoption(struct test *t)
     }
 }
 
-/* Children that ended while the host did not read are told, and reaped, before a server stops to be one. */
+/* Children that ended while the host did not read are told, and reaped, before a server stops to be
+ * one. */
 static void exits_are_told_before(struct test *t)
 {
     static const char fill_status_socket[] =
         "use Socket; for my $number (3 .. 30) { open my $copy, '+<&', $number or next;"
         " my $type = unpack 'i', getsockopt($copy, SOL_SOCKET, SO_TYPE) // next;"
         " next if $type != SOCK_SEQPACKET; 1 while send $copy, 'x', MSG_DONTWAIT }"
-        "kill KILL => @_; for my $pid (@_) { my $stat; do {"
-        " open my $file, '<', qq(/proc/$pid/stat) or die; $stat = <$file> } until $stat =~ /\\) Z/ }"
+        "kill KILL => @_; for my $pid (@_) { my $stat;"
+        " do { open my $file, '<', qq(/proc/$pid/stat) or die; $stat = <$file> }"
+        " until $stat =~ /\\) Z/ }"
         "our @pids = @_; sub found { syswrite $_[0], join ',', map waitpid($_, 1), @pids }"
         "kill STOP => $$";
     enum { N = 3 };

@@ -159,8 +159,8 @@ static void refused_with_threads(struct test *t)
     g_free(test_output(t, template, "list"));
 }
 
-/* A template that runs a function has no spares left, also not as children that its wait() finds: neither
- * those that are there, nor those that were dropped just before. */
+/* A template that runs a function has no spares left, also not as children that its wait() finds:
+ * neither those that are there, nor those that were dropped just before. */
 static void no_children_of_the_worker(struct test *t)
 {
     static const char code[] =
@@ -220,7 +220,8 @@ static void hook_that_dies(struct test *t)
     afork_process_unref(template);
 }
 
-/* It could not be handed over for want of descriptors. What is forked from it then is no spare to be ended. */
+/* It could not be handed over for want of descriptors. What is forked from it then is no spare to be
+ * ended. */
 static void not_handed_over(struct test *t)
 {
     struct rlimit limit, none;

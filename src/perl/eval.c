@@ -185,7 +185,8 @@ static void make_blocking(int fd)
 
 void afork__server_report_entered(struct afork__server *server)
 {
-    /* Children first: once the host has read that, it looks for ends itself, and does not learn how. */
+    /* Children first: once the host has read `entered`, it looks for their ends itself, and does not
+     * learn how they came. */
     afork__children_suspect(&server->children);
     while (!afork__children_reap(&server->children, &server->reporter))
         afork__report_wait(&server->reporter);
