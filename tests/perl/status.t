@@ -257,6 +257,22 @@ subtest 'a process that evaluated code made' => sub {
     is Host::slurp($worker->run_code('print $fd "once"')), 'once', 'is not a second server';
 };
 
+subtest 'signals that come when a server is about to sleep' => sub {
+    my $root = Host->start;
+    my $file = File::Temp->new;
+    my $handled = 0;
+    $root->eval('our $file = $_[0]; $SIG{USR1} = sub { open my $f, ">>", $file; syswrite $f, "x" }', "$file");
+    for my $round (1 .. 20) {
+        my $worker = $root->fork;
+        $worker->run('CORE::exit');
+        $root->expect('exited', $worker->{identity}); # it is awake
+        kill USR1 => $root->{pid};
+        Host::eventually(sub { -s "$file" == $round }) or last;
+        $handled++;
+    }
+    is $handled, 20, 'are handled';
+};
+
 subtest 'standard streams' => sub {
     my $root = Host->start(before_exec => sub { POSIX::close($_) for 0 .. 2 });
     is Host::slurp($root->run_code('open my $f, "<", "/"; print $fd join " ", (map readlink "/proc/self/fd/$_", 0..2), fileno $f > 2')),
