@@ -106,10 +106,9 @@ void afork__server_release(pTHX_ struct afork__server *server)
 /* Handlers of user code run as if the server were not there. */
 static void run_signal_handlers(pTHX_ struct afork__server *server)
 {
-    afork__children_unwatch(&server->children);
+    afork__server_before_code(server);
     PERL_ASYNC_CHECK();
-    server->code_ran = true;
-    afork__children_resume(&server->children);
+    afork__server_after_code(aTHX_ server);
 }
 
 static bool is_cold_spare(const struct afork__server *server)
