@@ -125,12 +125,15 @@ int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, 
 
     if (!result && process->remote)
         result = -ENOTSUP;
-    if (!result)
-        result = afork__spares_give_up(process);
-    if (!result && process->peer == AFORK_PEER_OWN)
-        result = detach(process);
     if (result < 0)
         return result;
+    result = afork__spares_give_up(process);
+    if (!result && process->peer == AFORK_PEER_OWN)
+        result = detach(process);
+    if (result < 0) {
+        afork__spares_renew(process); /* they may have been given up */
+        return result;
+    }
     process->handed_over = true;
     afork__process_leaves(process, cb, data, release);
     return 0;

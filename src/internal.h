@@ -185,6 +185,7 @@ struct afork_process {
 
     struct afork__spares *spares;   /* forked from it; NULL: it never had any */
     struct afork__spares *spare_of; /* nobody has asked for it yet */
+    bool unused;                    /* the same, also after it was dropped */
 
     TAILQ_ENTRY(afork_process) link, notice_link, spare_link;
     LIST_ENTRY(afork_process) identity_link;

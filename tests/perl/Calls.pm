@@ -149,7 +149,7 @@ sub frame {
             }
         }
         my $left = $end - Time::HiRes::time();
-        croak 'no frame in time' if $left <= 0;
+        croak "no frame in time" if $left <= 0;
         next if !$select->can_read($left);
         $self->fill or return;
     }

@@ -57,7 +57,7 @@ sub frame {
 sub call_with {
     my ($worker, $n, $handles, @values) = @_;
     my $frame = pack 'C C n N N/a*', 1, $n, 0, ++$worker->{id}, pack '(w/a*)*', @values;
-    is AFork::RPC::send_octets(fileno $worker->fd, $frame, map fileno $_, @$handles), length $frame, 'sent';
+    is AFork::RPC::send_octets(fileno $worker->fd, $frame, 0, map fileno $_, @$handles), length $frame, 'sent';
 }
 
 for my $async (0, $has_anyevent ? 1 : ()) {
