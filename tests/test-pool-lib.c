@@ -16,7 +16,7 @@ static void on_start(struct afork_pool *pool, struct afork_process *worker, void
     p->starts++;
 }
 
-static void on_exit(struct afork_pool *pool, struct afork_process *worker,
+static void on_worker_exit(struct afork_pool *pool, struct afork_process *worker,
                     const struct afork_exit *exit, void *data)
 {
     struct test_pool *p = data;
@@ -62,7 +62,7 @@ struct afork_pool_options test_pool_options(struct test_pool *pool)
     options.max = 4;
     options.on_event = on_event;
     options.on_worker_start = on_start;
-    options.on_worker_exit = on_exit;
+    options.on_worker_exit = on_worker_exit;
     options.on_drain = on_drain;
     options.on_destroy = on_destroy;
     options.data = pool;
