@@ -142,7 +142,8 @@ static void count_failure(struct afork_pool *pool, int64_t started_at)
 
 void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error, const char *message)
 {
-    note_error(pool, error, message);
+    if (!pool->hopeless) /* else it is known why */
+        note_error(pool, error, message);
     count_failure(pool, started_at);
 }
 

@@ -130,7 +130,8 @@ static void grows_and_shrinks(struct test *t)
         test_ok(kill(g_array_index(pids, pid_t, i), SIGKILL));
     test_wait(t, pool.exits == 14);
     gate_open(&gate);
-    for (int i = 0; i < 200 && pool.open; i++) /* some had not answered anything: a wait before more */
+    for (int i = 0; i < 200 && pool.open;
+         i++) /* some had not answered anything: a wait before more */
         pass(&pool, SECOND / 2);
     test_wait(t, !pool.open);
     g_assert_cmpuint(more.bad[ECONNRESET], ==, 8);

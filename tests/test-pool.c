@@ -109,8 +109,8 @@ static void priorities_order(struct test *t)
     static const struct {
         char tag;
         int priority, moved;
-    } order[] = {{'d', 0, 0},  {'e', 0, 0},   {'a', 31, 31}, {'g', -32, -32},
-                 {'b', 30, 3}, {'c', -1, 3},  {'f', 5, 0},   {'h', 31, -32}};
+    } order[] = {{'d', 0, 0},  {'e', 0, 0},  {'a', 31, 31}, {'g', -32, -32},
+                 {'b', 30, 3}, {'c', -1, 3}, {'f', 5, 0},   {'h', 31, -32}};
     struct test_pool pool = {0};
     struct afork_pool_options options = test_pool_options(&pool);
     g_autoptr(GString) told = g_string_new(NULL);
