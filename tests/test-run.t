@@ -271,6 +271,12 @@ for (['a missing module', ["-M", "No::Such", "f"], qr/Can't locate No\/Such\.pm/
     is($run->{status}, 125, 'no perl: status');
     is($run->{err}, "afork-run: $top/no-perl: No such file or directory\n", 'no perl: message');
 }
+{
+    # The perl has ended before it has been told all.
+    my $run = run("1\n", qw(-m No::Such), (qw(-m strict)) x 5000, '-e', '1');
+    is($run->{status}, 125, 'an early end: status');
+    like($run->{err}, qr/\Aafork-run: cannot start workers: Can't locate.*\n\z/, 'an early end: message');
+}
 for ([], ['-j', '0', 'f'], ['-j', 'x', 'f'], ['-t', '-1', 'f'], ['--frob', 'f'], ['--memory', '1Q', 'f'], ['--halt', 'later', 'f'],
     ['--halt', 'now,fail=0', 'f'], ['--json', '--tag', 'f'], ['--json', '-0', 'f'], ['--ssh', 'h', '--memory', '1G', 'f'],
     ['--ssh', '-oX', 'f'], ['--hold', '', 'f'], ['-M', 'a b', 'f'], ['--joblog', "$top/l", '--pool-load', 2, 'f'], ['']) {
@@ -338,6 +344,14 @@ gives('imports left out', "x\n", ['-I', $top, '-m', 'Own', '-e', 'defined &own ?
     is($run->{out}, join('', lines(1, 2, 4 .. 6)), 'a killed worker: the others');
     is($run->{status}, 1, 'a killed worker: status');
     like($run->{err}, qr/^afork-run: line 3 \(3\): .*killed by signal 9.*\n\z/, 'a killed worker: message');
+}
+
+{
+    # Calls that end when all of them have begun.
+    mkdir "$top/begun";
+    my $code = 'open my $f, ">", "' . $top . '/begun/$_"; my $end = time + 20;'
+        . ' until ((() = glob "' . $top . '/begun/*") == 3) { die "alone\n" if time > $end; select undef, undef, undef, 0.01 } $_';
+    gives('at a time', "1\n2\n3\n", ['-j3', '-e', $code], "1\n2\n3\n");
 }
 
 # --- Time, memory, and readers. ---
@@ -454,7 +468,7 @@ for my $signal (qw(INT TERM HUP)) {
 
 {
     my $run = run(join('', lines(1 .. 3)), '--progress', '-j1', '-e', 'select undef, undef, undef, 0.15; die "x\n" if $_ == 2; $_');
-    like($run->{err}, qr/\r\e\[K\[#+\.+\]\s+\d+% \d done, \d under way/, 'progress: a bar');
+    like($run->{err}, qr/\[#+\.+\]\s+\d+% \d done, \d under way/, 'progress: a bar');
     like($run->{err}, qr/\r\e\[Kafork-run: line 2 \(2\): x\n/, 'progress: messages have a line of their own');
     like($run->{err}, qr/\r\e\[K\z/, 'progress: nothing is left of it');
     $run = run("1\n2\n", '-v', '-j1', '-e', 'exit 2 if $_ == 1; $_');

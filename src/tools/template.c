@@ -218,7 +218,7 @@ int template_new(struct afork_context *context, const struct options *options, c
         result = afork_process_end_with_host(process);
     if (!result)
         result = prepare(process, options, host != NULL);
-    if (result < 0) {
+    if (result < 0 && result != -ESRCH) { /* one that has ended tells why by its notice */
         afork_process_close(process);
         afork_process_unref(process);
         return result;

@@ -15,9 +15,9 @@
 #include "text.h"
 
 enum {
-    LOAD_MIN = 2,
+    LOAD_MIN = 1, /* of long calls, none may wait behind another while a worker is free */
     LOAD_MAX = 256,
-    AHEAD_USEC = 10000,      /* work that a worker holds, where the load is ours to choose */
+    AHEAD_USEC = 10000,     /* work that a worker holds, where the load is ours to choose */
     SAMPLE = 32,            /* calls after which that is looked at */
     START_FAILURES = 2,     /* one may be a worker that a call has ended: see worker_ended() */
     CREW_CALLS_MAX = 16384, /* read ahead for one crew, unless told otherwise */
@@ -61,7 +61,7 @@ static void name_crew(const struct crew *crew)
 {
     progress_clear(crew->workers->progress);
     fputs("afork-run: ", stderr);
-    if (crew->workers->options->hosts)
+    if (strcmp(crew->host, ":") != 0)
         fprintf(stderr, "%s: ", crew->host);
 }
 
@@ -81,6 +81,10 @@ static void template_ended(struct afork_process *process, const struct afork_exi
 
     (void)process;
     crew->idle = true;
+    if (!crew->pool) {
+        crew_give_up(crew, exit->message[0] ? exit->message : "the perl has ended");
+        return;
+    }
     if (!exit->message[0] || exit->cause == AFORK_CAUSE_EXITED ||
         exit->cause == AFORK_CAUSE_SIGNALLED)
         return; /* the pool will see what it can do */
@@ -306,35 +310,46 @@ bool crew_answered(struct crew *crew, const struct afork_reply *reply)
 
 /* ---- Life ---- */
 
-static int crew_start(struct crew *crew, struct afork_context *context)
+static void set_pool_options(struct crew *crew, struct afork_pool_options *pool)
 {
     const struct workers *workers = crew->workers;
     const struct options *options = workers->options;
+
+    pool->rpc.serialiser = options->json ? AFORK_SERIALISER_JSON : NULL;
+    pool->rpc.init = template_init(options);
+    pool->max = workers->max;
+    pool->load = crew->load;
+    pool->start = -1;
+    pool->stop = INT64_MAX / 4; /* not before the end */
+    pool->single_call = options->single;
+    pool->max_failures = START_FAILURES;
+    pool->on_worker_start = worker_started;
+    pool->on_worker_exit = worker_ended;
+    pool->on_destroy = pool_ended;
+    pool->data = crew;
+}
+
+static int crew_start(struct crew *crew, struct afork_context *context)
+{
+    const struct options *options = crew->workers->options;
     struct afork_pool_options pool = AFORK_POOL_OPTIONS_INIT;
     const char *host = strcmp(crew->host, ":") == 0 ? NULL : crew->host;
 
     int result = template_new(context, options, host, &crew->template);
     if (result < 0)
         return result;
-    crew->load = options->load ? options->load : options->single || options->joblog ? 1 : LOAD_MIN;
-    set_room(crew);
-    pool.rpc.serialiser = options->json ? AFORK_SERIALISER_JSON : NULL;
-    pool.rpc.init = template_init(options);
-    pool.max = workers->max;
-    pool.load = crew->load;
-    pool.start = -1;
-    pool.stop = INT64_MAX / 4; /* not before the end */
-    pool.single_call = options->single;
-    pool.max_failures = START_FAILURES;
-    pool.on_worker_start = worker_started;
-    pool.on_worker_exit = worker_ended;
-    pool.on_destroy = pool_ended;
-    pool.data = crew;
-    result = afork_pool_new(crew->template, template_function(options), &pool, &crew->pool);
     crew->idle = host != NULL; /* that is only a record, of whose end there is nothing to tell */
-    if (!result && !host)
+    if (!host)
         result = afork_process_on_exit(crew->template, template_ended, crew);
-    return result;
+    if (result < 0)
+        return result;
+    crew->load = options->load ? options->load : LOAD_MIN;
+    set_pool_options(crew, &pool);
+    result = afork_pool_new(crew->template, template_function(options), &pool, &crew->pool);
+    if (!result)
+        set_room(crew);
+    /* It has ended already: the notice of that says why, and there is no room until then. */
+    return result == -ESRCH && !host ? 0 : result;
 }
 
 int workers_new(struct afork_context *context, const struct options *options,
@@ -362,9 +377,13 @@ void workers_finish(struct workers *workers)
 {
     for (size_t i = 0; i < workers->n_crews; i++) {
         struct crew *crew = &workers->crews[i];
-        afork_pool_get_stats(crew->pool, &crew->stats);
+        if (crew->pool)
+            afork_pool_get_stats(crew->pool, &crew->stats);
+        else
+            crew->destroyed = true;
         afork_pool_unref(crew->pool);
         afork_process_unref(crew->template);
+        crew->gone = true; /* and nothing is told any more */
         crew->pool = NULL;
         crew->template = NULL;
     }
