@@ -19,9 +19,10 @@ use constant DEADLINE => 40;    # seconds for anything
 my $tool = "$ENV{AFORK_TEST_BUILDDIR}/afork-run";
 my $top  = tempdir('afork-run-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
-# All processes of a run are known by this, which they have in their environment.
-%ENV = (%ENV, LC_ALL => 'C', AFORK_TEST_MARK => $top);
-$SIG{PIPE} = 'IGNORE';
+# All processes of a run are known by their working directory.
+mkdir "$top/here";
+$ENV{LC_ALL} = 'C';
+$SIG{PIPE}   = 'IGNORE';
 
 # --- Helpers. ---
 
@@ -52,6 +53,7 @@ sub start {
         open STDOUT, '>&', $out_write or POSIX::_exit(99);
         open STDERR, '>', $err        or POSIX::_exit(99);
         close $_ for $in_read, $in, $out, $out_write;
+        chdir "$top/here";
         { no warnings; exec @command }
         POSIX::_exit(99);
     }
@@ -95,14 +97,22 @@ sub read_line { my ($run) = @_; local $SIG{ALRM} = sub { kill KILL => $run->{pid
 sub memory { my ($run) = @_; return slurp("/proc/$run->{pid}/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : 0 }
 sub ticks  { my ($run) = @_; my @stat = split ' ', slurp("/proc/$run->{pid}/stat") =~ s/.*\) //sr; return $stat[11] + $stat[12] }
 
-# Pids of what a run has started, itself and what we have forked left out.
-sub descendants {
-    my ($run) = @_;
-    return grep { $_ != $$ && $_ != ($run ? $run->{pid} : 0) && slurp("/proc/$_/environ") =~ /AFORK_TEST_MARK=\Q$top\E\0/ }
-        map { m{(\d+)} } glob '/proc/[0-9]*';
-}
+sub parent { return slurp("/proc/$_[0]/stat") =~ /.*\) \S (\d+)/ ? $1 : 0 }
 
-sub workers { my ($run) = @_; return grep { slurp("/proc/$_/cmdline") =~ /Sync::run|AFork::Run/ } descendants($run) }
+# Pids of what runs have started, and of a run itself.
+sub left { return grep { (readlink "/proc/$_/cwd" // '') eq "$top/here" } map { m{(\d+)} } glob '/proc/[0-9]*' }
+
+# Pids of workers, which have the function's name as their title.
+sub workers { return grep { slurp("/proc/$_/cmdline") =~ /^\d+ AFork::Run::code/ } left() }
+
+# Pids below a run that wait for their parent.
+sub zombies {
+    my ($run) = @_;
+    my %below = ($run->{pid} => 1);
+    my @pids  = sort { $a <=> $b } map { m{(\d+)} } glob '/proc/[0-9]*';
+    $below{$_} = 1 for grep { $below{ parent($_) } } @pids;
+    return grep { slurp("/proc/$_/stat") =~ /.*\) Z/ } keys %below;
+}
 
 # One call of the test functions for a run that is to be good.
 sub gives {
@@ -354,6 +364,25 @@ gives('imports left out', "x\n", ['-I', $top, '-m', 'Own', '-e', 'defined &own ?
     gives('at a time', "1\n2\n3\n", ['-j3', '-e', $code], "1\n2\n3\n");
 }
 
+{
+    # Workers are killed at random. Each line has its result, once.
+    my $run = start($tool, '-j3', '--retries', 1000, '-e', 'select undef, undef, undef, 0.002 if $_ % 7 == 0; $_');
+    my $writer = fork // die $!;
+    if (!$writer) { print { $run->{in} } lines(1 .. 3000); POSIX::_exit(0) }
+    my ($wrong, $killed) = (0, 0);
+    for my $n (1 .. 3000) {
+        $wrong++ if (read_line($run) // last) ne "$n\n";
+        next if $n % 100;
+        my @workers = workers() or next;
+        $killed += kill KILL => $workers[rand @workers];
+    }
+    is($wrong, 0, 'workers are killed: each line has its result');
+    cmp_ok($killed, '>', 5, 'workers are killed: some were');
+    waitpid $writer, 0;
+    until_true('no zombies', sub { !zombies($run) });
+    is(finish($run)->{status}, 0, 'workers are killed: status');
+}
+
 # --- Time, memory, and readers. ---
 
 {
@@ -381,7 +410,7 @@ SKIP: {
     # Somebody who does not read, of a list without end.
     my $run = start('/bin/sh', '-c', 'yes | exec "$0" "$@"', $tool, '-j2', '-e', '"x" x 1000');
     my ($pid) = ();
-    until_true('the tool', sub { ($pid) = grep { slurp("/proc/$_/cmdline") =~ /^\S*afork-run\0-j2\0/ } descendants({ pid => 0 }) });
+    until_true('the tool', sub { ($pid) = grep { slurp("/proc/$_/cmdline") =~ /^\S*afork-run\0-j2\0/ } left() });
     my $tool_run = { pid => $pid };
     my $last = -1;
     until_true('rest', sub { my $now = ticks($tool_run); my $same = $now == $last; $last = $now; sleep 0.3; return $same });
@@ -461,7 +490,7 @@ for my $signal (qw(INT TERM HUP)) {
     until_true('calls', sub { 2 == (() = slurp($run->{err}) =~ /begun/g) });
     kill KILL => $run->{pid};
     finish($run);
-    until_true('nothing is left of a run that was killed', sub { !descendants() });
+    until_true('nothing is left of a run that was killed', sub { !left() });
 }
 
 # --- What is shown. ---
@@ -510,5 +539,5 @@ END
     is($run->{out}, "own 1\nown 2\n", 'hosts: directories and modules');
 }
 
-until_true('nothing is left', sub { !descendants() });
+until_true('nothing is left', sub { !left() });
 done_testing;
