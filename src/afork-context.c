@@ -153,6 +153,7 @@ static void context_free(struct afork_context *context)
             afork__close(&context->stdio[i].fd);
     afork__close(&context->status_fd);
     afork__close(&context->status_far_fd);
+    free(context->receive_buffer);
     free(context);
 }
 
@@ -229,6 +230,9 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     TAILQ_INIT(&context->notices);
     STAILQ_INIT(&context->warnings);
     LIST_INIT(&context->tails);
+    LIST_INIT(&context->attachments);
+    TAILQ_INIT(&context->turns);
+    context->deadlines.fd = -1;
     LIST_INIT(&context->spares);
     LIST_INIT(&context->left_children);
     LIST_INIT(&context->untold);
@@ -313,6 +317,7 @@ void afork__context_lost_template(struct afork_context *context,
 
 void afork_context_close(struct afork_context *context)
 {
+    struct afork__attachment *attachment;
     struct afork_process *process;
 
     if (!context || context->closed)
@@ -322,6 +327,9 @@ void afork_context_close(struct afork_context *context)
     context->closed = true;
     if (afork__context_is_copy(context))
         abandon_copy(context);
+    while ((attachment = LIST_FIRST(&context->attachments)))
+        attachment->close(attachment);
+    afork__deadlines_close(context);
     afork__context_drop_template(context);
     while ((process = TAILQ_FIRST(&context->processes))) {
         afork__process_ref_memory(process);

@@ -20,12 +20,12 @@ enum afork__call_state {
     AFORK__CALL_QUEUED, /* in the queue of a pool */
     AFORK__CALL_UNSENT, /* with an rpc, nothing of it is written */
     AFORK__CALL_SENT,   /* some of it is */
-    AFORK__CALL_DUE,    /* it completes at the next turn; nobody has it */
+    AFORK__CALL_DUE,    /* it completes at the next turn, see struct afork__due */
     AFORK__CALL_DONE,   /* it was completed */
 };
 
 struct afork_call {
-    TAILQ_ENTRY(afork_call) link; /* in a queue of its pool, or of its rpc */
+    TAILQ_ENTRY(afork_call) link;  /* in a queue of its pool, or of its rpc */
     struct afork_context *context; /* a reference */
     enum afork__call_state state;
     bool writing;            /* some of it, but not all, is written: its rpc keeps the memory */
@@ -39,9 +39,8 @@ struct afork_call {
     void (*on_event)(const struct afork_event *event, void *data);
     void (*release)(void *data);
 
-    struct afork__deadline timeout;
-    struct afork__turn turn;
-    int error; /* AFORK__CALL_DUE: what it completes with */
+    struct afork__deadline timeout; /* of the call, off if it has none */
+    int error;                      /* AFORK__CALL_DUE: what it completes with */
 
     /* For the pool. */
     int64_t run_timeout;
@@ -67,24 +66,57 @@ TAILQ_HEAD(afork__calls, afork_call);
 struct afork__call_data {
     const void *data;
     size_t len;
-    void (*release)(void *data);  /* NULL: `data` is copied, or */
-    const struct iovec *strings;  /* packed from these */
+    void (*release)(void *data); /* NULL: `data` is copied, or */
+    const struct iovec *strings; /* packed from these */
     size_t n_strings;
+};
+
+/* Calls that complete at the next turn, because no callback may run now. Whoever has this completes them
+ * when `turn` comes, by afork__due_next(). */
+struct afork__due {
+    struct afork__calls calls;
+    struct afork__turn turn;
 };
 
 /* call.c */
 
-/* A call from the arguments of the public functions. Returns 0 or a negative errno. */
+/* A call from the arguments of the public functions; it has no owner yet. Its timeout runs. Returns 0 or
+ * a negative errno. */
 int afork__call_new(struct afork_context *context, const struct afork__call_data *data,
                     const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
                     struct afork_call **ret);
 /* The end: calls the user back, from the loop only, closes what is left of the reply, and releases the
  * call. It is in no list any more. */
 void afork__call_complete(struct afork_call *call, struct afork_reply *reply);
-/* The same at the next turn, without a result. */
-void afork__call_complete_later(struct afork_call *call, int error);
-/* Without the callback. */
+/* The same without a result. `message` NULL: the usual words for `error`. */
+void afork__call_fail(struct afork_call *call, int error, const char *message,
+                      const struct afork_exit *exit);
+/* The end without the callback; for what is closed. */
 void afork__call_drop(struct afork_call *call);
+/* Unmakes a call that was not accepted after all: what the user owns is his again. */
+void afork__call_discard(struct afork_call *call);
+/* Releases the memory of a completed call that is not being written (any more). */
+void afork__call_free(struct afork_call *call);
+const char *afork__call_words(int error);
+
+void afork__due_init(struct afork__due *due, void (*cb)(struct afork__turn *turn));
+/* Has a call, which nobody has any more, complete later with `error`. */
+void afork__due_add(struct afork__due *due, struct afork_call *call, int error);
+/* Completes the first call. False: there is none. */
+bool afork__due_next(struct afork__due *due);
+/* Drops all. */
+void afork__due_clear(struct afork__due *due, struct afork_context *context);
+
+/* pool.c */
+
+/* Takes a call of a pool out of its queue, or out of the worker that has it, for completion by
+ * afork__pool_due(). */
+void afork__pool_withdraw(struct afork_call *call);
+struct afork__due *afork__pool_due(struct afork_pool *pool);
+/* Does what `how` asks for before that; 0 or -EBUSY. */
+int afork__pool_may_cancel(struct afork_call *call, enum afork_cancel how);
+/* afork_call_set_priority(), for a call in the queue. */
+void afork__pool_move(struct afork_call *call, int priority);
 
 /* rpc.c */
 
@@ -104,13 +136,15 @@ int afork__rpc_prepare(struct afork_process *template, const char *function,
                        const struct afork_rpc_options *options);
 int afork__rpc_run(struct afork_process *process, const struct afork_rpc_options *options,
                    const struct afork__rpc_hooks *hooks, void *data, struct afork_rpc **ret);
-/* Gives an rpc a call. Cannot fail: what cannot be sent is `lost`. */
-void afork__rpc_give(struct afork_rpc *rpc, struct afork_call *call);
+/* Gives an rpc a call. What cannot be sent is `lost` later. 0 or -ENOMEM; then the call is still the
+ * caller's. */
+int afork__rpc_give(struct afork_rpc *rpc, struct afork_call *call);
 /* The call is the caller's again, who completes it. If the worker has it already, its answer is
  * dropped. */
 void afork__rpc_take_back(struct afork_rpc *rpc, struct afork_call *call);
 /* The call that a synchronous worker has begun, or begins next; NULL: it has none, or one that was taken
  * back. */
 struct afork_call *afork__rpc_current(const struct afork_rpc *rpc);
+struct afork__due *afork__rpc_due(struct afork_rpc *rpc);
 
 #endif

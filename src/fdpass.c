@@ -82,8 +82,8 @@ static int collect(struct msghdr *message, struct afork__fd_queue *queue)
     return result;
 }
 
-ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
-                          int flags)
+ssize_t afork__fd_receive_once(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                               int flags)
 {
     union {
         struct cmsghdr align;
@@ -95,11 +95,7 @@ ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_q
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
-    ssize_t got;
-
-    do
-        got = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    ssize_t got = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return -errno;
 
@@ -111,6 +107,17 @@ ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_q
         afork__fd_queue_clear(queue);
         return result;
     }
+    return got;
+}
+
+ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                          int flags)
+{
+    ssize_t got;
+
+    do
+        got = afork__fd_receive_once(socket, data, len, queue, flags);
+    while (got == -EINTR);
     return got;
 }
 

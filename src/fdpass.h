@@ -31,6 +31,10 @@ ssize_t afork__fd_send(int socket, const struct iovec *iov, size_t n_iov, const 
 ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
                           int flags);
 
+/* The same, but -EINTR when a signal came first. */
+ssize_t afork__fd_receive_once(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                               int flags);
+
 /* Takes the oldest descriptor out of the queue, or returns -1. */
 int afork__fd_queue_take(struct afork__fd_queue *queue);
 

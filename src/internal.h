@@ -4,6 +4,8 @@
  *
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
+ *   call.c, rpc.c    calls of a worker's function (call.h)
+ *   deadline.c       what happens at a time, or at the next turn of the loop
  *   launch.c         processes that are not forked from another: executed or launched
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
@@ -23,6 +25,7 @@
 #include "afork-launch.h"
 #include "afork-loop.h"
 #include "afork-process.h"
+#include "deadline.h"
 #include "queue.h"
 #include "spares.h"
 #include "status.h"
@@ -34,6 +37,12 @@ struct afork__warning {
     STAILQ_ENTRY(afork__warning) link;
     struct afork_process *process; /* a reference, or NULL */
     char message[];
+};
+
+/* What is made on a context and ends with it. */
+struct afork__attachment {
+    LIST_ENTRY(afork__attachment) link;
+    void (*close)(struct afork__attachment *attachment); /* takes it out of the list */
 };
 
 struct afork__launcher {
@@ -79,6 +88,10 @@ struct afork_context {
     TAILQ_HEAD(, afork_process) notices; /* whose callbacks are due; a reference each */
     STAILQ_HEAD(, afork__warning) warnings;
     LIST_HEAD(, afork__tail) tails; /* also of processes that have ended */
+    LIST_HEAD(, afork__attachment) attachments;
+    struct afork__deadlines deadlines;
+    struct afork__turns turns;
+    uint8_t *receive_buffer; /* of AFORK__SHARE_OCTETS, for whoever reads; NULL: in use, or not there */
     LIST_HEAD(, afork__spares) spares;
     unsigned n_spares;                    /* of the default template */
     struct afork_spare_stats spare_stats; /* of default templates that are gone */
@@ -156,6 +169,7 @@ struct afork_process {
     void (*run_release)(void *data);
     afork_exit_cb *exit_cb;
     void *exit_data;
+    bool exit_in_background; /* it does not keep the loop alive that this is to come */
     bool in_callback, noticed;
 
     struct afork_exit exit;

@@ -64,7 +64,8 @@ void afork__process_update_busy(struct afork_process *process)
 {
     struct afork_context *context = process->context;
     bool run_due = process->run == AFORK__RUN_QUEUED && process->run_cb;
-    bool exit_due = process->exit_cb && (process->run != AFORK__RUN_NONE || process->released);
+    bool exit_due = process->exit_cb && !process->exit_in_background &&
+                    (process->run != AFORK__RUN_NONE || process->released);
     bool busy = !process->ended &&
                 (run_due || exit_due || process->leaving || process->pending_signals);
 

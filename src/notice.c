@@ -23,7 +23,7 @@ static bool is_due(const struct afork_context *context)
 {
     const struct afork_process *process;
 
-    if (!STAILQ_EMPTY(&context->warnings) || context->recheck)
+    if (!STAILQ_EMPTY(&context->warnings) || !TAILQ_EMPTY(&context->turns) || context->recheck)
         return true;
     TAILQ_FOREACH (process, &context->notices, notice_link)
         if (!process->in_callback)
@@ -224,6 +224,7 @@ void afork__notice_timer_cb(void *data)
         poll_processes(context);
     afork__context_recheck(context);
     afork__spares_fill(context);
+    afork__turns_run(context);
     afork__notice_deliver(context);
     afork__context_unref(context);
 }

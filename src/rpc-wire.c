@@ -33,8 +33,7 @@ void afork__rpc_put_header(uint8_t out[AFORK__RPC_HEADER_SIZE],
     afork__rpc_put_number(out + 8, header->len);
 }
 
-int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE],
-                          struct afork__rpc_header *ret)
+int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE], struct afork__rpc_header *ret)
 {
     if (in[0] < AFORK__RPC_CALL || in[0] > AFORK__RPC_RETIRE || in[2] || in[3])
         return -EPROTO;

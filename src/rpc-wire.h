@@ -17,7 +17,7 @@
 enum afork__rpc_kind {
     AFORK__RPC_CALL = 1, /* to the worker; the id is not 0; arguments */
     /* From the worker: */
-    AFORK__RPC_READY,  /* first of all; id: AFORK__RPC_VERSION; AFORK__RPC_PROBE as list, packed by the
+    AFORK__RPC_READY, /* first of all; id: AFORK__RPC_VERSION; AFORK__RPC_PROBE as list, packed by the
                           serialiser */
     AFORK__RPC_RESULT, /* of the call `id`; results */
     AFORK__RPC_ERROR,  /* the same; octet strings: the text and, if there is more, the exception
@@ -44,8 +44,7 @@ void afork__rpc_put_header(uint8_t out[AFORK__RPC_HEADER_SIZE],
                            const struct afork__rpc_header *header);
 
 /* Reads a header. Returns 0, or -EPROTO if its kind is unknown or what must be zero is not. */
-int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE],
-                          struct afork__rpc_header *ret);
+int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE], struct afork__rpc_header *ret);
 
 void afork__rpc_put_number(uint8_t out[4], uint32_t number);
 uint32_t afork__rpc_get_number(const uint8_t in[4]);

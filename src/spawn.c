@@ -221,9 +221,7 @@ int afork__duplicate(int fd)
     return copy < 0 ? -errno : copy;
 }
 
-/* Moves a descriptor above standard error: where the host has closed its own, the lowest free
- * numbers are those that programs print to. */
-static int lift(int *fd)
+int afork__lift(int *fd)
 {
     if (*fd > STDERR_FILENO)
         return 0;
@@ -238,9 +236,9 @@ static int lift(int *fd)
 /* Both ends at safe numbers, the first non-blocking; or both closed. */
 static int settle_pair(int pair[2], int ret[2])
 {
-    int result = lift(&pair[0]);
+    int result = afork__lift(&pair[0]);
     if (!result)
-        result = lift(&pair[1]);
+        result = afork__lift(&pair[1]);
     if (!result && fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
         result = -errno;
     if (result < 0) {
@@ -277,7 +275,7 @@ int afork__pidfd_open(pid_t pid)
 
     if (fd < 0)
         return -errno;
-    int result = lift(&fd);
+    int result = afork__lift(&fd);
     if (result < 0)
         close(fd);
     return result < 0 ? result : fd;

@@ -4,6 +4,7 @@
  */
 #include "exit.h"
 #include "note-forks.h"
+#include "rpc.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -161,6 +162,8 @@ static SV *resolve(pTHX_ struct afork__server *server, const char *function, siz
     bool qualified = memchr(function, '\'', len) || memmem(function, len, "::", 2);
     CV *found = find_function(aTHX_ function, len, qualified);
 
+    if (!found && qualified && afork__rpc_define(aTHX_ function, len))
+        found = find_function(aTHX_ function, len, qualified);
     if (found)
         return (SV *)found;
     SV *name = newSVpvf("%s%.*s", qualified ? "" : "main::", (int)len, function);

@@ -5,6 +5,7 @@
  */
 #include "serve.h"
 #include "hooks.h"
+#include "rpc.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -550,6 +551,7 @@ void afork__serve_boot(pTHX)
     newXS(OWN_PACKAGE "::me", xs_me, __FILE__);
     newXS(OWN_PACKAGE "::serve", xs_serve, __FILE__);
     afork__hooks_boot(aTHX);
+    afork__rpc_boot(aTHX);
 
     /* One stash under both names: functions and variables are the same. */
     GV *ours = gv_fetchpvs("AFork::Serve::", GV_ADD, SVt_PVHV);

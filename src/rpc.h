@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An rpc as its two files share it: rpc.c has its life, rpc-io.c its channel.
+ *
+ *   STARTING -> OPEN -> CLOSED -> ENDED
+ *
+ * STARTING: the worker has not entered the back end; calls gather. OPEN: they flow. CLOSED: the channel
+ * has ended, and how the worker ended is waited for. ENDED: everybody was told.
+ */
+#ifndef AFORK_RPC_PRIVATE_H
+#define AFORK_RPC_PRIVATE_H
+
+#include "call.h"
+#include "fdpass.h"
+
+/* Calls that the worker was given, by id. */
+struct afork__rpc_slot {
+    uint32_t id;             /* 0: free */
+    struct afork_call *call; /* NULL: its answer is dropped */
+};
+
+enum afork__rpc_state { AFORK__RPC_STARTING, AFORK__RPC_OPEN, AFORK__RPC_CLOSED, AFORK__RPC_ENDED };
+
+struct afork_rpc {
+    struct afork__attachment attachment;
+    unsigned refs; /* the user's together, one until ENDED or closed, one of each dispatch */
+    unsigned user_refs;
+    struct afork_context *context;
+    struct afork_process *process;
+    enum afork__rpc_state state;
+    bool closed;    /* afork_rpc_close() */
+    bool finishing; /* no more calls */
+    bool shut;      /* the worker was told so */
+
+    /* Options. */
+    bool async, own_frames, octets; /* `octets`: the default serialiser */
+    uint32_t reply_max;
+    void (*on_event)(struct afork_rpc *, const struct afork_event *, void *);
+    void (*on_end)(struct afork_rpc *, int, const char *, const struct afork_exit *, void *);
+    const struct afork__rpc_hooks *hooks; /* NULL: the callbacks above */
+    void *data;
+
+    /* The channel. */
+    int fd;
+    struct afork_io *io;
+    bool dispatching; /* what comes is being handled; what is given is sent at the end of that */
+    bool again;       /* it became readable meanwhile: its watcher is off */
+    bool blocked;     /* the socket was full */
+    bool deaf;        /* the worker does not read any more */
+    struct afork__turn
+        uncork; /* due: something was sent in this turn, the rest follows in the next */
+    struct afork__deadline wait; /* OPEN: the kernel was full; CLOSED: for the end of the worker */
+
+    struct afork__calls unsent, sent;
+    size_t n_calls; /* of both */
+    struct afork__due due;
+    struct afork_call *writing; /* a part of it is written: */
+    size_t written;
+
+    struct afork__rpc_slot *slots; /* a power of two, at least twice as many as are used */
+    size_t n_slots, n_used;
+    uint32_t last_id, oldest_id; /* in use, if n_used */
+
+    /* The frame that is being received. */
+    uint8_t header[AFORK__RPC_HEADER_SIZE];
+    size_t header_got, payload_got, payload_room;
+    struct afork__rpc_header frame;
+    uint8_t *payload; /* NULL: nothing of it is here */
+    struct afork__fd_queue fds;
+
+    /* Why it ends. */
+    int error;
+    char *message;           /* NULL: the usual words */
+    struct afork_exit *exit; /* with its strings behind it; NULL: not known */
+};
+
+/* rpc.c */
+void afork__rpc_unref_memory(struct afork_rpc *rpc);
+/* What came for a call: it leaves the rpc. */
+void afork__rpc_answer(struct afork_rpc *rpc, struct afork_call *call, struct afork_reply *reply);
+/* The channel has ended, or is of no use any more. 0: by end of file. */
+void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len);
+/* Tells everybody, if all is known. */
+void afork__rpc_try_end(struct afork_rpc *rpc);
+
+/* rpc-io.c */
+int afork__rpc_open(struct afork_rpc *rpc, int fd);
+/* Makes room for one more call in the table. */
+int afork__rpc_reserve(struct afork_rpc *rpc);
+/* Sends, now or soon, what is unsent; tells the worker when there is no more. */
+void afork__rpc_send(struct afork_rpc *rpc);
+void afork__rpc_io_cb(unsigned events, void *rpc);
+void afork__rpc_uncork(struct afork__turn *turn);
+/* Receives all that is there. */
+void afork__rpc_drain(struct afork_rpc *rpc);
+void afork__rpc_update_watch(struct afork_rpc *rpc);
+/* Nobody writes any more: releases what was completed before it was written. */
+void afork__rpc_stop_writing(struct afork_rpc *rpc);
+void afork__rpc_forget_frame(struct afork_rpc *rpc);
+/* The call whose answer is next from a synchronous back end. */
+struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc);
+/* Forgets that a call has an answer to come; `dropped`: it will come none the less. */
+void afork__rpc_forget_call(struct afork_rpc *rpc, const struct afork_call *call, bool dropped);
+
+#endif
