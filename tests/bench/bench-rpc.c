@@ -76,11 +76,14 @@ static void measure(struct host *host, size_t n, void (*work)(struct host *host,
     bench_print_calls(n, start, cpu);
 }
 
-/* One of those that are counted has come. */
-static void count(struct host *host)
+/* Until all that are counted have come. */
+static void wait_for_all(struct host *host)
 {
-    if (!--host->to_come)
-        afork_poll_quit(host->poll);
+    while (host->to_come) {
+        int result = afork_poll_turn(host->poll, -1);
+        if (result != -EINTR)
+            check("poll", result);
+    }
 }
 
 /* ---- calls of one worker ---- */
@@ -97,7 +100,7 @@ static void on_echo(const struct afork_reply *reply, void *data)
     check(reply->message, reply->error);
     if (afork_strings_next(&list, &string, &len) != 1 || len != host->string.iov_len)
         bench_fail("not what was sent", 0);
-    count(host);
+    host->to_come--;
     if (host->to_start)
         call_next(host);
 }
@@ -121,7 +124,7 @@ static void call_all(struct host *host, size_t in_flight)
 {
     while (host->to_start && in_flight--)
         call_next(host);
-    check("poll", afork_poll_run(host->poll));
+    wait_for_all(host);
 }
 
 static void run_echo(struct host *host, size_t n, size_t size, size_t in_flight)
@@ -148,15 +151,17 @@ static void run_echo(struct host *host, size_t n, size_t size, size_t in_flight)
 
 static void on_job(const struct afork_reply *reply, void *data)
 {
+    struct host *host = data;
+
     check(reply->message, reply->error);
-    count(data);
+    host->to_come--;
 }
 
 static void give_all(struct host *host, size_t in_flight)
 {
     for (; host->to_start; host->to_start--)
         check("call", afork_pool_call_strings(host->pool, NULL, 0, NULL, on_job, host, NULL));
-    check("poll", afork_poll_run(host->poll));
+    wait_for_all(host);
 }
 
 static void run_pool(struct host *host, size_t n, const char *function,
@@ -203,7 +208,7 @@ static void on_end(unsigned events, void *data)
     host->loop->ops->io_free(channel->io);
     close(channel->fd);
     free(channel);
-    count(host);
+    host->to_come--;
     if (host->to_start)
         start_next(host);
 }
@@ -234,7 +239,7 @@ static void start_all(struct host *host, size_t in_flight)
 {
     while (host->to_start && in_flight--)
         start_next(host);
-    check("poll", afork_poll_run(host->poll));
+    wait_for_all(host);
 }
 
 /* ---- */
