@@ -221,7 +221,7 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     }
     close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
-    if (rpc->exit)
+    if (rpc->exit || rpc->unreported)
         return;
     want_exit(rpc);
     rpc->wait.cb = wait_expired;
@@ -287,9 +287,13 @@ static void process_ended(struct afork_process *process, const struct afork_exit
 {
     struct afork_rpc *rpc = data;
 
-    (void)process;
     if (rpc->closed || rpc->state == AFORK__RPC_ENDED)
         return;
+    if (process->peer == AFORK_PEER_ORIGINAL && exit->cause == AFORK_CAUSE_UNKNOWN &&
+        rpc->state == AFORK__RPC_OPEN) {
+        rpc->unreported = true; /* it has just begun: of its end only the channel will tell */
+        return;
+    }
     rpc->refs++;
     free(rpc->exit);
     rpc->exit = copy_exit(exit);

@@ -7,8 +7,13 @@
 
 #include "perl-api.h"
 
-/* Has the back end of AFork/RPC.pm serve, with the arguments that are on the stack of the current
- * function. Returns if that does. */
-void afork__rpc_run_async(pTHX_ bool own);
+/* Has the asynchronous back end of AFork/RPC.pm serve, with the `items` arguments of an XSUB. Returns if
+ * that does. */
+void afork__rpc_run_async(pTHX_ bool own, SSize_t ax, SSize_t items);
+
+/* Defines what that needs from C: send_octets(descriptor, octets, descriptors...), and
+ * receive_octets(descriptor, buffer, room), which appends, and returns the number of octets and the
+ * handles that came. Both return undef and set `$!` when they fail. */
+void afork__rpc_define_transport(pTHX);
 
 #endif

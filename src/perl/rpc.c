@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef AFORK_COMPILATION
 #define AFORK_COMPILATION
+#endif
 #include "afork-rpc.h"
 #include "rpc-wire.h"
 
@@ -64,9 +66,20 @@ XS_INTERNAL(xs_retire)
 
     PERL_UNUSED_VAR(items);
     check_active(aTHX_ "retire");
+    if (!rpc->own)
+        croak("retire: the host does not know of it");
     afork__rpc_put_header(header, &(struct afork__rpc_header){.kind = AFORK__RPC_RETIRE});
     afork__rpc_io_put(aTHX_ &rpc->io, header, sizeof header);
     afork__rpc_io_flush(aTHX_ &rpc->io);
+    XSRETURN_EMPTY;
+}
+
+XS_INTERNAL(xs_event_for)
+{
+    dXSARGS;
+
+    PERL_UNUSED_VAR(items);
+    croak("event_for is for the asynchronous back end");
     XSRETURN_EMPTY;
 }
 
@@ -99,6 +112,7 @@ static void alias_retire(pTHX)
 void afork__rpc_define_functions(pTHX_ bool own)
 {
     define(aTHX_ "AFork::RPC::event", xs_event);
+    define(aTHX_ "AFork::RPC::event_for", xs_event_for);
     define(aTHX_ "AFork::RPC::flush", xs_flush);
     define(aTHX_ "AnyEvent::Fork::RPC::event", xs_event);
     define(aTHX_ "AnyEvent::Fork::RPC::flush", xs_flush);
@@ -109,6 +123,63 @@ void afork__rpc_define_functions(pTHX_ bool own)
         alias_retire(aTHX);
     }
     afork__rpc_values_init(aTHX_ &afork__the_rpc);
+}
+
+XS_INTERNAL(xs_send_octets)
+{
+    dXSARGS;
+    int fds[AFORK__FDS_PER_MESSAGE];
+    size_t n_fds = 0;
+    STRLEN len;
+
+    if (items < 2 || items - 2 > AFORK__FDS_PER_MESSAGE)
+        croak_xs_usage(cv, "descriptor, octets, descriptors");
+    char *data = SvPVbyte(ST(1), len);
+    for (SSize_t i = 2; i < items; i++)
+        fds[n_fds++] = (int)SvIV(ST(i));
+    struct iovec iov = {data, len};
+    ssize_t sent = afork__fd_send((int)SvIV(ST(0)), &iov, 1, fds, n_fds, 0);
+    if (sent >= 0)
+        XSRETURN_IV(sent);
+    errno = (int)-sent;
+    XSRETURN_UNDEF;
+}
+
+XS_INTERNAL(xs_receive_octets)
+{
+    dXSARGS;
+    static struct afork__fd_queue queue;
+
+    if (items != 3)
+        croak_xs_usage(cv, "descriptor, buffer, room");
+    SV *buffer = ST(1);
+    STRLEN len, room = (STRLEN)SvUV(ST(2));
+    SvPV_force(buffer, len);
+    SvGROW(buffer, len + room + 1);
+    ssize_t got = afork__fd_receive_once((int)SvIV(ST(0)), SvPVX(buffer) + len, room, &queue, 0);
+    if (got < 0) {
+        errno = (int)-got;
+        XSRETURN_UNDEF;
+    }
+    SvCUR_set(buffer, len + (STRLEN)got);
+    *SvEND(buffer) = '\0';
+    SvSETMAGIC(buffer);
+    SP -= items;
+    EXTEND(SP, 1 + (SSize_t)queue.count);
+    mPUSHi(got);
+    while (queue.count) {
+        PUTBACK; /* opening a handle runs code of perl's */
+        SV *handle = sv_2mortal(afork__handle_new(aTHX_ afork__fd_queue_take(&queue)));
+        SPAGAIN;
+        PUSHs(handle);
+    }
+    PUTBACK;
+}
+
+void afork__rpc_define_transport(pTHX)
+{
+    newXS("AFork::RPC::send_octets", xs_send_octets, __FILE__);
+    newXS("AFork::RPC::receive_octets", xs_receive_octets, __FILE__);
 }
 
 static void after_fork(void)
@@ -158,7 +229,8 @@ static CV *function_named(pTHX_ SV *name)
     bool qualified = memchr(data, '\'', len) || memmem(data, len, "::", 2);
     SV *full = qualified ? name : sv_2mortal(newSVpvf("main::%" SVf, SVfARG(name)));
 
-    return get_cvn_flags(SvPV_nolen(full), SvCUR(full), GV_ADD | SvUTF8(full));
+    data = SvPV(full, len);
+    return get_cvn_flags(data, len, GV_ADD | SvUTF8(full));
 }
 
 static bool is_callable(pTHX_ const CV *cv)
@@ -259,13 +331,15 @@ static void say_ready(pTHX_ struct afork__rpc *rpc)
 static void parse(pTHX_ struct afork__rpc *rpc, SSize_t ax, SSize_t items, struct parameters *ret)
 {
     SV **all = PL_stack_base + ax, *last = items ? all[items - 1] : &PL_sv_undef;
+    const char *text;
+    STRLEN len;
     UV number;
 
     if (!SvPOK(last) && !SvIOK(last))
         croak("AFork::RPC: run lacks parameters");
     *ret = (struct parameters){.init = &PL_sv_undef, .serialiser = &PL_sv_undef};
-    if (grok_number(SvPV_nolen(last), SvCUR(last), &number) !=
-        (IS_NUMBER_IN_UV | IS_NUMBER_NEG)) {
+    text = SvPV(last, len);
+    if (grok_number(text, len, &number) != (IS_NUMBER_IN_UV | IS_NUMBER_NEG)) {
         if (items < 5)
             croak("AFork::RPC: run lacks parameters");
         ret->n_args = items - 4;
@@ -340,7 +414,7 @@ XS_INTERNAL(xs_run)
     dXSARGS;
 
     if (XSANY.any_i32 & ASYNC)
-        afork__rpc_run_async(aTHX_ XSANY.any_i32 & OWN);
+        afork__rpc_run_async(aTHX_ XSANY.any_i32 & OWN, ax, items);
     else
         run_sync(aTHX_ XSANY.any_i32 & OWN, ax, items);
 }
