@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The least that calls of a Perl process can take: no library, poll(), and workers whose loop does nothing but
- * send back what came. A frame is its length, 32 bits in network order, and so many octets.
+ * The least that calls of a Perl process can take: no library, poll(), and workers whose loop does
+ * nothing but send back what came. A frame is its length, 32 bits in network order, and so many
+ * octets.
  *
  *     peer-perl-loop COUNT SIZE IN-FLIGHT WORKERS COMMAND...
  *
- * prints how many frames of SIZE octets came back in a second, with IN-FLIGHT on their way to and from each
- * worker, and the microseconds of processor time that this process needed for each.
+ * prints how many frames of SIZE octets came back in a second, with IN-FLIGHT on their way to and
+ * from each worker, and the microseconds of processor time that this process needed for each.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ struct worker {
     int fd;
     size_t to_write; /* octets */
     size_t at;       /* where in `frames` they begin */
-    char *in;        /* the beginning of a frame that did not come whole; room for one, and a chunk */
+    char *in; /* the beginning of a frame that did not come whole; room for one, and a chunk */
     size_t in_len;
 };
 
@@ -140,7 +141,8 @@ int main(int argc, char **argv)
 {
     if (argc < 6 || bench_number(argv[4]) > WORKERS_MAX)
         bench_fail("see the head of peer-perl-loop.c for the arguments", 0);
-    size_t n = bench_number(argv[1]), size = bench_number(argv[2]), in_flight = bench_number(argv[3]);
+    size_t n = bench_number(argv[1]), size = bench_number(argv[2]),
+           in_flight = bench_number(argv[3]);
     n_workers = bench_number(argv[4]);
     open_workers(size, in_flight, argv + 5);
 
