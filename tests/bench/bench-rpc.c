@@ -3,11 +3,11 @@
  * Calls and pools of a host on the core and its poll loop, as the benchmark measures them. It uses
  * the public interface only.
  *
- *     bench-rpc echo COUNT SIZE IN-FLIGHT   calls a second of a function that returns its argument, a
- *                                           string of SIZE octets
+ *     bench-rpc echo COUNT SIZE IN-FLIGHT   calls a second of a function that returns its
+ *                                           argument, a string of SIZE octets
  *     bench-rpc pool COUNT LOAD FUNCTION    jobs a second of a pool of two workers, which is given
- *                                           all at once; FUNCTION is `empty`, or `burn`, which needs
- *                                           1 ms of processor time
+ *                                           all at once; FUNCTION is `empty`, or `burn`, which
+ *                                           needs 1 ms of processor time
  *     bench-rpc single COUNT IN-FLIGHT      the same of one where each job has a process of its own
  *     bench-rpc fork COUNT IN-FLIGHT        processes a second that are forked from the same
  *                                           template, run CORE::exit, and end
