@@ -358,6 +358,18 @@ static void tell_end(struct afork_rpc *rpc, const struct afork_reply *reply)
         rpc->on_end(rpc, reply->error, reply->message, reply->exit, rpc->data);
 }
 
+/* It is not told of any more. */
+static void forget_process(struct afork_rpc *rpc)
+{
+    struct afork_process *process = rpc->process;
+
+    if (process->exit_cb == process_ended && process->exit_data == rpc)
+        process->exit_cb = NULL;
+    if (process->run_data == rpc)
+        afork__process_drop_run(process);
+    afork__process_update_busy(process);
+}
+
 static void leave_context(struct afork_rpc *rpc)
 {
     LIST_REMOVE(&rpc->attachment, link);
@@ -371,6 +383,7 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     bool clean = rpc->finishing && !rpc->n_calls && !rpc->error;
     rpc->state = AFORK__RPC_ENDED;
     rpc->refs++;
+    forget_process(rpc);
     if (!clean)
         describe_end(rpc);
     struct afork_reply reply = {.error = clean        ? 0
@@ -421,12 +434,9 @@ void afork_rpc_close(struct afork_rpc *rpc)
     if (!rpc || rpc->closed)
         return;
     rpc->closed = true;
+    rpc->state = AFORK__RPC_ENDED;
     close_socket(rpc);
-    if (rpc->process->run_data == rpc) {
-        rpc->process->exit_cb = NULL;
-        afork__process_drop_run(rpc->process);
-        afork__process_update_busy(rpc->process);
-    }
+    forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
         remove_call(rpc, call);
         afork__call_drop(call);
