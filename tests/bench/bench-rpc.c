@@ -6,7 +6,7 @@
  *     bench-rpc echo COUNT SIZE IN-FLIGHT   calls a second of a function that returns its
  *                                           argument, a string of SIZE octets
  *     bench-rpc pool COUNT LOAD FUNCTION    jobs a second of a pool of two workers, which is given
- *                                           all at once; FUNCTION is `empty`, or `burn`, which
+ *                                           20,000 at once; FUNCTION is `empty`, or `burn`, which
  *                                           needs 1 ms of processor time
  *     bench-rpc single COUNT IN-FLIGHT      the same of one where each job has a process of its own
  *     bench-rpc fork COUNT IN-FLIGHT        processes a second that are forked from the same
@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <unistd.h>
 
 #include <afork/afork.h>
@@ -25,7 +26,8 @@
 
 enum {
     WORKERS = 2,
-    LONG = 65536, /* octets from which on a string is not copied for each call */
+    BATCH = 20000, /* jobs that a pool is given at once */
+    LONG = 65536,  /* octets from which on a string is not copied for each call */
 };
 
 static const char functions[] = "sub echo { @_ } sub empty { () }";
@@ -77,10 +79,10 @@ static void measure(struct host *host, size_t n, void (*work)(struct host *host,
     bench_print_calls(n, start, cpu);
 }
 
-/* Until all that are counted have come. */
-static void wait_for_all(struct host *host)
+/* Until so many of those that are counted are left to come. */
+static void wait_until_left(struct host *host, size_t left)
 {
-    while (host->to_come) {
+    while (host->to_come > left) {
         int result = afork_poll_turn(host->poll, -1);
         if (result != -EINTR)
             check("poll", result);
@@ -125,7 +127,7 @@ static void call_all(struct host *host, size_t in_flight)
 {
     while (host->to_start && in_flight--)
         call_next(host);
-    wait_for_all(host);
+    wait_until_left(host, 0);
 }
 
 static void run_echo(struct host *host, size_t n, size_t size, size_t in_flight)
@@ -160,9 +162,11 @@ static void on_job(const struct afork_reply *reply, void *data)
 
 static void give_all(struct host *host, size_t in_flight)
 {
-    for (; host->to_start; host->to_start--)
-        check("call", afork_pool_call_strings(host->pool, NULL, 0, NULL, on_job, host, NULL));
-    wait_for_all(host);
+    while (host->to_start) {
+        for (size_t n = MIN(host->to_start, BATCH); n; n--, host->to_start--)
+            check("call", afork_pool_call_strings(host->pool, NULL, 0, NULL, on_job, host, NULL));
+        wait_until_left(host, host->to_start);
+    }
 }
 
 static void run_pool(struct host *host, size_t n, const char *function,
@@ -242,7 +246,7 @@ static void start_all(struct host *host, size_t in_flight)
 {
     while (host->to_start && in_flight--)
         start_next(host);
-    wait_for_all(host);
+    wait_until_left(host, 0);
 }
 
 /* ---- */
