@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rpc-module.h"
 #include "rpc.h"
 #include "util.h"
 
@@ -35,6 +36,20 @@ static void name_back_end(const struct afork_rpc_options *options, char module[s
     snprintf(module, 64, "%s::%s",
              options->frames == AFORK_RPC_FRAMES_OWN ? "AFork::RPC" : "AnyEvent::Fork::RPC",
              options->async ? "Async" : "Sync");
+}
+
+/* Versions of the original before 2 take four parameters without names. */
+static const char old_parameters[] =
+    "no strict; no warnings; my @values = @arg[-10, -8, -6, -4];"
+    " splice @arg, -11, 11, @values unless \"$_[0]\"->VERSION >= 2";
+
+/* Perls that have no back end of ours are sent one. An original that is installed there is used for its
+ * frames. */
+static int load_back_end(struct afork_process *template, const char *module)
+{
+    if (template->peer == AFORK_PEER_OWN)
+        return afork_process_require(template, module, (char *)NULL);
+    return afork_process_eval(template, afork__rpc_module, NULL);
 }
 
 static int send_parameter(struct afork_process *process, const char *name, const char *value)
@@ -60,11 +75,15 @@ int afork__rpc_prepare(struct afork_process *template, const char *function,
         {"done", options->done ? options->done : done},
         {"die", options->exceptions_end ? "1" : ""},
     };
-    int result = afork_process_require(template, module, (char *)NULL);
+    int result = load_back_end(template, module);
     for (size_t i = 0; !result && i < sizeof parameters / sizeof *parameters; i++)
         result = send_parameter(template, parameters[i][0], parameters[i][1]);
     /* How many arguments are parameters of the back end, as the original says it. */
-    return result < 0 ? result : afork_process_send_arg(template, "-10", 3);
+    if (!result)
+        result = afork_process_send_arg(template, "-10", 3);
+    if (!result && template->peer != AFORK_PEER_OWN && options->frames == AFORK_RPC_FRAMES_ORIGINAL)
+        result = afork_process_eval(template, old_parameters, module, NULL);
+    return result;
 }
 
 static void attachment_close(struct afork__attachment *attachment)

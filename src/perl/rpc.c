@@ -132,12 +132,15 @@ XS_INTERNAL(xs_send_octets)
     size_t n_fds = 0;
     STRLEN len;
 
-    if (items < 2 || items - 2 > AFORK__FDS_PER_MESSAGE)
-        croak_xs_usage(cv, "descriptor, octets, descriptors");
+    if (items < 3 || items - 3 > AFORK__FDS_PER_MESSAGE)
+        croak_xs_usage(cv, "descriptor, octets, offset, descriptors");
     char *data = SvPVbyte(ST(1), len);
-    for (SSize_t i = 2; i < items; i++)
+    STRLEN offset = SvUV(ST(2));
+    if (offset > len)
+        offset = len;
+    for (SSize_t i = 3; i < items; i++)
         fds[n_fds++] = (int)SvIV(ST(i));
-    struct iovec iov = {data, len};
+    struct iovec iov = {data + offset, len - offset};
     ssize_t sent = afork__fd_send((int)SvIV(ST(0)), &iov, 1, fds, n_fds, 0);
     if (sent >= 0)
         XSRETURN_IV(sent);

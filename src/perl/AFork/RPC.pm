@@ -15,7 +15,6 @@ use warnings;
 use Errno qw(EAGAIN EINTR EPIPE ECONNRESET EWOULDBLOCK);
 use IO::Handle ();
 use Scalar::Util ();
-use Socket ();
 
 use constant CHUNK => 1 << 20;
 use constant VERSION => 1;    # of our frames
@@ -36,7 +35,7 @@ my ($function, $freeze, $thaw, $octets);
 my ($pid, $call) = (0, 0);    # the process that serves; the call that is worked on
 my ($in, $out) = ('', '');
 my @came;                     # handles whose frames are not complete yet
-my @waiting;                  # asynchronous: octets, each with the handles sent before the next
+my @waiting;                  # asynchronous: octets, how many are written, handles to be sent with them
 my (%id_of, $reader, $writer, $when_done, $outstanding);
 
 sub can_pass { return defined &AFork::RPC::send_octets }
@@ -75,14 +74,14 @@ sub receive {
     return $n;
 }
 
-# Writes some of the octets, with the handles at the first of them. As syswrite.
+# Writes some of the octets from an offset on, with handles at the first of them. As syswrite. The string is
+# not copied.
 sub transmit {
-    my ($octets, @handles) = @_;
-    return AFork::RPC::send_octets(fileno $wfh, $octets, map fileno $_, @handles)
+    my ($offset, @handles) = @_[1 .. $#_];
+    return AFork::RPC::send_octets(fileno $wfh, $_[0], $offset, map fileno $_, @handles)
         if $is_socket && can_pass();
-    return send $wfh, $octets, Socket::MSG_NOSIGNAL() if $is_socket;
     local $SIG{PIPE} = 'IGNORE';
-    return syswrite $wfh, $octets;
+    return syswrite $wfh, $_[0], CHUNK, $offset;
 }
 
 sub write_failed {
@@ -93,13 +92,15 @@ sub write_failed {
 }
 
 # Writes all of it, whatever that takes.
-sub write_all {
-    my ($octets, @handles) = @_;
-    while (length $octets) {
-        my $n = transmit($octets, @handles);
+sub write_all { write_rest($_[0], 0, @_[1 .. $#_]) }
+
+sub write_rest {
+    my ($done, @handles) = @_[1 .. $#_];
+    while ($done < length $_[0]) {
+        my $n = transmit($_[0], $done, @handles);
         if ($n) {
             @handles = ();
-            $n == length $octets ? return : substr $octets, 0, $n, '';
+            $done += $n;
         } elsif (!defined $n && ($! == EAGAIN || $! == EWOULDBLOCK)) {
             wait_until($wfh, 1);
         } elsif (!defined $n && $! != EINTR) {
@@ -112,10 +113,10 @@ sub write_all {
 sub emit {
     my ($frame, @handles) = @_;
     return write_all($frame, @handles) if !$async || $$ != $pid;
-    if (@waiting && !@handles) {
+    if (@waiting && !@handles && length $waiting[-1][0] < CHUNK) {
         $waiting[-1][0] .= $frame;
     } else {
-        push @waiting, [$frame, @handles];
+        push @waiting, [$frame, 0, @handles];
     }
     $writer ||= AE::io($wfh, 1, \&on_writable);
 }
@@ -373,7 +374,7 @@ sub run_sync {
 
 sub write_waiting {
     return if $$ != $pid;    # they are the parent's to write
-    write_all(@{ shift @waiting }) while @waiting;
+    write_rest(@{ shift @waiting }) while @waiting;
 }
 
 sub on_writable {
@@ -384,11 +385,9 @@ sub on_writable {
             return if !defined $n && ($! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR);
             write_failed();
         }
-        if ($n == length $waiting[0][0]) {
-            shift @waiting;
-        } else {
-            $waiting[0] = [substr $waiting[0][0], $n];
-        }
+        $waiting[0][1] += $n;
+        $#{ $waiting[0] } = 1;    # handles are sent
+        shift @waiting if $waiting[0][1] == length $waiting[0][0];
     }
     undef $writer;
     end_if_done();
@@ -486,14 +485,15 @@ sub run_async {
     exit 0;
 }
 
-# Names. What is built in stays.
+# Names. What is built in, or loaded, stays.
 
 sub define_back_end {
     my ($name, $code) = @_;
     no strict 'refs';
-    *{"${name}::run"} = $code if !defined &{"${name}::run"};
-    *{"${name}::do_exit"} = sub { exit } if !defined &{"${name}::do_exit"};
-    ${"${name}::VERSION"} ||= 2;
+    return if defined &{"${name}::run"};
+    *{"${name}::run"} = $code;
+    *{"${name}::do_exit"} = sub { exit };
+    ${"${name}::VERSION"} = 2;
     $INC{ "$name.pm" =~ s{::}{/}gr } ||= __FILE__ if !can_pass();    # afork-perl knows better
 }
 
