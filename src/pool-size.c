@@ -142,7 +142,8 @@ static void count_failure(struct afork_pool *pool, int64_t started_at)
 
 void afork__pool_failed(struct afork_pool *pool, int64_t started_at, int error, const char *message)
 {
-    note_error(pool, error, message);
+    if (!pool->hopeless) /* else it is known why */
+        note_error(pool, error, message);
     count_failure(pool, started_at);
 }
 
@@ -267,12 +268,18 @@ static void grow_due(struct afork__deadline *deadline)
 
 /* ---- Fewer ---- */
 
+/* More than there may be stay, without those that retire. */
+static bool is_too_large(const struct afork_pool *pool)
+{
+    return pool->n_starting + pool->n_ready > pool->options.max;
+}
+
 /* The worker that has had nothing to do for longest, if one is to be stopped at all. */
 static struct afork__worker *surplus(const struct afork_pool *pool)
 {
-    bool is_too_much = pool->n_workers > pool->options.max || pool->n_idle > pool->options.idle;
-
-    return is_too_much ? TAILQ_LAST(&pool->by_load[0], afork__workers) : NULL;
+    return is_too_large(pool) || pool->n_idle > pool->options.idle
+               ? TAILQ_LAST(&pool->by_load[0], afork__workers)
+               : NULL;
 }
 
 static void stop_idle(struct afork_pool *pool)
@@ -281,7 +288,7 @@ static void stop_idle(struct afork_pool *pool)
     int64_t stop = pool->options.stop < 0 ? 0 : pool->options.stop;
 
     while ((worker = surplus(pool))) {
-        bool late = pool->n_workers > pool->options.max || !stop;
+        bool late = is_too_large(pool) || !stop;
         if (!late && pool->stop.set) /* it will look */
             return;
         if (!late && afork__now() - worker->idle_since < stop) {
@@ -295,18 +302,12 @@ static void stop_idle(struct afork_pool *pool)
 /* Busy ones, too, if there may not be as many any more. */
 static void retire_surplus(struct afork_pool *pool)
 {
-    struct afork__worker *worker;
-    unsigned n = pool->n_workers;
+    struct afork__worker *worker, *next;
 
-    TAILQ_FOREACH (worker, &pool->workers, link)
-        n -= worker->state == AFORK__WORKER_RETIRING;
-    TAILQ_FOREACH (worker, &pool->workers, link) {
-        if (n <= pool->options.max)
-            return;
-        if (worker->state >= AFORK__WORKER_RETIRING)
-            continue;
-        afork__worker_retire(worker);
-        n--;
+    for (worker = TAILQ_FIRST(&pool->workers); worker && is_too_large(pool); worker = next) {
+        next = TAILQ_NEXT(worker, link);
+        if (worker->state < AFORK__WORKER_RETIRING)
+            afork__worker_retire(worker);
     }
 }
 
@@ -317,9 +318,9 @@ static void stop_due(struct afork__deadline *deadline)
 
 void afork__pool_shrink(struct afork_pool *pool)
 {
-    if (pool->n_idle > pool->options.idle || pool->n_workers > pool->options.max)
+    if (surplus(pool))
         stop_idle(pool);
-    if (pool->n_workers > pool->options.max)
+    if (is_too_large(pool))
         retire_surplus(pool);
 }
 
