@@ -340,6 +340,8 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     free_slot(rpc, slot);
     if (call)
         afork__rpc_answer(rpc, call, reply);
+    else if (rpc->hooks)
+        rpc->hooks->dropped(rpc->data);
 }
 
 static void handle_error(struct afork_rpc *rpc, const void *payload, size_t len)

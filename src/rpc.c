@@ -288,8 +288,11 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
         return;
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
-    if (!result)
+    if (!result) {
+        if (!rpc->own_frames && rpc->hooks) /* the original does not say that it is there */
+            rpc->hooks->ready(rpc->data);
         return;
+    }
     if (!failure)
         afork__close(&fd);
     rpc->error = result;
