@@ -607,7 +607,7 @@ void afork__rpc_update_watch(struct afork_rpc *rpc)
         return;
     if (!rpc->again)
         events = AFORK_IN | (rpc->blocked ? AFORK_OUT : 0);
-    if (!rpc->n_calls && !rpc->finishing)
+    if (!rpc->n_calls && !rpc->finishing && rpc->begun) /* until then, somebody may wait for it */
         events |= AFORK_BACKGROUND;
     rpc->context->loop->ops->io_set(rpc->io, events);
 }
