@@ -88,6 +88,7 @@ int afork__process_fork(struct afork_process *process, unsigned flags, struct af
         result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
     if (result < 0)
         return result;
+    child->unused = flags & AFORK__FORK_SPARE;
     result = afork__queue_fork(&process->queue, far_fd, error_fd, child->identity, flags);
     if (result < 0) {
         afork__close(&error_fd);
@@ -348,6 +349,7 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     else if (!result)
         result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0) {
+        afork__spares_renew(process); /* they may have been given up */
         free(name);
         return result;
     }

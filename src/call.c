@@ -20,8 +20,10 @@ int afork_strings_next(struct afork_strings *list, const void **ret_data, size_t
 {
     if (!list || !ret_data || !ret_len || (!list->data && list->len))
         return -EINVAL;
+    if (!list->len)
+        return 0;
     struct afork__strings strings = {list->data, (const uint8_t *)list->data + list->len};
-    int result = list->len ? afork__strings_next(&strings, ret_data, ret_len) : 0;
+    int result = afork__strings_next(&strings, ret_data, ret_len);
     if (result > 0) {
         list->data = strings.pos;
         list->len = (size_t)(strings.end - strings.pos);

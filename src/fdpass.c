@@ -82,24 +82,19 @@ static int collect(struct msghdr *message, struct afork__fd_queue *queue)
     return result;
 }
 
-ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
-                          int flags)
+ssize_t afork__fd_receive_iov(int socket, struct iovec *iov, size_t n_iov,
+                              struct afork__fd_queue *queue, int flags)
 {
     union {
         struct cmsghdr align;
         char data[CMSG_SPACE(AFORK__FDS_PER_MESSAGE * sizeof(int)) +
                   CMSG_SPACE(64)]; /* room for a second kind of message */
     } control;
-    struct iovec iov = {.iov_base = data, .iov_len = len};
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
+    struct msghdr message = {.msg_iov = iov,
+                             .msg_iovlen = n_iov,
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
-    ssize_t got;
-
-    do
-        got = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    ssize_t got = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return -errno;
 
@@ -111,6 +106,23 @@ ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_q
         afork__fd_queue_clear(queue);
         return result;
     }
+    return got;
+}
+
+ssize_t afork__fd_receive_once(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                               int flags)
+{
+    return afork__fd_receive_iov(socket, &(struct iovec){data, len}, 1, queue, flags);
+}
+
+ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                          int flags)
+{
+    ssize_t got;
+
+    do
+        got = afork__fd_receive_once(socket, data, len, queue, flags);
+    while (got == -EINTR);
     return got;
 }
 

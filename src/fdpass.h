@@ -30,6 +30,11 @@ ssize_t afork__fd_send(int socket, const struct iovec *iov, size_t n_iov, const 
  * those that came are closed). */
 ssize_t afork__fd_receive(int socket, void *data, size_t len, struct afork__fd_queue *queue,
                           int flags);
+/* The same, but -EINTR when a signal came first; to one place, or to several. */
+ssize_t afork__fd_receive_once(int socket, void *data, size_t len, struct afork__fd_queue *queue,
+                               int flags);
+ssize_t afork__fd_receive_iov(int socket, struct iovec *iov, size_t n_iov,
+                              struct afork__fd_queue *queue, int flags);
 
 /* Takes the oldest descriptor out of the queue, or returns -1. */
 int afork__fd_queue_take(struct afork__fd_queue *queue);

@@ -54,7 +54,7 @@ struct afork__launcher {
 
 struct afork_context {
     unsigned refs; /* the user's, one of each process, one of each dispatch under way */
-    pid_t owner;   /* in a forked copy of the host everything is inert */
+    uint32_t copy; /* of the host: in another one everything is inert */
     bool closed;
 
     struct afork_loop *loop;
@@ -182,6 +182,7 @@ struct afork_process {
 
     struct afork__spares *spares;   /* forked from it; NULL: it never had any */
     struct afork__spares *spare_of; /* nobody has asked for it yet */
+    bool unused;                    /* the same, also after it was dropped */
 
     TAILQ_ENTRY(afork_process) link, notice_link, spare_link;
     LIST_ENTRY(afork_process) identity_link;

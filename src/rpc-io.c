@@ -501,34 +501,42 @@ static void parse(struct afork_rpc *rpc, const uint8_t *data, size_t len)
     }
 }
 
-/* Receives to where the payload stays. */
-static ssize_t receive_payload(struct afork_rpc *rpc)
+/* What is in `payload` and, after that, in `buffer`. */
+static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t len)
 {
-    if (!make_room(rpc, 1))
-        return -ENOMEM;
-    ssize_t got = afork__fd_receive(rpc->fd, rpc->payload + rpc->payload_got,
-                                    rpc->payload_room - rpc->payload_got, &rpc->fds, MSG_DONTWAIT);
-    if (got <= 0)
-        return got;
-    rpc->payload_got += (size_t)got;
-    if (rpc->payload_got == rpc->frame.len) {
+    if (rpc->payload) {
+        size_t left = rpc->payload_room - rpc->payload_got;
+        size_t part = len < left ? len : left;
+        rpc->payload_got += part;
+        if (rpc->payload_got < rpc->frame.len)
+            return;
         uint8_t *payload = rpc->payload;
-        size_t len = rpc->payload_got;
         rpc->payload = NULL;
         rpc->payload_got = rpc->payload_room = 0;
-        handle(rpc, payload, len);
+        handle(rpc, payload, rpc->frame.len);
         free(payload);
+        len -= part;
     }
-    return got;
+    parse(rpc, buffer, len);
 }
 
+/* A payload that is under way goes to where it stays; what follows it, to the buffer. */
 static ssize_t receive_some(struct afork_rpc *rpc, uint8_t *buffer)
 {
-    if (rpc->payload)
-        return receive_payload(rpc);
-    ssize_t got = afork__fd_receive(rpc->fd, buffer, AFORK__SHARE_OCTETS, &rpc->fds, MSG_DONTWAIT);
+    struct iovec iov[2];
+    size_t n = 0;
+
+    if (rpc->payload) {
+        if (!make_room(rpc, 1))
+            return -ENOMEM;
+        iov[n++] = (struct iovec){.iov_base = rpc->payload + rpc->payload_got,
+                                  .iov_len = rpc->payload_room - rpc->payload_got};
+    }
+    if (!rpc->payload || rpc->payload_room == rpc->frame.len)
+        iov[n++] = (struct iovec){.iov_base = buffer, .iov_len = AFORK__SHARE_OCTETS};
+    ssize_t got = afork__fd_receive_iov(rpc->fd, iov, n, &rpc->fds, MSG_DONTWAIT);
     if (got > 0)
-        parse(rpc, buffer, (size_t)got);
+        parse_received(rpc, buffer, (size_t)got);
     return got;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rpc-module.h"
 #include "rpc.h"
 #include "util.h"
 
@@ -35,6 +36,20 @@ static void name_back_end(const struct afork_rpc_options *options, char module[s
     snprintf(module, 64, "%s::%s",
              options->frames == AFORK_RPC_FRAMES_OWN ? "AFork::RPC" : "AnyEvent::Fork::RPC",
              options->async ? "Async" : "Sync");
+}
+
+/* Versions of the original before 2 take four parameters without names. */
+static const char old_parameters[] =
+    "no strict; no warnings; my @values = @arg[-10, -8, -6, -4];"
+    " splice @arg, -11, 11, @values unless \"$_[0]\"->VERSION >= 2";
+
+/* Perls that have no back end of ours are sent one. An original that is installed there is used for its
+ * frames. */
+static int load_back_end(struct afork_process *template, const char *module)
+{
+    if (template->peer == AFORK_PEER_OWN)
+        return afork_process_require(template, module, (char *)NULL);
+    return afork_process_eval(template, afork__rpc_module, NULL);
 }
 
 static int send_parameter(struct afork_process *process, const char *name, const char *value)
@@ -60,11 +75,15 @@ int afork__rpc_prepare(struct afork_process *template, const char *function,
         {"done", options->done ? options->done : done},
         {"die", options->exceptions_end ? "1" : ""},
     };
-    int result = afork_process_require(template, module, (char *)NULL);
+    int result = load_back_end(template, module);
     for (size_t i = 0; !result && i < sizeof parameters / sizeof *parameters; i++)
         result = send_parameter(template, parameters[i][0], parameters[i][1]);
     /* How many arguments are parameters of the back end, as the original says it. */
-    return result < 0 ? result : afork_process_send_arg(template, "-10", 3);
+    if (!result)
+        result = afork_process_send_arg(template, "-10", 3);
+    if (!result && template->peer != AFORK_PEER_OWN && options->frames == AFORK_RPC_FRAMES_ORIGINAL)
+        result = afork_process_eval(template, old_parameters, module, NULL);
+    return result;
 }
 
 static void attachment_close(struct afork__attachment *attachment)
@@ -221,7 +240,7 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     }
     close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
-    if (rpc->exit)
+    if (rpc->exit || rpc->unreported)
         return;
     want_exit(rpc);
     rpc->wait.cb = wait_expired;
@@ -284,9 +303,13 @@ static void process_ended(struct afork_process *process, const struct afork_exit
 {
     struct afork_rpc *rpc = data;
 
-    (void)process;
     if (rpc->closed || rpc->state == AFORK__RPC_ENDED)
         return;
+    if (process->peer == AFORK_PEER_ORIGINAL && exit->cause == AFORK_CAUSE_UNKNOWN &&
+        rpc->state == AFORK__RPC_OPEN) {
+        rpc->unreported = true; /* it has just begun: of its end only the channel will tell */
+        return;
+    }
     rpc->refs++;
     free(rpc->exit);
     rpc->exit = copy_exit(exit);
@@ -351,6 +374,18 @@ static void tell_end(struct afork_rpc *rpc, const struct afork_reply *reply)
         rpc->on_end(rpc, reply->error, reply->message, reply->exit, rpc->data);
 }
 
+/* It is not told of any more. */
+static void forget_process(struct afork_rpc *rpc)
+{
+    struct afork_process *process = rpc->process;
+
+    if (process->exit_cb == process_ended && process->exit_data == rpc)
+        process->exit_cb = NULL;
+    if (process->run_data == rpc)
+        afork__process_drop_run(process);
+    afork__process_update_busy(process);
+}
+
 static void leave_context(struct afork_rpc *rpc)
 {
     LIST_REMOVE(&rpc->attachment, link);
@@ -364,6 +399,7 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     bool clean = rpc->finishing && !rpc->n_calls && !rpc->error;
     rpc->state = AFORK__RPC_ENDED;
     rpc->refs++;
+    forget_process(rpc);
     if (!clean)
         describe_end(rpc);
     struct afork_reply reply = {.error = clean        ? 0
@@ -414,12 +450,9 @@ void afork_rpc_close(struct afork_rpc *rpc)
     if (!rpc || rpc->closed)
         return;
     rpc->closed = true;
+    rpc->state = AFORK__RPC_ENDED;
     close_socket(rpc);
-    if (rpc->process->run_data == rpc) {
-        rpc->process->exit_cb = NULL;
-        afork__process_drop_run(rpc->process);
-        afork__process_update_busy(rpc->process);
-    }
+    forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
         remove_call(rpc, call);
         afork__call_drop(call);

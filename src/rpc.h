@@ -28,9 +28,10 @@ struct afork_rpc {
     struct afork_context *context;
     struct afork_process *process;
     enum afork__rpc_state state;
-    bool closed;    /* afork_rpc_close() */
-    bool finishing; /* no more calls */
-    bool shut;      /* the worker was told so */
+    bool closed;     /* afork_rpc_close() */
+    bool finishing;  /* no more calls */
+    bool shut;       /* the worker was told so */
+    bool unreported; /* nobody tells of the worker's end */
 
     /* Options. */
     bool async, own_frames, octets; /* `octets`: the default serialiser */

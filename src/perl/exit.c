@@ -9,6 +9,7 @@
 #include "exit.h"
 #include "handles.h"
 #include "inherited.h"
+#include "rpc.h"
 #include "serve.h"
 
 #include <link.h>
@@ -247,6 +248,7 @@ static void end_own(pTHX)
 void afork__exit(pTHX)
 {
     afork__serve_leave();
+    afork__rpc_leave(aTHX);
     reset_signals(aTHX);
     afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The channel of an RPC back end.
+ */
+#include "rpc-io.h"
+#include "exit.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    GROW_START = 1024 * 1024,
+    COPY_MAX = 8 * 1024, /* longer strings are written from where they are */
+    WRITE_MAX = 1 << 30,
+};
+
+void afork__rpc_die(pTHX_ SV *text)
+{
+    const char *data = SvPV_nolen(text);
+
+    PerlIO_write(PerlIO_stderr(), data, SvCUR(text));
+    if (!SvCUR(text) || data[SvCUR(text) - 1] != '\n')
+        PerlIO_write(PerlIO_stderr(), "\n", 1);
+    PerlIO_flush(PerlIO_stderr());
+    my_exit(255);
+}
+
+void afork__rpc_end_copy(pTHX)
+{
+    afork__exit_if_unnoticed(aTHX_ true);
+    my_exit(0);
+}
+
+static bool is_socket(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd)
+{
+    *io = (struct afork__rpc_io){.rfd = rfd, .wfd = wfd, .in = io->in, .out = io->out};
+    io->rfd_is_socket = is_socket(rfd);
+    io->wfd_is_socket = wfd == rfd ? io->rfd_is_socket : is_socket(wfd);
+    if (!io->in)
+        Newx(io->in, AFORK__RPC_IN_SIZE, uint8_t);
+    if (!io->out)
+        Newx(io->out, AFORK__RPC_OUT_SIZE, uint8_t);
+}
+
+/* Code of the user may have made the descriptor non-blocking. */
+static void wait_for(int fd, short events)
+{
+    poll(&(struct pollfd){.fd = fd, .events = events}, 1, -1);
+}
+
+/* At least one octet, or 0 at end of file. Handlers of the user run when a signal interrupts. */
+static size_t receive(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
+{
+    afork__rpc_io_flush(aTHX_ io);
+    while (!io->ended) {
+        if (io->copied) /* by a signal handler */
+            afork__rpc_end_copy(aTHX);
+        ssize_t n;
+        if (io->rfd_is_socket)
+            n = afork__fd_receive_once(io->rfd, data, room, &io->fds, 0);
+        else if ((n = read(io->rfd, data, room)) < 0)
+            n = -errno;
+        if (n > 0)
+            return (size_t)n;
+        if (n == -EINTR) {
+            PERL_ASYNC_CHECK();
+        } else if (n == -EAGAIN) {
+            wait_for(io->rfd, POLLIN);
+            PERL_ASYNC_CHECK();
+        } else if (n == 0 || n == -ECONNRESET) {
+            io->ended = true;
+        } else {
+            afork__rpc_die(aTHX_ newSVpvf("AFork::RPC: read error (%s)\n", Strerror((int)-n)));
+        }
+    }
+    return 0;
+}
+
+bool afork__rpc_io_need(pTHX_ struct afork__rpc_io *io, size_t n)
+{
+    while (io->end - io->start < n) {
+        if (io->start == io->end) {
+            io->start = io->end = 0;
+        } else if (io->start + n > AFORK__RPC_IN_SIZE) {
+            memmove(io->in, io->in + io->start, io->end - io->start);
+            io->end -= io->start;
+            io->start = 0;
+        }
+        size_t got = receive(aTHX_ io, io->in + io->end, AFORK__RPC_IN_SIZE - io->end);
+        if (!got)
+            return false;
+        io->end += got;
+    }
+    return true;
+}
+
+bool afork__rpc_io_read(pTHX_ struct afork__rpc_io *io, void *data, size_t n)
+{
+    size_t done = io->end - io->start;
+
+    if (done > n)
+        done = n;
+    memcpy(data, io->in + io->start, done);
+    io->start += done;
+    while (done < n) {
+        size_t got = receive(aTHX_ io, (char *)data + done, n - done);
+        if (!got)
+            return false;
+        done += got;
+    }
+    return true;
+}
+
+bool afork__rpc_io_skip(pTHX_ struct afork__rpc_io *io, uint64_t n)
+{
+    while (n) {
+        if (!afork__rpc_io_need(aTHX_ io, 1))
+            return false;
+        size_t part = io->end - io->start;
+        if (part > n)
+            part = (size_t)n;
+        io->start += part;
+        n -= part;
+    }
+    return true;
+}
+
+bool afork__rpc_io_read_sv(pTHX_ struct afork__rpc_io *io, SV *sv, size_t n)
+{
+    size_t step = GROW_START;
+
+    while (n) {
+        size_t part = n < step ? n : step;
+        char *start = SvGROW(sv, SvCUR(sv) + part + 1);
+        if (!afork__rpc_io_read(aTHX_ io, start + SvCUR(sv), part))
+            return false;
+        SvCUR_set(sv, SvCUR(sv) + part);
+        n -= part;
+        step = SvCUR(sv);
+    }
+    *SvEND(sv) = '\0';
+    return true;
+}
+
+/* The host is gone, so there is nobody to tell. */
+__attribute__((noreturn))
+static void write_failed(pTHX_ struct afork__rpc_io *io, int error)
+{
+    io->out_len = 0;
+    if (error == EPIPE || error == ECONNRESET)
+        my_exit(0);
+    afork__rpc_die(aTHX_ newSVpvf("AFork::RPC: write error (%s)\n", Strerror(error)));
+}
+
+/* Writes what is in the buffer, and `data` after it. */
+static void write_all(pTHX_ struct afork__rpc_io *io, const void *data, size_t n)
+{
+    struct iovec iov[2] = {{io->out, io->out_len}, {(void *)data, n}};
+
+    while (iov[0].iov_len || iov[1].iov_len) {
+        size_t first = iov[0].iov_len ? 0 : 1, n_iov = 2 - first;
+        ssize_t sent;
+        if (io->wfd_is_socket)
+            sent = afork__fd_send(io->wfd, iov + first, n_iov - !iov[1].iov_len, io->out_fds,
+                                  io->n_out_fds, 0);
+        else if ((sent = writev(io->wfd, iov + first, (int)n_iov)) < 0)
+            sent = -errno;
+        if (sent == -EAGAIN) {
+            wait_for(io->wfd, POLLOUT);
+        } else if (sent < 0 && sent != -EINTR) {
+            write_failed(aTHX_ io, (int)-sent);
+        }
+        if (sent <= 0)
+            continue;
+        io->n_out_fds = 0;
+        for (size_t i = first; i < 2; i++) {
+            size_t part = (size_t)sent < iov[i].iov_len ? (size_t)sent : iov[i].iov_len;
+            iov[i].iov_base = (char *)iov[i].iov_base + part;
+            iov[i].iov_len -= part;
+            sent -= (ssize_t)part;
+        }
+    }
+    io->out_len = 0;
+}
+
+void afork__rpc_io_put(pTHX_ struct afork__rpc_io *io, const void *data, size_t n)
+{
+    if (n <= COPY_MAX && n > AFORK__RPC_OUT_SIZE - io->out_len)
+        afork__rpc_io_flush(aTHX_ io);
+    if (n > COPY_MAX) {
+        for (size_t done = 0; done < n;) {
+            size_t part = n - done < WRITE_MAX ? n - done : WRITE_MAX;
+            write_all(aTHX_ io, (const char *)data + done, part);
+            done += part;
+        }
+        return;
+    }
+    memcpy(io->out + io->out_len, data, n);
+    io->out_len += n;
+}
+
+void afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const int *fds, size_t n)
+{
+    afork__rpc_io_flush(aTHX_ io);
+    io->out_fds = fds;
+    io->n_out_fds = n;
+}
+
+void afork__rpc_io_flush(pTHX_ struct afork__rpc_io *io)
+{
+    if (io->out_len)
+        write_all(aTHX_ io, NULL, 0);
+}
+
+void afork__rpc_io_copied(struct afork__rpc_io *io)
+{
+    io->copied = true;
+    io->out_len = io->n_out_fds = 0;
+}
+
+void afork__rpc_io_shutdown(pTHX_ struct afork__rpc_io *io)
+{
+    afork__rpc_io_flush(aTHX_ io);
+    if (io->wfd_is_socket)
+        shutdown(io->wfd, SHUT_WR);
+}

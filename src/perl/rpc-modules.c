@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The modules of RPC that are built in: found by `require` though there is no file, and compiled only
+ * then. A server that never needs them pays a comparison for each `require`.
+ */
+#include "rpc-modules.h"
+#include "rpc.h"
+
+#include <string.h>
+
+#include "args.h"
+#include "rpc-module.h"
+
+enum load {
+    LOAD_SYNC,     /* functions in C */
+    LOAD_ORIGINAL, /* the same, under the original's names alone */
+    LOAD_ALL,      /* the text of AFork/RPC.pm */
+    LOAD_ASYNC,    /* that, and AnyEvent */
+    LOAD_HOST,     /* names of the original's host side, unless it is installed */
+};
+
+static const struct module {
+    const char *file;
+    enum load load;
+} modules[] = {
+    {"AFork/Pool.pm", LOAD_SYNC},
+    {"AFork/RPC.pm", LOAD_SYNC},
+    {"AFork/RPC/Sync.pm", LOAD_SYNC},
+    {"AFork/RPC/Async.pm", LOAD_ASYNC},
+    {"AnyEvent/Fork/RPC/Sync.pm", LOAD_ORIGINAL},
+    {"AnyEvent/Fork/RPC/Async.pm", LOAD_ASYNC},
+    {"AnyEvent/Fork/RPC.pm", LOAD_HOST},
+    {"AnyEvent/Fork/Pool.pm", LOAD_HOST},
+};
+
+static Perl_ppaddr_t perls_require;
+
+/* Evaluates text of ours, as if it were not counted. */
+static void evaluate(pTHX_ const char *text)
+{
+    ENTER;
+    SAVETMPS;
+    eval_pv(text, TRUE);
+    FREETMPS;
+    LEAVE;
+    PL_evalseq--;
+}
+
+/* Names that code may use without parentheses once a module is loaded. */
+static void declare(pTHX)
+{
+    evaluate(aTHX_ "package AnyEvent::Fork::RPC;"
+                   "sub event; sub flush;"
+                   "package AFork::RPC;"
+                   "sub event; sub event_for; sub flush;"
+                   "sub AFork::Pool::retire;"
+                   "for (map(qq(${_}::RPC::Sync), qw(AFork AnyEvent::Fork))) {"
+                   " ${qq(${_}::VERSION)} = 2;"
+                   " *{qq(${_}::do_exit)} = sub { exit };"
+                   "}");
+}
+
+static void define_run(pTHX_ const char *name)
+{
+    if (!get_cv(name, 0))
+        afork__rpc_define(aTHX_ name, strlen(name));
+}
+
+static void load_sync(pTHX_ bool own)
+{
+    define_run(aTHX_ "AFork::RPC::Sync::run");
+    define_run(aTHX_ "AnyEvent::Fork::RPC::Sync::run");
+    declare(aTHX);
+    if (own) /* once for all that are forked from here */
+        afork__rpc_define_functions(aTHX_ true);
+}
+
+/* The text of RPC.pm, once. What is defined already stays. */
+static void load_all(pTHX)
+{
+    static bool loaded;
+
+    if (loaded)
+        return;
+    loaded = true;
+    define_run(aTHX_ "AFork::RPC::Sync::run");
+    define_run(aTHX_ "AFork::RPC::Async::run");
+    define_run(aTHX_ "AnyEvent::Fork::RPC::Sync::run");
+    define_run(aTHX_ "AnyEvent::Fork::RPC::Async::run");
+    afork__rpc_define_transport(aTHX);
+    evaluate(aTHX_ afork__rpc_module);
+}
+
+/* Whether the file could be loaded from @INC. That it is not there is no error. */
+static bool load_installed(pTHX_ SV *file)
+{
+    dSP;
+    bool found;
+
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    XPUSHs(file);
+    PUTBACK;
+    SV *code = sv_2mortal(newSVpvs(
+        "sub { local ($@, $SIG{__DIE__}); my $file = shift;"
+        " eval { require $file; 1 } or $@ =~ /^Can't locate \\Q$file\\E in/ ? '' : die $@ }"));
+    SV *function = sv_2mortal(newSVsv(eval_pv(SvPV_nolen(code), TRUE)));
+    PL_evalseq--;
+    call_sv(function, G_SCALAR);
+    SPAGAIN;
+    found = SvTRUE(TOPs);
+    PL_stack_sp = SP - 1;
+    FREETMPS;
+    LEAVE;
+    return found;
+}
+
+static void load(pTHX_ const struct module *module, SV *file)
+{
+    switch (module->load) {
+    case LOAD_SYNC:
+    case LOAD_ORIGINAL:
+        load_sync(aTHX_ module->load == LOAD_SYNC);
+        break;
+    case LOAD_ASYNC:
+        load_module(PERL_LOADMOD_NOIMPORT, newSVpvs("AnyEvent"), NULL);
+        /* fall through */
+    case LOAD_ALL:
+        load_all(aTHX);
+        break;
+    case LOAD_HOST:
+        if (load_installed(aTHX_ file))
+            return;
+        load_all(aTHX);
+        evaluate(aTHX_ "AFork::RPC::define_host_names()");
+    }
+    (void)hv_store_ent(GvHVn(PL_incgv), file, newSVpv(PL_origargv[0], 0), 0);
+}
+
+static const struct module *find(pTHX_ SV *file)
+{
+    const struct module *found = NULL;
+
+    if (!SvPOK(file) || SvCUR(file) < strlen("AFork/RPC.pm") || *SvPVX(file) != 'A')
+        return NULL;
+    for (size_t i = 0; !found && i < C_ARRAY_LENGTH(modules); i++)
+        if (!strcmp(SvPVX(file), modules[i].file))
+            found = &modules[i];
+    return found && !hv_exists_ent(GvHVn(PL_incgv), file, 0) ? found : NULL;
+}
+
+/* Once the module is loaded perl finds it in %INC. */
+static OP *require_built_in(pTHX)
+{
+    static const struct module *looking; /* for an installed one: what comes next is that */
+    const struct module *module = find(aTHX_ *PL_stack_sp);
+
+    if (module && module == looking) {
+        looking = NULL;
+    } else if (module) {
+        SV *file = sv_mortalcopy(*PL_stack_sp);
+        dSP;
+        PUSHSTACKi(PERLSI_REQUIRE);
+        PUTBACK;
+        if (module->load == LOAD_HOST)
+            looking = module;
+        load(aTHX_ module, file);
+        POPSTACK;
+    }
+    return perls_require(aTHX);
+}
+
+void afork__rpc_run_async(pTHX_ bool own, SSize_t ax, SSize_t items)
+{
+    dSP;
+
+    load_all(aTHX);
+    PUSHMARK(SP);
+    EXTEND(SP, items + 2);
+    mPUSHi(own);
+    mPUSHi(1);
+    for (SSize_t i = 0; i < items; i++)
+        PUSHs(PL_stack_base[ax + i]);
+    PUTBACK;
+    call_pv("AFork::RPC::run_async", G_VOID | G_DISCARD);
+}
+
+void afork__rpc_boot(pTHX)
+{
+    if (perls_require)
+        return;
+    perls_require = PL_ppaddr[OP_REQUIRE];
+    PL_ppaddr[OP_REQUIRE] = require_built_in;
+}

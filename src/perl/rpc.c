@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The start of a back end, and the functions that are there while it runs.
+ */
+#include "rpc.h"
+#include "args.h"
+#include "rpc-modules.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef AFORK_COMPILATION
+#define AFORK_COMPILATION
+#endif
+#include "afork-rpc.h"
+#include "rpc-wire.h"
+
+struct afork__rpc afork__the_rpc;
+
+/* What run() was told. */
+struct parameters {
+    SV *function, *init, *serialiser;
+    SSize_t n_args; /* before the parameters, the handle among them */
+};
+
+static void check_active(pTHX_ const char *function)
+{
+    if (afork__the_rpc.perl != (void *)PERL_GET_THX)
+        croak("%s: there is no RPC back end that runs", function);
+}
+
+XS_INTERNAL(xs_event)
+{
+    dXSARGS;
+    struct afork__rpc *rpc = &afork__the_rpc;
+    struct afork__rpc_list list;
+    int fds[AFORK__FDS_PER_MESSAGE];
+    size_t n_fds = rpc->n_fds; /* of a result that is being packed, which runs this code */
+
+    check_active(aTHX_ "event");
+    memcpy(fds, rpc->fds, n_fds * sizeof *fds);
+    afork__rpc_pack_or_die(aTHX_ rpc, items, &list);
+    afork__rpc_send(aTHX_ rpc, AFORK__RPC_EVENT, rpc->id, &list);
+    memcpy(rpc->fds, fds, n_fds * sizeof *fds);
+    rpc->n_fds = n_fds;
+    XSRETURN_EMPTY;
+}
+
+XS_INTERNAL(xs_flush)
+{
+    dXSARGS;
+
+    PERL_UNUSED_VAR(items);
+    if (afork__the_rpc.perl == (void *)PERL_GET_THX)
+        afork__rpc_io_flush(aTHX_ &afork__the_rpc.io);
+    XSRETURN_YES;
+}
+
+XS_INTERNAL(xs_retire)
+{
+    dXSARGS;
+    struct afork__rpc *rpc = &afork__the_rpc;
+    uint8_t header[AFORK__RPC_HEADER_SIZE];
+
+    PERL_UNUSED_VAR(items);
+    check_active(aTHX_ "retire");
+    if (!rpc->own)
+        croak("retire: the host does not know of it");
+    afork__rpc_put_header(header, &(struct afork__rpc_header){.kind = AFORK__RPC_RETIRE});
+    afork__rpc_io_put(aTHX_ &rpc->io, header, sizeof header);
+    afork__rpc_io_flush(aTHX_ &rpc->io);
+    XSRETURN_EMPTY;
+}
+
+XS_INTERNAL(xs_event_for)
+{
+    dXSARGS;
+
+    PERL_UNUSED_VAR(items);
+    croak("event_for is for the asynchronous back end");
+    XSRETURN_EMPTY;
+}
+
+static void define(pTHX_ const char *name, XSUBADDR_t code)
+{
+    CV *cv = get_cv(name, 0);
+
+    if (cv && CvISXSUB(cv) && CvXSUB(cv) == code)
+        return;
+    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+        GV *gv = gv_fetchpv(name, 0, SVt_PVCV); /* without a warning */
+        SvREFCNT_dec(GvCV(gv));
+        GvCV_set(gv, NULL);
+    }
+    newXS(name, code, __FILE__);
+}
+
+/* With the original's frames, retire() is code that its host has sent. */
+static void alias_retire(pTHX)
+{
+    CV *cv = get_cvs("AnyEvent::Fork::Pool::retire", 0);
+
+    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+        GV *gv = gv_fetchpvs("AFork::Pool::retire", GV_ADD, SVt_PVCV);
+        SvREFCNT_dec(GvCV(gv));
+        GvCV_set(gv, (CV *)SvREFCNT_inc(cv));
+    }
+}
+
+void afork__rpc_define_functions(pTHX_ bool own)
+{
+    define(aTHX_ "AFork::RPC::event", xs_event);
+    define(aTHX_ "AFork::RPC::event_for", xs_event_for);
+    define(aTHX_ "AFork::RPC::flush", xs_flush);
+    define(aTHX_ "AnyEvent::Fork::RPC::event", xs_event);
+    define(aTHX_ "AnyEvent::Fork::RPC::flush", xs_flush);
+    if (own) {
+        define(aTHX_ "AFork::Pool::retire", xs_retire);
+        define(aTHX_ "AnyEvent::Fork::Pool::retire", xs_retire);
+    } else {
+        alias_retire(aTHX);
+    }
+    afork__rpc_values_init(aTHX_ &afork__the_rpc);
+}
+
+XS_INTERNAL(xs_send_octets)
+{
+    dXSARGS;
+    int fds[AFORK__FDS_PER_MESSAGE];
+    size_t n_fds = 0;
+    STRLEN len;
+
+    if (items < 3 || items - 3 > AFORK__FDS_PER_MESSAGE)
+        croak_xs_usage(cv, "descriptor, octets, offset, descriptors");
+    char *data = SvPVbyte(ST(1), len);
+    STRLEN offset = SvUV(ST(2));
+    if (offset > len)
+        offset = len;
+    for (SSize_t i = 3; i < items; i++)
+        fds[n_fds++] = (int)SvIV(ST(i));
+    struct iovec iov = {data + offset, len - offset};
+    ssize_t sent = afork__fd_send((int)SvIV(ST(0)), &iov, 1, fds, n_fds, 0);
+    if (sent >= 0)
+        XSRETURN_IV(sent);
+    errno = (int)-sent;
+    XSRETURN_UNDEF;
+}
+
+XS_INTERNAL(xs_receive_octets)
+{
+    dXSARGS;
+    static struct afork__fd_queue queue;
+
+    if (items != 3)
+        croak_xs_usage(cv, "descriptor, buffer, room");
+    SV *buffer = ST(1);
+    STRLEN len, room = (STRLEN)SvUV(ST(2));
+    SvPV_force(buffer, len);
+    SvGROW(buffer, len + room + 1);
+    ssize_t got = afork__fd_receive_once((int)SvIV(ST(0)), SvPVX(buffer) + len, room, &queue, 0);
+    if (got < 0) {
+        errno = (int)-got;
+        XSRETURN_UNDEF;
+    }
+    SvCUR_set(buffer, len + (STRLEN)got);
+    *SvEND(buffer) = '\0';
+    SvSETMAGIC(buffer);
+    SP -= items;
+    EXTEND(SP, 1 + (SSize_t)queue.count);
+    mPUSHi(got);
+    while (queue.count) {
+        PUTBACK; /* opening a handle runs code of perl's */
+        SV *handle = sv_2mortal(afork__handle_new(aTHX_ afork__fd_queue_take(&queue)));
+        SPAGAIN;
+        PUSHs(handle);
+    }
+    PUTBACK;
+}
+
+void afork__rpc_define_transport(pTHX)
+{
+    newXS("AFork::RPC::send_octets", xs_send_octets, __FILE__);
+    newXS("AFork::RPC::receive_octets", xs_receive_octets, __FILE__);
+}
+
+static void after_fork(void)
+{
+    if (afork__the_rpc.serving)
+        afork__rpc_io_copied(&afork__the_rpc.io);
+}
+
+/* The original reads from the handle, and writes to it, too, unless it is standard input. Then standard
+ * streams are moved out of the way of code that prints or closes them. */
+static void open_channel(pTHX_ struct afork__rpc *rpc, SV *handle)
+{
+    int rfd = afork__handle_fd(aTHX_ handle), wfd = rfd;
+
+    if (rfd < 0)
+        croak("AFork::RPC: run needs an open handle");
+    if (rfd == 0) {
+        PerlIO_flush(PerlIO_stdout());
+        rfd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+        wfd = fcntl(1, F_DUPFD_CLOEXEC, 3);
+        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (rfd < 0 || wfd < 0 || null < 0 || dup2(null, 0) < 0 || dup2(2, 1) < 0)
+            croak("AFork::RPC: cannot move standard streams: %s", Strerror(errno));
+        close(null);
+    } else {
+        rpc->handle = newSVsv(handle);
+    }
+    afork__rpc_io_init(&rpc->io, rfd, wfd);
+}
+
+/* `$0` is the host's pid and the function. */
+static void set_title(pTHX_ SV *function)
+{
+    SV *title = get_sv("0", GV_ADD);
+    const char *old = SvPV_nolen(title);
+    size_t digits = strspn(old, "0123456789");
+
+    if (digits)
+        sv_setsv_mg(title, sv_2mortal(newSVpvf("%.*s %" SVf, (int)digits, old, SVfARG(function))));
+}
+
+/* A function by its name, in package main unless it is qualified; perhaps one that is not defined yet. */
+static CV *function_named(pTHX_ SV *name)
+{
+    STRLEN len;
+    const char *data = SvPV(name, len);
+    bool qualified = memchr(data, '\'', len) || memmem(data, len, "::", 2);
+    SV *full = qualified ? name : sv_2mortal(newSVpvf("main::%" SVf, SVfARG(name)));
+
+    data = SvPV(full, len);
+    return get_cvn_flags(data, len, GV_ADD | SvUTF8(full));
+}
+
+static bool is_callable(pTHX_ const CV *cv)
+{
+    const GV *gv = CvGV(cv);
+
+    return CvROOT(cv) || CvXSUB(cv) ||
+           gv_autoload_pvn(GvSTASH(gv), GvNAME(gv), GvNAMELEN(gv), 0);
+}
+
+static bool failed(pTHX)
+{
+    return SvROK(ERRSV) || SvCUR(ERRSV);
+}
+
+/* In the words of perl, and as what keeps the back end from its start. */
+__attribute__((noreturn))
+static void start_failed(pTHX_ struct afork__rpc *rpc)
+{
+    SV *exception = sv_mortalcopy(ERRSV);
+
+    if (!rpc->own)
+        croak_sv(exception);
+    afork__rpc_send_error(aTHX_ rpc, 0, exception);
+    afork__rpc_io_flush(aTHX_ &rpc->io);
+    afork__rpc_die(aTHX_ afork__rpc_text(aTHX_ rpc, exception));
+}
+
+/* Calls init with the arguments but for the handle. If @_ is where they are, it is emptied, so that they
+ * are gone when init drops them. */
+static void call_init(pTHX_ struct afork__rpc *rpc, const struct parameters *parameters, SSize_t ax)
+{
+    AV *args = newAV(), *all = GvAV(PL_defgv);
+    bool is_all = all && AvFILLp(all) > 0 && AvARRAY(all)[0] == PL_stack_base[ax];
+
+    for (SSize_t i = 1; i < parameters->n_args; i++)
+        av_push(args, SvREFCNT_inc(PL_stack_base[ax + i]));
+    if (is_all)
+        av_clear(all);
+
+    dSP;
+    CV *init = function_named(aTHX_ parameters->init);
+    ENTER;
+    SAVETMPS;
+    SAVEGENERICSV(GvAV(PL_defgv)); /* `&init`: its @_ is the list itself */
+    GvAV(PL_defgv) = args;
+    PUSHMARK(SP);
+    errno = 0;
+    call_sv((SV *)init, G_VOID | G_DISCARD | G_NOARGS | (rpc->own ? G_EVAL : 0));
+    FREETMPS;
+    LEAVE;
+    if (rpc->io.copied)
+        afork__rpc_end_copy(aTHX);
+    if (rpc->own && failed(aTHX))
+        start_failed(aTHX_ rpc);
+}
+
+static void make_serialiser(pTHX_ struct afork__rpc *rpc, SV *code)
+{
+    STRLEN len;
+    const char *text = SvPV(code, len);
+
+    rpc->octets = !len || (len == strlen(AFORK_SERIALISER_OCTETS) &&
+                           !memcmp(text, AFORK_SERIALISER_OCTETS, len));
+    if (rpc->octets)
+        return;
+
+    SV *packaged = sv_2mortal(newSVpvs("package main; "));
+    sv_catsv(packaged, code);
+    I32 n = eval_sv(packaged, G_LIST);
+    dSP;
+    SV *thaw = n > 0 ? POPs : NULL, *freeze = n > 1 ? POPs : NULL;
+    PUTBACK;
+    if (!failed(aTHX) &&
+        (n != 2 || !SvROK(freeze) || SvTYPE(SvRV(freeze)) != SVt_PVCV || !SvROK(thaw) ||
+         SvTYPE(SvRV(thaw)) != SVt_PVCV))
+        sv_setpvs(ERRSV, "the serialiser does not give two functions\n");
+    if (failed(aTHX))
+        start_failed(aTHX_ rpc);
+    rpc->freeze = newSVsv(freeze);
+    rpc->thaw = newSVsv(thaw);
+}
+
+static void say_ready(pTHX_ struct afork__rpc *rpc)
+{
+    struct afork__rpc_list list;
+    dSP;
+
+    mXPUSHs(newSVpvs(AFORK__RPC_PROBE));
+    PUTBACK;
+    if (!afork__rpc_pack(aTHX_ rpc, 1, &list))
+        start_failed(aTHX_ rpc);
+    afork__rpc_send(aTHX_ rpc, AFORK__RPC_READY, AFORK__RPC_VERSION, &list);
+    afork__rpc_io_flush(aTHX_ &rpc->io);
+}
+
+/* Two forms: keys and values followed by minus their number; or, as it was once, four parameters. */
+static void parse(pTHX_ struct afork__rpc *rpc, SSize_t ax, SSize_t items, struct parameters *ret)
+{
+    SV **all = PL_stack_base + ax, *last = items ? all[items - 1] : &PL_sv_undef;
+    const char *text;
+    STRLEN len;
+    UV number;
+
+    if (!SvPOK(last) && !SvIOK(last))
+        croak("AFork::RPC: run lacks parameters");
+    *ret = (struct parameters){.init = &PL_sv_undef, .serialiser = &PL_sv_undef};
+    text = SvPV(last, len);
+    if (grok_number(text, len, &number) != (IS_NUMBER_IN_UV | IS_NUMBER_NEG)) {
+        if (items < 5)
+            croak("AFork::RPC: run lacks parameters");
+        ret->n_args = items - 4;
+        ret->function = all[items - 4];
+        ret->init = all[items - 3];
+        ret->serialiser = all[items - 2];
+        return;
+    }
+    if (number % 2 || number > (UV)items - 2)
+        croak("AFork::RPC: run has a wrong number of parameters");
+    ret->n_args = items - 1 - (SSize_t)number;
+    for (SSize_t i = ret->n_args; i < items - 1; i += 2) {
+        const char *key = SvPV_nolen(all[i]);
+        if (!strcmp(key, "function"))
+            ret->function = all[i + 1];
+        else if (!strcmp(key, "init"))
+            ret->init = all[i + 1];
+        else if (!strcmp(key, "serialiser"))
+            ret->serialiser = all[i + 1];
+        else if (!strcmp(key, "die"))
+            rpc->exceptions_end |= SvTRUE(all[i + 1]);
+    }
+    if (!ret->function)
+        croak("AFork::RPC: run lacks the function");
+}
+
+static SV *copy_of(pTHX_ SV *sv)
+{
+    return sv_2mortal(newSVsv(sv));
+}
+
+__attribute__((noreturn))
+static void run_sync(pTHX_ bool own, SSize_t ax, SSize_t items)
+{
+    static bool watching_forks;
+    struct afork__rpc *rpc = &afork__the_rpc;
+    struct parameters parameters;
+
+    rpc->own = own;
+    rpc->exceptions_end = !own;
+    parse(aTHX_ rpc, ax, items, &parameters);
+    parameters.function = copy_of(aTHX_ parameters.function);
+    parameters.init = copy_of(aTHX_ parameters.init);
+    parameters.serialiser = copy_of(aTHX_ parameters.serialiser);
+    open_channel(aTHX_ rpc, PL_stack_base[ax]);
+    set_title(aTHX_ parameters.function);
+    afork__rpc_define_functions(aTHX_ own);
+    if (!watching_forks)
+        pthread_atfork(NULL, NULL, after_fork);
+    watching_forks = rpc->serving = true;
+
+    if (SvOK(parameters.init) && (SvPOK(parameters.init) ? SvCUR(parameters.init) : true))
+        call_init(aTHX_ rpc, &parameters, ax);
+    CV *function = function_named(aTHX_ parameters.function);
+    make_serialiser(aTHX_ rpc, parameters.serialiser);
+    rpc->function = SvREFCNT_inc((SV *)function);
+    if (own && !is_callable(aTHX_ function)) {
+        sv_setsv(ERRSV, mess("Undefined subroutine &%" SVf " called",
+                             SVfARG(cv_name(function, NULL, 0))));
+        start_failed(aTHX_ rpc);
+    }
+    if (own)
+        say_ready(aTHX_ rpc);
+    rpc->perl = (void *)PERL_GET_THX;
+    afork__rpc_serve(aTHX_ rpc);
+}
+
+enum { OWN = 1, ASYNC = 2 };
+
+XS_INTERNAL(xs_run)
+{
+    dXSARGS;
+
+    if (XSANY.any_i32 & ASYNC)
+        afork__rpc_run_async(aTHX_ XSANY.any_i32 & OWN, ax, items);
+    else
+        run_sync(aTHX_ XSANY.any_i32 & OWN, ax, items);
+}
+
+bool afork__rpc_define(pTHX_ const char *name, size_t len)
+{
+    static const struct {
+        const char *name;
+        I32 kind;
+    } all[] = {
+        {"AFork::RPC::Sync::run", OWN},
+        {"AFork::RPC::Async::run", OWN | ASYNC},
+        {"AnyEvent::Fork::RPC::Sync::run", 0},
+        {"AnyEvent::Fork::RPC::Async::run", ASYNC},
+    };
+
+    for (size_t i = 0; i < C_ARRAY_LENGTH(all); i++) {
+        if (strlen(all[i].name) != len || memcmp(all[i].name, name, len))
+            continue;
+        CvXSUBANY(newXS(all[i].name, xs_run, __FILE__)).any_i32 = all[i].kind;
+        return true;
+    }
+    return false;
+}
+
+void afork__rpc_leave(pTHX)
+{
+    struct afork__rpc *rpc = &afork__the_rpc;
+
+    if (rpc->perl == (void *)PERL_GET_THX)
+        afork__rpc_io_flush(aTHX_ &rpc->io);
+}
