@@ -264,6 +264,8 @@ static void abandon_copy(struct afork_context *context)
         afork__close(&process->fd);
         afork__close(&process->pidfd);
         process->io = process->pidfd_io = NULL;
+        if (process->remote)
+            afork__remote_stop(process);
         afork__queue_clear(&process->queue);
     }
 }

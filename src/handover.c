@@ -124,6 +124,8 @@ int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, 
 {
     int result = cb ? afork__process_check_server(process) : -EINVAL;
 
+    if (!result && process->remote)
+        result = -ENOTSUP;
     if (result < 0)
         return result;
     result = afork__spares_give_up(process);

@@ -13,6 +13,7 @@
  *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
+ *   remote.c         processes that a command starts elsewhere (remote.h)
  *   spares.c         children forked in advance
  *   words.c          what is said of ends and errors
  */
@@ -27,6 +28,7 @@
 #include "afork-process.h"
 #include "deadline.h"
 #include "queue.h"
+#include "remote.h"
 #include "spares.h"
 #include "status.h"
 #include "tail.h"
@@ -131,6 +133,7 @@ struct afork_process {
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
     uint64_t identity;
+    struct afork__remote *remote; /* NULL: not a remote process */
 
     /* The command socket: -1 once it is closed or handed out. */
     int fd;
@@ -175,6 +178,7 @@ struct afork_process {
     bool exit_in_background; /* it does not keep the loop alive that this is to come */
     bool in_callback, noticed;
 
+    int error; /* of a start that failed, for run's callback; 0: what exit.cause says */
     struct afork_exit exit;
     /* What exit.message and exit.stderr_tail point to, unless it is a constant. */
     char *message, *stderr_tail;
