@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "spawn.h"
@@ -193,7 +194,7 @@ static int attach(struct afork_process *process, struct afork_context *context)
         return status_fd;
     bool refuse = context->threads == AFORK_THREADS_REFUSE;
     int result = afork__queue_attach(&process->queue, status_fd, process->identity,
-                                     (uint32_t)context->owner,
+                                     (uint32_t)getpid(),
                                      refuse ? AFORK__ATTACH_REFUSE_THREADS : 0);
     if (!result)
         afork__steal_fd(&status_fd);

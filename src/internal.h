@@ -56,7 +56,7 @@ struct afork__launcher {
 
 struct afork_context {
     unsigned refs; /* the user's, one of each process, one of each dispatch under way */
-    pid_t owner;   /* in a forked copy of the host everything is inert */
+    uint32_t copy; /* of the host: in another one everything is inert */
     bool closed;
 
     struct afork_loop *loop;

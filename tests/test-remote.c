@@ -346,6 +346,76 @@ static void many_at_once(struct test *t)
     }
 }
 
+struct answer {
+    unsigned calls;
+    int error;
+    gsize len;
+    char text[256]; /* the start of the results, or the message */
+    bool has_exit;
+};
+
+static void on_answer(const struct afork_reply *reply, void *data)
+{
+    struct answer *answer = data;
+
+    answer->calls++;
+    answer->error = reply->error;
+    answer->len = reply->len;
+    answer->has_exit = reply->exit;
+    if (reply->error)
+        g_strlcpy(answer->text, reply->message, sizeof answer->text);
+    else
+        memcpy(answer->text, reply->data, MIN(reply->len, sizeof answer->text - 1));
+}
+
+static void count_end(struct afork_rpc *rpc, int error, const char *message,
+                      const struct afork_exit *exit, void *data)
+{
+    ++*(unsigned *)data;
+}
+
+/* Its back end is sent along. */
+static void calls_are_answered(struct test *t)
+{
+    struct afork_rpc_options options = AFORK_RPC_OPTIONS_INIT;
+    struct afork_call_options with_fd = AFORK_CALL_OPTIONS_INIT;
+    struct answer small = {0}, big = {0}, thrown = {0}, lost = {0};
+    g_autofree char *data = g_strnfill(2 << 20, 'x');
+    const struct iovec strings[][2] = {{{(char *)"add", 3}, {(char *)"abc", 3}},
+                                       {{(char *)"add", 3}, {data, 2 << 20}},
+                                       {{(char *)"die", 3}, {(char *)"", 0}},
+                                       {{(char *)"exit", 4}, {(char *)"", 0}}};
+    struct answer *answers[] = {&small, &big, &thrown, &lost};
+    unsigned ends = 0;
+    struct afork_process *process = any_remote(t);
+    struct afork_rpc *rpc;
+
+    options.on_end = count_end;
+    options.data = &ends;
+    test_ok(afork_process_eval(process,
+                               "sub act { my ($do, $x) = @_; die qq(no\n) if $do eq 'die';"
+                               " exit 3 if $do eq 'exit'; return ($x, 'y') }",
+                               NULL));
+    test_ok(afork_rpc_new(process, "act", &options, &rpc));
+    afork_process_unref(process);
+    with_fd.fds = (int[]){0};
+    with_fd.n_fds = 1;
+    g_assert_cmpint(afork_rpc_call_strings(rpc, strings[0], 2, &with_fd, on_answer, &small, NULL),
+                    ==, -ENOTSUP);
+    for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
+        test_ok(afork_rpc_call_strings(rpc, strings[i], 2, NULL, on_answer, answers[i], NULL));
+    test_wait(t, lost.calls && ends);
+    test_ok(small.error);
+    g_assert_cmpstr(small.text, ==, "\003abc\001y");
+    test_ok(big.error);
+    g_assert_cmpuint(big.len, ==, 4 + (2 << 20) + 2);
+    g_assert_cmpint(thrown.error, ==, -EREMOTEIO);
+    g_assert_cmpstr(thrown.text, ==, "no\n");
+    g_assert_cmpint(lost.error, ==, -ECONNRESET);
+    g_assert_true(lost.has_exit);
+    afork_rpc_unref(rpc);
+}
+
 /* ---- Noise and silence ---- */
 
 static void noise_is_skipped(struct test *t)
@@ -947,6 +1017,32 @@ static void connections_that_fail(struct test *t)
     }
 }
 
+/* One whose end nobody tells. */
+static void calls_over_a_connection(struct test *t)
+{
+    struct afork_rpc_options options = AFORK_RPC_OPTIONS_INIT;
+    struct connection c = {.t = t};
+    struct answer answer = {0}, lost = {0};
+    const struct iovec strings[] = {{(char *)"abc", 3}};
+    unsigned ends = 0;
+    struct afork_process *process = connected(t, &c);
+    struct afork_rpc *rpc;
+
+    options.on_end = count_end;
+    options.data = &ends;
+    test_ok(afork_process_eval(process, "sub act { exit 0 if !@_; @_ }", NULL));
+    test_ok(afork_rpc_new(process, "act", &options, &rpc));
+    afork_process_unref(process);
+    test_ok(afork_rpc_call_strings(rpc, strings, 1, NULL, on_answer, &answer, NULL));
+    test_wait(t, answer.calls);
+    g_assert_cmpstr(answer.text, ==, "\003abc");
+    test_ok(afork_rpc_call_strings(rpc, strings, 0, NULL, on_answer, &lost, NULL));
+    test_wait(t, lost.calls && ends);
+    g_assert_cmpint(lost.error, ==, -ECONNRESET);
+    afork_rpc_unref(rpc);
+    reap(t, &c);
+}
+
 /* The callback that connects may end everything. */
 static void closed_while_connecting(struct test *t)
 {
@@ -988,6 +1084,7 @@ int main(int argc, char **argv)
     add_any("/remote/any/pid", pid_is_that_of_the_command);
     add_any("/remote/any/released", released_after_run);
     add_any("/remote/any/many", many_at_once);
+    add_any("/remote/any/rpc", calls_are_answered);
     if (g_getenv("AFORK_TEST_REMOTE"))
         return g_test_run();
     test_add("/remote/noise/skipped", noise_is_skipped);
@@ -1012,6 +1109,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/remote/record/anywhere", functions_run_anywhere);
     test_add("/remote/connect/works", connections);
     test_add("/remote/connect/fails", connections_that_fail);
+    test_add("/remote/connect/rpc", calls_over_a_connection);
     test_add("/remote/connect/closed", closed_while_connecting);
     return g_test_run();
 }
