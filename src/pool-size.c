@@ -155,10 +155,11 @@ static bool is_at_end(const struct afork_pool *pool)
 
 bool afork__pool_is_lost(const struct afork_pool *pool)
 {
-    return pool->queue.n && is_at_end(pool) && !pool->broken;
+    return pool->queue.n && (pool->broken || is_at_end(pool));
 }
 
-/* It breaks when there is somebody who can be told why. No more calls are taken by then. */
+/* It breaks when there is somebody who can be told why. No more calls are taken by then, but some may
+ * come back from workers that were killed. */
 void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
 {
     struct afork_call *call;
