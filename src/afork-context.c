@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "internal.h"
 #include "spawn.h"
 #include "util.h"
@@ -171,7 +172,7 @@ void afork__context_unref(struct afork_context *context)
 
 bool afork__context_is_copy(const struct afork_context *context)
 {
-    return context->owner != getpid();
+    return context->copy != afork__copy_number();
 }
 
 int afork__context_check(const struct afork_context *context)
@@ -222,7 +223,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
     if (!context)
         return -ENOMEM;
     context->refs = 1;
-    context->owner = getpid();
+    context->copy = afork__copy_number();
     context->loop = loop;
     context->status_fd = context->status_far_fd = -1;
     context->lifeline[0] = context->lifeline[1] = -1;
@@ -263,6 +264,8 @@ static void abandon_copy(struct afork_context *context)
         afork__close(&process->fd);
         afork__close(&process->pidfd);
         process->io = process->pidfd_io = NULL;
+        if (process->remote)
+            afork__remote_stop(process);
         afork__queue_clear(&process->queue);
     }
 }

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/queue.h>
 
+#include "copy.h"
 #include "spawn.h"
 #include "util.h"
 
@@ -48,8 +49,7 @@ struct turn {
 struct afork_poll {
     struct afork_loop loop;
     int epoll;
-    pid_t
-        owner; /* the set is shared with a forked copy of the process, which must leave it alone */
+    uint32_t copy; /* of the host: the set is shared with others, which must leave it alone */
     unsigned n_foreground; /* watchers that keep the loop alive */
     bool quit;
     struct turn *turn;
@@ -64,7 +64,7 @@ static struct afork_poll *poll_of(struct afork_loop *loop)
 
 static bool is_copy(const struct afork_poll *poll)
 {
-    return poll->owner != getpid();
+    return poll->copy != afork__copy_number();
 }
 
 static bool is_foreground(unsigned events)
@@ -208,7 +208,7 @@ int afork_poll_new(struct afork_poll **ret)
     poll->loop.ops = &poll_ops;
     LIST_INIT(&poll->ios);
     LIST_INIT(&poll->timers);
-    poll->owner = getpid();
+    poll->copy = afork__copy_number();
     int result = open_epoll();
     if (result < 0) {
         free(poll);

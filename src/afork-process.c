@@ -34,7 +34,8 @@ int afork__process_check_server(const struct afork_process *process)
         return result;
     if (process->run != AFORK__RUN_NONE)
         return -EINVAL;
-    bool lost = process->ended || process->fd < 0 || process->hung_up || process->broken;
+    bool lost = process->ended || (process->fd < 0 && !process->remote) || process->hung_up ||
+                process->broken;
     return lost ? -ESRCH : 0;
 }
 
@@ -87,6 +88,7 @@ int afork__process_fork(struct afork_process *process, unsigned flags, struct af
         result = afork__process_make(process->context, process, &child, &far_fd, &error_fd);
     if (result < 0)
         return result;
+    child->unused = flags & AFORK__FORK_SPARE;
     result = afork__queue_fork(&process->queue, far_fd, error_fd, child->identity, flags);
     if (result < 0) {
         afork__close(&error_fd);
@@ -107,6 +109,8 @@ int afork_process_fork(struct afork_process *process, struct afork_process **ret
 
     if (result < 0)
         return result;
+    if (process->remote)
+        return afork__remote_fork(process, ret);
     struct afork_process *spare = afork__spares_take(process);
     if (!spare)
         return afork__process_fork(process, 0, ret);
@@ -283,6 +287,8 @@ int afork_process_send_fd(struct afork_process *process, int fd)
 {
     int result = afork__process_check_server(process);
 
+    if (!result && process->remote)
+        result = -ENOTSUP;
     if (result < 0)
         return result;
     AFORK__AUTO_FD copy = afork__duplicate(fd);
@@ -338,9 +344,12 @@ static int run(struct afork_process *process, const char *function, afork_run_cb
     if (!name)
         return -ENOMEM;
     result = afork__spares_give_up(process);
-    if (!result)
+    if (!result && process->remote)
+        result = afork__remote_run(process, function);
+    else if (!result)
         result = afork__queue_command(&process->queue, AFORK__RUN, function, strlen(function));
     if (result < 0) {
+        afork__spares_renew(process); /* they may have been given up */
         free(name);
         return result;
     }
@@ -460,6 +469,8 @@ void afork_process_close(struct afork_process *process)
     process->exit_cb = NULL;
     afork__spares_stop(process);
     afork__queue_clear(&process->queue);
+    if (process->remote)
+        afork__remote_close(process);
     if (!afork__process_is_child(process) || process->pid || process->fd < 0)
         afork__process_forget_socket(process);
     else

@@ -352,7 +352,8 @@ AFORK_EXPORT int afork_process_on_exit(struct afork_process *process, afork_exit
  * user keeps it. NULL once the context was closed, and in a forked copy of the host. */
 AFORK_EXPORT struct afork_loop *afork_process_get_loop(struct afork_process *process);
 
-/* The pid of a direct child of the host (afork_process_new_exec()) that has not ended; else 0. */
+/* The pid of a direct child of the host (afork_process_new_exec(); the command of a remote process) that
+ * has not ended; else 0. */
 AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
 
 /* The pid of any process of AFORK_PEER_OWN that is known to run, else 0: it is reported when the

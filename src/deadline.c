@@ -180,7 +180,7 @@ void afork__deadline_clear(struct afork_context *context, struct afork__deadline
     if (!deadline->set)
         return;
     take_out(&context->deadlines, deadline);
-    if (!context->closed)
+    if (!context->closed && !afork__context_is_copy(context))
         watch(context);
 }
 

@@ -67,6 +67,8 @@ static const char *state_of(const struct afork_process *process)
         return "running"; /* told to, not known to have entered */
     if (process->released)
         return "leaving";
+    if (process->remote)
+        return "record";
     if (process->spare_of)
         return "spare";
     return process->n_children || process->spares ? "template" : "server";
@@ -128,7 +130,9 @@ static void put_process(FILE *out, const struct afork_process *process, int dept
     fprintf(out, ", \"state\": \"%s\"", state_of(process));
     if (process == context->template)
         fputs(", \"default\": true", out);
-    if (process->peer == AFORK_PEER_ORIGINAL)
+    if (process->remote)
+        fputs(", \"peer\": \"remote\"", out);
+    else if (process->peer == AFORK_PEER_ORIGINAL)
         fputs(", \"peer\": \"original\"", out);
     fputs(", \"function\": ", out);
     put_string(out, process->function);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "spawn.h"
@@ -123,12 +124,17 @@ int afork_process_to_fd_full(struct afork_process *process, afork_to_fd_cb *cb, 
 {
     int result = cb ? afork__process_check_server(process) : -EINVAL;
 
-    if (!result)
-        result = afork__spares_give_up(process);
-    if (!result && process->peer == AFORK_PEER_OWN)
-        result = detach(process);
+    if (!result && process->remote)
+        result = -ENOTSUP;
     if (result < 0)
         return result;
+    result = afork__spares_give_up(process);
+    if (!result && process->peer == AFORK_PEER_OWN)
+        result = detach(process);
+    if (result < 0) {
+        afork__spares_renew(process); /* they may have been given up */
+        return result;
+    }
     process->handed_over = true;
     afork__process_leaves(process, cb, data, release);
     return 0;
@@ -188,7 +194,7 @@ static int attach(struct afork_process *process, struct afork_context *context)
         return status_fd;
     bool refuse = context->threads == AFORK_THREADS_REFUSE;
     int result = afork__queue_attach(&process->queue, status_fd, process->identity,
-                                     (uint32_t)context->owner,
+                                     (uint32_t)getpid(),
                                      refuse ? AFORK__ATTACH_REFUSE_THREADS : 0);
     if (!result)
         afork__steal_fd(&status_fd);

@@ -13,6 +13,7 @@
  *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
  *   monitor.c        the way in: status records and pidfds
+ *   remote.c         processes that a command starts elsewhere (remote.h)
  *   spares.c         children forked in advance
  *   words.c          what is said of ends and errors
  */
@@ -27,6 +28,7 @@
 #include "afork-process.h"
 #include "deadline.h"
 #include "queue.h"
+#include "remote.h"
 #include "spares.h"
 #include "status.h"
 #include "tail.h"
@@ -54,7 +56,7 @@ struct afork__launcher {
 
 struct afork_context {
     unsigned refs; /* the user's, one of each process, one of each dispatch under way */
-    pid_t owner;   /* in a forked copy of the host everything is inert */
+    uint32_t copy; /* of the host: in another one everything is inert */
     bool closed;
 
     struct afork_loop *loop;
@@ -131,6 +133,7 @@ struct afork_process {
     unsigned n_children;          /* processes whose parent it is, as far as they have not ended */
     enum afork_peer peer;
     uint64_t identity;
+    struct afork__remote *remote; /* NULL: not a remote process */
 
     /* The command socket: -1 once it is closed or handed out. */
     int fd;
@@ -175,12 +178,14 @@ struct afork_process {
     bool exit_in_background; /* it does not keep the loop alive that this is to come */
     bool in_callback, noticed;
 
+    int error; /* of a start that failed, for run's callback; 0: what exit.cause says */
     struct afork_exit exit;
     /* What exit.message and exit.stderr_tail point to, unless it is a constant. */
     char *message, *stderr_tail;
 
     struct afork__spares *spares;   /* forked from it; NULL: it never had any */
     struct afork__spares *spare_of; /* nobody has asked for it yet */
+    bool unused;                    /* the same, also after it was dropped */
 
     TAILQ_ENTRY(afork_process) link, notice_link, spare_link;
     LIST_ENTRY(afork_process) identity_link;

@@ -42,6 +42,7 @@ void afork__process_unref_memory(struct afork_process *process)
         free(process->perl);
         free(process->function);
         afork__spares_free(process);
+        afork__remote_free(process);
         free(process);
         process = parent;
     }
@@ -340,6 +341,8 @@ void afork__process_forget_socket(struct afork_process *process)
 {
     AFORK__AUTO_FD fd = afork__process_take_socket(process);
 
+    if (process->remote)
+        afork__remote_stop(process);
     /* A forked copy of the host may hold the socket too: closing would not tell the server. */
     if (fd >= 0 && !is_copy(process))
         shutdown(fd, SHUT_RDWR);
@@ -377,7 +380,9 @@ static void flushed(struct afork_process *process)
 
 void afork__process_send(struct afork_process *process, size_t limit)
 {
-    if (process->fd < 0 || process->hung_up || is_copy(process))
+    if (process->remote)
+        afork__remote_send(process);
+    if (process->remote || process->fd < 0 || process->hung_up || is_copy(process))
         return;
     afork__process_ref_memory(process); /* releasing what was sent may call the library */
     int result = afork__queue_send(&process->queue, process->fd, limit);
@@ -400,6 +405,8 @@ void afork__process_release(struct afork_process *process)
     process->released = true;
     afork__spares_stop(process);
     afork__process_update_busy(process);
+    if (process->run == AFORK__RUN_NONE && process->remote && !is_copy(process))
+        afork__process_ended(process, -1, NULL);
     if (process->run == AFORK__RUN_NONE && process->fd >= 0 &&
         afork__queue_is_empty(&process->queue))
         is_copy(process) ? afork__process_forget_socket(process) : flushed(process);

@@ -218,6 +218,8 @@ void afork__monitor_reap(struct afork_process *process)
     if (process->ended)
         return;
     int result = afork__reap(process->pid, process->pidfd, &wait_status, &usage);
+    if (result && process->remote)
+        afork__remote_drain(process);
     if (result > 0)
         afork__process_ended(process, wait_status, &usage);
     else if (result < 0) /* somebody else has reaped it */

@@ -75,6 +75,8 @@ void afork__notice_warning(struct afork_context *context, struct afork_process *
 
 static int error_of(const struct afork_process *process)
 {
+    if (process->error)
+        return process->error;
     switch (process->exit.cause) {
     case AFORK_CAUSE_EVAL:
     case AFORK_CAUSE_REQUIRE:

@@ -247,6 +247,21 @@ int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t iden
     return add_all(queue, &chunks, result);
 }
 
+int afork__queue_copy(struct afork__queue *queue, const struct afork__queue *from)
+{
+    struct afork__chunks chunks = STAILQ_HEAD_INITIALIZER(chunks);
+    const struct afork__chunk *chunk;
+
+    STAILQ_FOREACH (chunk, &from->chunks, link) {
+        struct afork__chunk *copy = chunk_new(chunk->len);
+        if (!copy)
+            return add_all(queue, &chunks, -ENOMEM);
+        memcpy(copy->data, chunk->data, chunk->len);
+        STAILQ_INSERT_TAIL(&chunks, copy, link);
+    }
+    return add_all(queue, &chunks, 0);
+}
+
 struct message {
     struct iovec iov[IOV_PER_MESSAGE];
     size_t n_iov;

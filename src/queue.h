@@ -59,6 +59,9 @@ int afork__queue_fork(struct afork__queue *queue, int fd, int error_fd, uint64_t
 int afork__queue_attach(struct afork__queue *queue, int status_fd, uint64_t identity,
                         uint32_t owner, uint8_t flags);
 
+/* Adds what is in `from`, of which nothing was sent and which holds no descriptors. Copied. */
+int afork__queue_copy(struct afork__queue *queue, const struct afork__queue *from);
+
 /* Sends up to about `limit` octets. Returns 1 when the queue is empty, 0 when the socket is full or
  * the limit was reached, -ENOBUFS when the kernel wants it later without saying when, or another
  * negative errno when the peer is gone. */

@@ -128,10 +128,12 @@ struct afork_process *afork__spares_take(struct afork_process *template)
             spares->stats.lost++;
         }
     }
-    if (spare)
+    if (spare) {
+        spare->unused = false;
         spares->stats.hits++;
-    else
+    } else {
         spares->stats.misses++;
+    }
     replace(spares);
     return spare;
 }
@@ -150,17 +152,21 @@ void afork__spares_renew(struct afork_process *template)
 
 int afork__spares_give_up(struct afork_process *template)
 {
-    struct afork__spares *spares = template->spares;
     struct afork_process *spare;
     size_t n = 0;
 
-    if (!spares || !spares->n)
+    if (!template->spares || !template->n_children)
         return 0;
-    uint64_t *identities = calloc(spares->n, sizeof *identities);
+    uint64_t *identities = calloc(template->n_children, sizeof *identities);
     if (!identities)
         return -ENOMEM;
-    TAILQ_FOREACH (spare, &spares->ready, spare_link)
-        identities[n++] = spare->identity;
+    TAILQ_FOREACH (spare, &template->context->processes, link)
+        if (spare->parent == template && spare->unused)
+            identities[n++] = spare->identity;
+    if (!n) {
+        free(identities);
+        return 0;
+    }
     int result = afork__queue_command(&template->queue, AFORK__GIVE_UP, identities,
                                       n * sizeof *identities);
     free(identities);

@@ -22,8 +22,9 @@ struct afork_process *afork__spares_take(struct afork_process *template);
 /* `template` was given a command: its spares are what it was before, and are replaced. */
 void afork__spares_renew(struct afork_process *template);
 
-/* `template` will be told to stop being one: so is the server, that none of its spares is left to whatever
- * it becomes. 0 or -ENOMEM. */
+/* `template` will be told to stop being one: so is the server, that none of its spares is left to
+ * whatever it becomes, nor one that was dropped and has yet to end. 0 or -ENOMEM. If `template`
+ * stays one after all, afork__spares_renew() has to follow: nobody may be given those spares. */
 int afork__spares_give_up(struct afork_process *template);
 
 /* `template` cannot be forked any more. Its numbers stay. */

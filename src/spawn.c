@@ -56,11 +56,18 @@ static int place_fd(int fd, int target)
     return result < 0 ? errno : 0;
 }
 
+static int number_of_fds(const struct afork__spawn *spawn)
+{
+    if (spawn->command_fd < 0)
+        return AFORK__COMMAND_FD;
+    return spawn->status_fd < 0 ? AFORK__STATUS_FD : N_TARGETS;
+}
+
 static int place_fds(const struct afork__spawn *spawn)
 {
     int sources[N_TARGETS] = {spawn->stdio[0], spawn->stdio[1], spawn->stdio[2], spawn->command_fd,
                               spawn->status_fd};
-    int n = spawn->status_fd < 0 ? N_TARGETS - 1 : N_TARGETS;
+    int n = number_of_fds(spawn);
 
     for (int i = 0; i < n; i++) {
         if (sources[i] >= 0 && sources[i] < i)
@@ -128,9 +135,7 @@ static int become(const struct afork__spawn *spawn)
         return error;
     if (!spawn->path && executable != EXECUTABLE_FD)
         dup3(executable, EXECUTABLE_FD, O_CLOEXEC);
-    close_from(!spawn->path           ? FIRST_SAFE_FD
-               : spawn->status_fd < 0 ? AFORK__STATUS_FD
-                                      : AFORK__STATUS_FD + 1);
+    close_from(spawn->path ? number_of_fds(spawn) : FIRST_SAFE_FD);
     if (spawn->directory && chdir(spawn->directory) < 0)
         return errno;
     if (spawn->new_session && setsid() < 0)

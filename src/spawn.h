@@ -20,8 +20,8 @@ struct afork__spawn {
     char *const *environment;
     const char *directory; /* NULL: the host's */
     int stdio[3];          /* descriptors for 0 to 2; -1: /dev/null */
-    int command_fd;
-    int status_fd; /* -1: none */
+    int command_fd; /* -1: none, and no `status_fd` either */
+    int status_fd;  /* -1: none */
     bool new_session;
 };
 

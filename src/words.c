@@ -29,7 +29,7 @@ void afork__process_note_error(const struct afork_process *process)
 void afork__process_describe_end(struct afork_process *process)
 {
     struct afork_exit *end = &process->exit;
-    char how[160], text[512];
+    char how[160], text[2048];
 
     if (end->cause == AFORK_CAUSE_SIGNALLED)
         snprintf(how, sizeof how, "killed by signal %d (%s)", end->status, strsignal(end->status));
@@ -39,12 +39,16 @@ void afork__process_describe_end(struct afork_process *process)
         snprintf(how, sizeof how, "gone, nobody knows how");
     afork__limits_describe(process, how, sizeof how);
     bool started = !afork__process_is_child(process) || process->hello ||
-                   process->peer == AFORK_PEER_ORIGINAL;
-    if (started) {
+                   (process->peer == AFORK_PEER_ORIGINAL && !process->remote);
+    if (process->remote && process->run == AFORK__RUN_NONE) {
+        process->message = strdup("it was never run");
+    } else if (started) {
         process->message = strdup(how);
     } else {
         snprintf(text, sizeof text, "%.300s %s before it could serve",
                  process->perl ? process->perl : "perl", how);
+        if (process->remote)
+            afork__remote_describe(process, text, sizeof text);
         end->cause = AFORK_CAUSE_START;
         process->message = strdup(text);
     }

@@ -14,7 +14,7 @@ struct channel {
 
 static struct ev_loop *loop_of(struct channel *channel)
 {
-    return ((struct test_ev *)channel->base.t->loop_self)->ev;
+    return ev_of(channel->base.t);
 }
 
 /* The callback may close the channel: the last thing that is done. */

@@ -56,17 +56,16 @@ struct end {
     struct end *other;
 };
 
-static struct ev_loop *ev_of(struct test *t)
+static ssize_t get(struct end *self, void *data, size_t len)
 {
-    return ((struct test_ev *)t->loop_self)->ev;
+    return afork_ev_channel_read(ev_of(self->t), &self->channel, data, len);
 }
 
 static void read_all(struct end *self)
 {
     char buffer[10 * 1000];
 
-    while ((self->result = afork_ev_channel_read(ev_of(self->t), &self->channel, buffer,
-                                                 sizeof buffer)) > 0)
+    while ((self->result = get(self, buffer, sizeof buffer)) > 0)
         g_byte_array_append(self->received, (guint8 *)buffer, (guint)self->result);
 }
 
@@ -164,6 +163,18 @@ static size_t peer_read(struct end *self, GByteArray *into)
     return len;
 }
 
+/* Takes all that is written, at once or by the loop. */
+static size_t peer_drain(struct end *self)
+{
+    size_t len = 0;
+
+    while (self->channel.queued) {
+        len += peer_read(self, NULL);
+        turn(self->t);
+    }
+    return len + peer_read(self, NULL);
+}
+
 static void assert_peer_at_end(struct end *self)
 {
     char octet;
@@ -245,7 +256,7 @@ static void refill_action(struct end *self)
     size_t len = 0;
     ssize_t n;
 
-    while ((n = afork_ev_channel_read(ev_of(self->t), &self->channel, buffer, sizeof buffer)) > 0) {
+    while ((n = get(self, buffer, sizeof buffer)) > 0) {
         len += (size_t)n;
         g_assert_cmpuint(len, <=, SHARE);
         g_assert_cmpint(write(self->peer, buffer, (size_t)n), ==, n);
@@ -284,11 +295,6 @@ static void reads_without_the_loop(struct test *t)
             read_all(a);
     }
     end_free(a);
-}
-
-static ssize_t get(struct end *self, void *data, size_t len)
-{
-    return afork_ev_channel_read(ev_of(self->t), &self->channel, data, len);
 }
 
 /* EV_READ does not come: what is there is read, also after a short read. */
@@ -403,11 +409,8 @@ static void told_when_all_was_written(struct test *t)
     for (unsigned i = 1; i <= 3; i++) {
         fill(a);
         start(a, EV_WRITE);
-        while (a->writes < i) {
-            peer_read(a, NULL);
-            turn(t);
-        }
-        peer_read(a, NULL);
+        peer_drain(a);
+        test_wait(t, a->writes == i);
     }
     ev_run(ev_of(t), 0);
     g_assert_cmpuint(a->writes, ==, 3);
@@ -453,17 +456,12 @@ static void queue_that_nobody_reads_is_an_error(struct test *t)
 static void shut_comes_after_the_queue(struct test *t)
 {
     struct end *a = end_new(t);
-    size_t sent = fill(a), got = 0;
+    size_t sent = fill(a);
 
     afork_ev_channel_shut(ev_of(t), &a->channel);
     afork_ev_channel_shut(ev_of(t), &a->channel);
     g_assert_cmpint(put(a, "x", 1), ==, -EPIPE);
-    while (a->channel.queued) {
-        got += peer_read(a, NULL);
-        turn(t);
-    }
-    got += peer_read(a, NULL);
-    g_assert_cmpuint(got, ==, sent);
+    g_assert_cmpuint(peer_drain(a), ==, sent);
     assert_peer_at_end(a);
     g_assert_cmpint(a->channel.error, ==, 0);
 
@@ -489,19 +487,14 @@ static void no_memory_for_the_queue(struct test *t)
     static const char octets[1000 * 1000];
 
     /* Nothing of it was taken: all goes on. */
-    size_t sent = fill(a), got = 0;
+    size_t sent = fill(a);
     malloc_fails = true;
     g_assert_cmpint(put(a, octets, sizeof octets), ==, -ENOMEM);
     malloc_fails = false;
     g_assert_cmpint(a->channel.error, ==, 0);
     test_ok(put(a, octets, sizeof octets));
     g_assert_cmpint(put(a, octets, SIZE_MAX), ==, -ENOMEM);
-    while (a->channel.queued) {
-        got += peer_read(a, NULL);
-        turn(t);
-    }
-    got += peer_read(a, NULL);
-    g_assert_cmpuint(got, ==, sent + sizeof octets);
+    g_assert_cmpuint(peer_drain(a), ==, sent + sizeof octets);
 
     /* Half of it went: the rest must not be replaced by something else. */
     malloc_fails = true;
@@ -509,8 +502,7 @@ static void no_memory_for_the_queue(struct test *t)
     malloc_fails = false;
     g_assert_cmpint(put(b, "x", 1), ==, -ENOMEM);
     g_assert_cmpuint(b->channel.queued, ==, 0);
-    got = peer_read(b, NULL);
-    g_assert_cmpuint(got, <, sizeof octets);
+    g_assert_cmpuint(peer_read(b, NULL), <, sizeof octets);
     ev_run(ev_of(t), 0);
     g_assert_cmpuint(peer_read(b, NULL) + b->errors, ==, 0);
     end_free(a);
@@ -527,14 +519,23 @@ static void free_action(struct end *self)
     *freed = true;
 }
 
-/* In its own callback, whatever was told, with all else pending. */
-static void freed_in_its_callback(struct test *t)
+static void nest_action(struct end *self)
+{
+    struct test *t = self->t;
+    const bool *freed = (const bool *)self->other;
+
+    self->action = free_action;
+    test_wait(t, *freed);
+}
+
+/* Whatever is told, with all else pending. */
+static void freed_by(struct test *t, void (*action)(struct end *self))
 {
     for (int kind = 0; kind < 3; kind++) {
         struct end *a = end_new(t);
         bool freed = false;
 
-        a->action = free_action;
+        a->action = action;
         a->other = (struct end *)&freed;
         start(a, EV_READ | EV_WRITE);
         poke(a);
@@ -545,6 +546,17 @@ static void freed_in_its_callback(struct test *t)
         test_wait(t, freed);
         ev_run(ev_of(t), 0);
     }
+}
+
+static void freed_in_its_callback(struct test *t)
+{
+    freed_by(t, free_action);
+}
+
+/* The loop is turned in the callback, and the channel ends there. */
+static void freed_in_a_nested_turn(struct test *t)
+{
+    freed_by(t, nest_action);
 }
 
 static void close_other_action(struct end *self)
@@ -595,29 +607,6 @@ static void used_anew_in_its_callback(struct test *t)
     end_free(a);
 }
 
-static void nest_action(struct end *self)
-{
-    struct test *t = self->t;
-    const bool *freed = (const bool *)self->other;
-
-    self->action = free_action;
-    test_wait(t, *freed);
-}
-
-/* The loop is turned in the callback, and the channel ends there. */
-static void freed_in_a_nested_turn(struct test *t)
-{
-    struct end *a = end_new(t);
-    bool freed = false;
-
-    a->action = nest_action;
-    a->other = (struct end *)&freed;
-    start(a, EV_READ);
-    poke(a);
-    test_wait(t, freed);
-    ev_run(ev_of(t), 0);
-}
-
 static void closed_channels_are_left_alone(struct test *t)
 {
     struct ev_loop *ev = ev_of(t);
@@ -635,7 +624,7 @@ static void closed_channels_are_left_alone(struct test *t)
     stop(a, EV_READ | EV_WRITE);
     afork_ev_channel_shut(ev, &a->channel);
     g_assert_cmpint(put(a, "x", 1), ==, -EINVAL);
-    g_assert_cmpint(afork_ev_channel_read(ev, &a->channel, &octet, 1), ==, -EINVAL);
+    g_assert_cmpint(get(a, &octet, 1), ==, -EINVAL);
     ev_run(ev, 0);
     end_free(a);
 }
@@ -646,8 +635,8 @@ static void missing_arguments_are_errors(struct test *t)
     char octet;
 
     g_assert_cmpint(put(a, NULL, 1), ==, -EINVAL);
-    g_assert_cmpint(afork_ev_channel_read(ev_of(t), &a->channel, NULL, 1), ==, -EINVAL);
-    g_assert_cmpint(afork_ev_channel_read(ev_of(t), &a->channel, &octet, 0), ==, -EINVAL);
+    g_assert_cmpint(get(a, NULL, 1), ==, -EINVAL);
+    g_assert_cmpint(get(a, &octet, 0), ==, -EINVAL);
     end_free(a);
 }
 

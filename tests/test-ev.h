@@ -15,6 +15,11 @@ struct test_ev {
     struct afork_ev_loop *loop;
 };
 
+static inline struct ev_loop *ev_of(const struct test *t)
+{
+    return ((struct test_ev *)t->loop_self)->ev;
+}
+
 /* For other kinds made from that one: a loop on libev's `ev`, which is taken. */
 void *test_ev_new(struct ev_loop *ev);
 

@@ -75,11 +75,6 @@ struct pair {
     unsigned calls, events;
 };
 
-static struct ev_loop *ev_of(struct test *t)
-{
-    return ((struct test_ev *)t->loop_self)->ev;
-}
-
 static void pair_cb(unsigned events, void *data)
 {
     struct pair *p = data;

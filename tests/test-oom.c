@@ -226,6 +226,74 @@ static void handover(struct test *t)
     }
 }
 
+static int new_remote(struct attempt *a)
+{
+    static const char *const argv[] = {"perl", NULL};
+    struct afork_remote_options options = AFORK_REMOTE_OPTIONS_INIT;
+
+    options.argv = argv;
+    return afork_process_new_remote(a->t->context, &options, &a->made);
+}
+
+static int run_remote(struct attempt *a)
+{
+    return afork_process_run(a->process, "CORE::exit", test_on_run, &a->run);
+}
+
+static void remote(struct test *t)
+{
+    static operation *const operations[] = {eval_code, require_modules, require_list, send_arg};
+    struct attempt a = {.t = t};
+
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
+    test_context(t);
+    test_ok(new_remote(&a)); /* what times need is the context's, and stays */
+    afork_process_unref(a.made);
+    g_assert_cmpint(fail_each_allocation(&a, new_remote), >, 3);
+    a.process = a.made;
+    for (size_t i = 0; i < G_N_ELEMENTS(operations); i++)
+        g_assert_cmpint(fail_each_allocation(&a, operations[i]), >, 0);
+    g_assert_cmpint(fail_each_allocation(&a, fork_process), >, 4);
+    struct afork_process *copy = a.made;
+    afork_process_unref(a.process);
+    a.process = test_fork(copy);
+    afork_process_unref(a.process);
+
+    /* Not with those commands, which no perl could obey. */
+    test_ok(new_remote(&a));
+    a.process = a.made;
+    unsigned fds = test_count_fds();
+    int n_failed = 0;
+    for (int result = -ENOMEM; result; n_failed += !!result) {
+        countdown = n_failed + 1; /* the last is for watching the pid, which has another way */
+        result = run_remote(&a);
+        countdown = 0;
+        g_assert_true(result == 0 || result == -ENOMEM);
+        g_assert_true(result == 0 || test_count_fds() == fds);
+    }
+    g_assert_cmpint(n_failed, >, 4);
+    test_wait(t, a.run.calls);
+    g_assert_cmpint(a.run.fd, >=, 0);
+    close(a.run.fd);
+    afork_process_unref(a.process);
+
+    /* The answer comes while memory is short. */
+    for (int n = 1; n <= 3; n++) {
+        struct test_run run = {0};
+        struct test_exit end = {0};
+        struct afork_process *process = test_fork(copy);
+        test_ok(afork_process_on_exit(process, test_on_exit, &end));
+        test_ok(afork_process_run(process, "CORE::exit", test_on_run, &run));
+        countdown = n;
+        test_wait(t, end.calls);
+        countdown = 0;
+        g_assert_cmpuint(run.calls, ==, 1);
+        g_assert_cmpint(run.cause, ==, AFORK_CAUSE_REQUIRE);
+        afork_process_unref(process);
+    }
+    afork_process_unref(copy);
+}
+
 static void count_warning(struct afork_context *context, struct afork_process *process,
                           const char *message, void *data)
 {
@@ -271,6 +339,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/oom/processes", processes);
     test_add_for(&test_loop_poll, "/oom/commands", commands);
     test_add_for(&test_loop_poll, "/oom/handover", handover);
+    test_add_for(&test_loop_poll, "/oom/remote", remote);
     test_add_for(&test_loop_poll, "/oom/answers", answers);
     return g_test_run();
 }

@@ -371,6 +371,62 @@ static void quick_after_adoption(struct test *t)
     }
 }
 
+/* Children that ended while the host did not read are told, and reaped, before a server stops to be
+ * one. */
+static void exits_are_told_before(struct test *t)
+{
+    static const char fill_status_socket[] =
+        "use Socket; for my $number (3 .. 30) { open my $copy, '+<&', $number or next;"
+        " my $type = unpack 'i', getsockopt($copy, SOL_SOCKET, SO_TYPE) // next;"
+        " next if $type != SOCK_SEQPACKET; 1 while send $copy, 'x', MSG_DONTWAIT }"
+        "kill KILL => @_; for my $pid (@_) { my $stat;"
+        " do { open my $file, '<', qq(/proc/$pid/stat) or die; $stat = <$file> }"
+        " until $stat =~ /\\) Z/ }"
+        "our @pids = @_; sub found { syswrite $_[0], join ',', map waitpid($_, 1), @pids }"
+        "kill STOP => $$";
+    enum { N = 3 };
+
+    for (int handed_over = 0; handed_over < 2; handed_over++) {
+        struct afork_process *template = test_perl_new(t), *children[N];
+        struct test_exit ends[N] = {{0}};
+        struct test_run run = {0};
+        char pids[N][16];
+        int fds[N];
+
+        for (int i = 0; i < N; i++) {
+            children[i] = test_fork(template);
+            test_ok(afork_process_on_exit(children[i], test_on_exit, &ends[i]));
+            fds[i] = test_run_function(t, children[i], "echo");
+            g_snprintf(pids[i], sizeof pids[i], "%d", (int)afork_process_peer_pid(children[i]));
+        }
+        pid_t pid = afork_process_peer_pid(template);
+        test_ok(afork_process_eval(template, fill_status_socket, pids[0], pids[1], pids[2], NULL));
+        test_ok(handed_over ? afork_process_to_fd(template, test_on_run, &run)
+                            : afork_process_run(template, "found", test_on_run, &run));
+        /* The host does not look before the server waits for it. */
+        while (test_process_state(pid) != 'T')
+            g_usleep(100);
+        test_ok(kill(pid, SIGCONT));
+        while (test_process_state(pid) != 'S')
+            g_usleep(100);
+        test_wait(t, run.calls && ends[0].calls && ends[1].calls && ends[2].calls);
+        for (int i = 0; i < N; i++) {
+            g_assert_cmpint(ends[i].cause, ==, AFORK_CAUSE_SIGNALLED);
+            g_assert_cmpint(ends[i].status, ==, SIGKILL);
+            close(fds[i]);
+            afork_process_unref(children[i]);
+        }
+        g_assert_cmpint(run.fd, >=, 0);
+        afork_process_unref(template);
+        if (handed_over) {
+            close(run.fd);
+        } else {
+            g_autofree char *found = test_slurp(t, run.fd, NULL);
+            g_assert_cmpstr(found, ==, "-1,-1,-1");
+        }
+    }
+}
+
 static void failure_has_perls_text(struct test *t)
 {
     struct afork_process *process = test_perl_new(t);
@@ -432,6 +488,7 @@ int main(int argc, char **argv)
                   standard_error_after_the_old_host);
     test_perl_add("/perl-handover/standard-error/confined", standard_error_of_a_confined_server);
     test_perl_add("/perl-handover/quick", quick_after_adoption);
+    test_perl_add("/perl-handover/exits-before", exits_are_told_before);
     test_perl_add("/perl-handover/failure", failure_has_perls_text);
     test_perl_add("/perl-handover/threads", threads_are_refused);
     return g_test_run();

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "test-perl-lib.h"
@@ -158,7 +159,8 @@ static void refused_with_threads(struct test *t)
     g_free(test_output(t, template, "list"));
 }
 
-/* A template that runs a function has no spares left, also not as children that its wait() finds. */
+/* A template that runs a function has no spares left, also not as children that its wait() finds:
+ * neither those that are there, nor those that were dropped just before. */
 static void no_children_of_the_worker(struct test *t)
 {
     static const char code[] =
@@ -166,22 +168,82 @@ static void no_children_of_the_worker(struct test *t)
         "!$pid;"
         " while ((my $got = wait) > 0) { $n++ if $got != $pid || $? != 7 << 8 }"
         " syswrite $socket, $n }";
+    enum { THERE, OUT_OF_DATE, FEWER, NONE_WANTED, WAYS };
 
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 10 * WAYS; i++) {
         struct afork_process *template = test_perl_new(t);
         struct afork_spare_stats stats;
+        int way = i % WAYS;
         test_ok(afork_process_require(template, "POSIX", NULL));
         test_ok(afork_process_eval(template, code, NULL));
         test_ok(afork_process_set_spares(template, 4));
         test_wait(t, ready_of(template) == 4);
         afork_process_ref(template);
+        if (way == OUT_OF_DATE)
+            test_ok(afork_process_send_arg(template, "x", 1));
+        else if (way != THERE)
+            test_ok(afork_process_set_spares(template, way == FEWER ? 2 : 0));
         g_autofree char *strangers = test_output(t, template, "count");
         g_assert_cmpstr(strangers, ==, "0");
         test_ok(afork_process_get_spare_stats(template, &stats));
         g_assert_cmpuint(stats.ready, ==, 0);
-        g_assert_cmpuint(stats.renewals, ==, 0);
+        g_assert_cmpuint(stats.renewals, ==, way == OUT_OF_DATE ? 4 : 0);
         afork_process_unref(template);
     }
+}
+
+/* A hook dies in one that was handed out meanwhile: it ends as any other child does. */
+static void hook_that_dies(struct test *t)
+{
+    struct test_exit ends[2] = {0};
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    struct afork_process *template = test_perl_new(t);
+    test_ok(afork_process_eval(
+        template,
+        "AFork::Serve::after_fork(sub { close $go; sysread $end, my $x, 1; die 'in a hook' })",
+        NULL));
+    for (unsigned hits = 0; hits < 2; hits++) {
+        test_ok(afork_process_eval(template, "pipe our $end, our $go", NULL));
+        test_ok(afork_process_set_spares(template, hits));
+        test_wait(t, ready_of(template) == hits);
+        struct afork_process *child = test_fork(template);
+        g_assert_cmpuint(hits_of(template), ==, hits);
+        test_ok(afork_process_on_exit(child, test_on_exit, &ends[hits]));
+        test_ok(afork_process_eval(template, "close $go", NULL));
+        test_wait(t, ends[hits].calls);
+        afork_process_unref(child);
+        g_assert_cmpint(ends[hits].cause, ==, AFORK_CAUSE_EVAL);
+        g_assert_cmpint(ends[hits].status, ==, 255);
+        g_assert_nonnull(strstr(ends[hits].message, "in a hook"));
+    }
+    afork_process_unref(template);
+}
+
+/* It could not be handed over for want of descriptors. What is forked from it then is no spare to be
+ * ended. */
+static void not_handed_over(struct test *t)
+{
+    struct rlimit limit, none;
+    struct test_run run = {0};
+
+    t->options.standard_error.mode = AFORK_STDIO_TAIL;
+    struct afork_process *template = test_perl_new(t);
+    fill(t, template, 2);
+    test_ok(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = 3;
+    test_ok(setrlimit(RLIMIT_NOFILE, &none));
+    g_assert_cmpint(afork_process_to_fd(template, test_on_run, &run), ==, -EMFILE);
+    test_ok(setrlimit(RLIMIT_NOFILE, &limit));
+    struct afork_process *child = test_fork(template);
+    fill(t, template, 2);
+    test_ok(afork_process_eval(template, "1", NULL));
+    fill(t, template, 2);
+    g_autofree char *text = test_output(t, child, "list");
+    g_assert_cmpstr(text, ==, "seen \n");
+    g_assert_cmpuint(run.calls, ==, 0);
+    afork_process_unref(template);
 }
 
 /* Stopped or slow, a spare is handed out all the same, and obeys when it can. */
@@ -209,5 +271,7 @@ int main(int argc, char **argv)
     test_perl_add("/perl-spares/threads", refused_with_threads);
     test_perl_add("/perl-spares/not-ready", one_that_is_not_ready);
     test_perl_add("/perl-spares/no-children-of-the-worker", no_children_of_the_worker);
+    test_perl_add("/perl-spares/hook-dies", hook_that_dies);
+    test_perl_add("/perl-spares/not-handed-over", not_handed_over);
     return g_test_run();
 }

@@ -92,11 +92,27 @@ static bool is_require(struct afork__strings list)
            !memcmp(code, AFORK__REQUIRE_CODE, len);
 }
 
+void afork__server_before_code(struct afork__server *server)
+{
+    afork__children_unwatch(&server->children);
+    afork__children_note_forks(&server->children); /* if it is a root, or becomes one */
+    server->code_ran = true;
+}
+
+void afork__server_after_code(pTHX_ struct afork__server *server)
+{
+    if (getpid() != (pid_t)server->reporter.pid)
+        my_exit(0);
+    afork__children_note_forks(NULL);
+    if (server->children.root)
+        afork__note_pipes(aTHX_ &server->children);
+    afork__children_resume(&server->children);
+}
+
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len)
 {
     const uint8_t *start = (const uint8_t *)payload;
     struct afork__strings list = {start, start + len};
-    pid_t pid = (pid_t)server->reporter.pid;
 
     afork__server_announce(aTHX_ server);
     afork__arguments_to_perl(aTHX_ &server->arguments);
@@ -112,20 +128,13 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
         afork__server_fail(aTHX_ server, AFORK__PHASE_PROTOCOL,
                            STR_WITH_LEN("malformed list of strings - stream corrupted?"));
 
-    afork__children_unwatch(&server->children);
-    afork__children_note_forks(&server->children); /* if it is a root, or becomes one */
-    server->code_ran = true;
+    afork__server_before_code(server);
     errno = 0;
     call_sv((SV *)evaluate, G_SCALAR);
     SPAGAIN;
     SV *error = POPs;
     PUTBACK;
-    if (getpid() != pid) /* a copy that the code made and did not end: it is not the server */
-        my_exit(0);
-    afork__children_note_forks(NULL);
-    if (server->children.root)
-        afork__note_pipes(aTHX_ &server->children);
-    afork__children_resume(&server->children);
+    afork__server_after_code(aTHX_ server);
     note_threads(server, list);
 
     if (SvCUR(error))
@@ -188,9 +197,12 @@ static void make_blocking(int fd)
 
 void afork__server_report_entered(struct afork__server *server)
 {
-    afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
+    /* Children first: once the host has read `entered`, it looks for their ends itself, and does not
+     * learn how they came. */
     afork__children_suspect(&server->children);
-    afork__children_reap(&server->children, &server->reporter);
+    while (!afork__children_reap(&server->children, &server->reporter))
+        afork__report_wait(&server->reporter);
+    afork__report(&server->reporter, AFORK__ENTERED, AFORK__PHASE_NONE, NULL, 0);
     afork__report_drain(&server->reporter);
 }
 

@@ -6,7 +6,6 @@
 #include "server.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* Runs its arguments and returns the first exception's text, or the empty string. The block keeps a
  * stray `last` from the loop. */
@@ -113,17 +112,15 @@ static SV *call_hooks(pTHX)
 void afork__hooks_run(pTHX_ struct afork__server *server)
 {
     dSP;
-    pid_t pid = (pid_t)server->reporter.pid;
 
     afork__server_announce(aTHX_ server);
     afork__arguments_to_perl(aTHX_ &server->arguments);
     PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called serve() are out of reach */
     ENTER;
     SAVETMPS;
-    server->code_ran = true;
+    afork__server_before_code(server);
     SV *error = call_hooks(aTHX);
-    if (getpid() != pid) /* a copy that a hook made and did not end: it is not the server */
-        my_exit(0);
+    afork__server_after_code(aTHX_ server);
     afork__threads_note(&server->threads, STR_WITH_LEN("after_fork"));
     if (SvCUR(error))
         afork__server_fail(aTHX_ server, AFORK__PHASE_EVAL, SvPVX(error), SvCUR(error));

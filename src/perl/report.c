@@ -137,10 +137,15 @@ bool afork__report_flush(struct afork__reporter *reporter)
     return true;
 }
 
+void afork__report_wait(const struct afork__reporter *reporter)
+{
+    poll(&(struct pollfd){.fd = reporter->fd, .events = POLLOUT}, 1, -1);
+}
+
 void afork__report_drain(struct afork__reporter *reporter)
 {
     while (!afork__report_flush(reporter))
-        poll(&(struct pollfd){.fd = reporter->fd, .events = POLLOUT}, 1, -1);
+        afork__report_wait(reporter);
 }
 
 void afork__reporter_close(struct afork__reporter *reporter)

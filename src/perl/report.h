@@ -38,6 +38,9 @@ bool afork__report_now(struct afork__reporter *reporter, const struct afork__sta
 /* Sends queued records as far as there is room. Returns whether none is left. */
 bool afork__report_flush(struct afork__reporter *reporter);
 
+/* Waits for room, or until the host is gone; only after there was none. */
+void afork__report_wait(const struct afork__reporter *reporter);
+
 /* Waits for room until all queued records are sent or the host is gone. */
 void afork__report_drain(struct afork__reporter *reporter);
 

@@ -107,21 +107,43 @@ void afork__server_release(pTHX_ struct afork__server *server)
 /* Handlers of user code run as if the server were not there. */
 static void run_signal_handlers(pTHX_ struct afork__server *server)
 {
-    afork__children_unwatch(&server->children);
+    afork__server_before_code(server);
     PERL_ASYNC_CHECK();
-    server->code_ran = true;
-    afork__children_resume(&server->children);
+    afork__server_after_code(aTHX_ server);
 }
 
-/* Another thread may swallow SIGCHLD, which is blocked in this one only; then children have to be
- * looked at from time to time. */
-static int poll_timeout(const struct afork__server *server)
+static bool is_cold_spare(const struct afork__server *server)
 {
-    return server->children.watching && server->threads.count > 1 ? THREADS_POLL_MSEC : -1;
+    return server->spare && !server->warm;
+}
+
+/* Waits as poll() does, and not at all if there are signals to be handled: one may have come since they
+ * were looked for. Where code never set a handler, none can come. */
+static int wait_for_events(pTHX_ const struct afork__server *server, struct pollfd *fds, nfds_t n)
+{
+    struct timespec timeout = {0}, *limit = NULL;
+    sigset_t all, before;
+
+    if (is_cold_spare(server)) { /* under high demand it has a command by then */
+        timeout.tv_nsec = WARM_USEC * 1000;
+        limit = &timeout;
+    } else if (server->children.watching && server->threads.count > 1) {
+        /* Another thread may swallow SIGCHLD, which is blocked in this one only; then children have to be
+         * looked at from time to time. */
+        timeout.tv_nsec = THREADS_POLL_MSEC * 1000 * 1000;
+        limit = &timeout;
+    }
+    if (!PL_psig_ptr)
+        return ppoll(fds, n, limit, NULL);
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    int ready = PL_sig_pending ? -1 : ppoll(fds, n, limit, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready;
 }
 
 /* Waits until the status socket has room, the host is lost, or a child has ended. */
-static void wait_for_children(struct afork__server *server)
+static void wait_for_children(pTHX_ struct afork__server *server)
 {
     bool all_told = afork__children_reap(&server->children, &server->reporter);
     struct pollfd fds[] = {
@@ -131,7 +153,7 @@ static void wait_for_children(struct afork__server *server)
 
     if (all_told && !afork__children_left(&server->children))
         return;
-    int ready = poll(fds, 2, poll_timeout(server));
+    int ready = wait_for_events(aTHX_ server, fds, 2);
     if (ready == 0)
         afork__children_suspect(&server->children);
     if (ready <= 0)
@@ -147,14 +169,14 @@ static void wait_for_children(struct afork__server *server)
 __attribute__((noreturn))
 static void leave(pTHX_ struct afork__server *server, int status)
 {
-    if (server->spare) /* it never was anything */
-        _exit(0);
+    if (server->spare) /* it never was anything; if it fails, it may have been handed out */
+        _exit(status);
     shutdown(server->command, SHUT_WR);
     afork__children_suspect(&server->children);
     if (server->children.root) {
         afork__children_watch(&server->children);
         while (!server->reporter.lost && afork__children_left(&server->children)) {
-            wait_for_children(server);
+            wait_for_children(aTHX_ server);
             if (PL_sig_pending)
                 run_signal_handlers(aTHX_ server);
         }
@@ -207,11 +229,8 @@ static void wait_for_command(pTHX_ struct afork__server *server)
         };
         if (server->reporter.lost)
             leave(aTHX_ server, 0);
-        /* Under high demand a spare has a command by then. */
-        int ready = server->spare && !server->warm
-                        ? ppoll(fds, 3, &(struct timespec){.tv_nsec = WARM_USEC * 1000}, NULL)
-                        : poll(fds, 3, poll_timeout(server));
-        if (ready == 0 && server->spare && !server->warm)
+        int ready = wait_for_events(aTHX_ server, fds, 3);
+        if (ready == 0 && is_cold_spare(server))
             afork__server_warm(aTHX_ server);
         else if (ready == 0)
             afork__children_suspect(&server->children);

@@ -67,6 +67,11 @@ void afork__server_need_handle(pTHX_ struct afork__server *server);
 void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase phase,
                         const char *text, size_t len) __attribute__((noreturn));
 
+/* Around all code of the user's: SIGCHLD and the children that it makes are its own, and a copy of the
+ * process that it made and did not end, which is no server, ends. */
+void afork__server_before_code(struct afork__server *server);
+void afork__server_after_code(pTHX_ struct afork__server *server);
+
 /* Releases what the server has, but for the command socket and the arguments. */
 void afork__server_release(pTHX_ struct afork__server *server);
 

@@ -257,6 +257,50 @@ subtest 'a process that evaluated code made' => sub {
     is Host::slurp($worker->run_code('print $fd "once"')), 'once', 'is not a second server';
 };
 
+subtest 'signals that come when a server is about to sleep' => sub {
+    my $root = Host->start;
+    my $file = File::Temp->new;
+    my $handled = 0;
+    $root->eval('our $file = $_[0]; $SIG{USR1} = sub { open my $f, ">>", $file; syswrite $f, "x" }', "$file");
+    for my $round (1 .. 20) {
+        my $worker = $root->fork;
+        $worker->run('CORE::exit');
+        $root->expect('exited', $worker->{identity}); # it is awake
+        kill USR1 => $root->{pid};
+        Host::eventually(sub { -s "$file" == $round }) or last;
+        $handled++;
+    }
+    is $handled, 20, 'are handled';
+};
+
+subtest 'forks of signal handlers' => sub {
+    my $root = Host->start;
+    my $others = sub { grep state_of($_) !~ /^[ZX]?$/, children_of($root->{pid}) };
+    my $settle = sub {
+        my $worker = $root->fork;
+        $worker->run('CORE::exit');
+        $root->expect('exited', $worker->{identity});
+    };
+
+    $root->eval('$SIG{USR1} = sub { our $handled = fork // die; while (!$handled) { sleep 1 } }');
+    $settle->();
+    kill USR1 => $root->{pid};
+    my ($pid) = Host::eventually($others) ? $others->() : ();
+    kill KILL => $pid if $pid;
+    ok Host::eventually(sub { !$others->() }), 'it ends';
+    $settle->();
+    is Host::slurp($root->run_code('print $fd waitpid($main::handled, 0) == $main::handled')), 1, 'is left to user code';
+
+    $root = Host->start;
+    $root->eval('$SIG{USR1} = sub { our $n++; fork // die }');
+    $settle->();
+    kill USR1 => $root->{pid};
+    $settle->();
+    ok Host::eventually(sub { !$others->() }), 'one that returns ends';
+    kill KILL => $_ for $others->();
+    is Host::slurp($root->run_code('print $fd "$main::n once"')), '1 once', 'and is not a second server';
+};
+
 subtest 'standard streams' => sub {
     my $root = Host->start(before_exec => sub { POSIX::close($_) for 0 .. 2 });
     is Host::slurp($root->run_code('open my $f, "<", "/"; print $fd join " ", (map readlink "/proc/self/fd/$_", 0..2), fileno $f > 2')),

@@ -485,14 +485,15 @@ sub run_async {
     exit 0;
 }
 
-# Names. What is built in stays.
+# Names. What is built in, or loaded, stays.
 
 sub define_back_end {
     my ($name, $code) = @_;
     no strict 'refs';
-    *{"${name}::run"} = $code if !defined &{"${name}::run"};
-    *{"${name}::do_exit"} = sub { exit } if !defined &{"${name}::do_exit"};
-    ${"${name}::VERSION"} ||= 2;
+    return if defined &{"${name}::run"};
+    *{"${name}::run"} = $code;
+    *{"${name}::do_exit"} = sub { exit };
+    ${"${name}::VERSION"} = 2;
     $INC{ "$name.pm" =~ s{::}{/}gr } ||= __FILE__ if !can_pass();    # afork-perl knows better
 }
 
