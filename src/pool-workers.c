@@ -132,7 +132,9 @@ void afork__worker_replace(struct afork__worker *worker)
 
 int afork__worker_kill(struct afork__worker *worker)
 {
-    int result = afork_process_kill(worker->process, SIGKILL);
+    int result = worker->process->peer == AFORK_PEER_ORIGINAL
+                     ? -ENOTSUP /* whatever is known of it, it may live */
+                     : afork_process_kill(worker->process, SIGKILL);
 
     if (result < 0 && result != -ESRCH)
         return result;
