@@ -155,10 +155,11 @@ static bool is_at_end(const struct afork_pool *pool)
 
 bool afork__pool_is_lost(const struct afork_pool *pool)
 {
-    return pool->queue.n && is_at_end(pool) && !pool->broken;
+    return pool->queue.n && (pool->broken || is_at_end(pool));
 }
 
-/* It breaks when there is somebody who can be told why. No more calls are taken by then. */
+/* It breaks when there is somebody who can be told why. No more calls are taken by then, but some may
+ * come back from workers that were killed. */
 void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
 {
     struct afork_call *call;
@@ -299,16 +300,17 @@ static void stop_idle(struct afork_pool *pool)
     }
 }
 
-/* Busy ones, too, if there may not be as many any more. */
+/* Busy ones, too, if there may not be as many any more; but first those that have not begun. */
 static void retire_surplus(struct afork_pool *pool)
 {
-    struct afork__worker *worker, *next;
+    struct afork__worker *worker;
 
-    for (worker = TAILQ_FIRST(&pool->workers); worker && is_too_large(pool); worker = next) {
-        next = TAILQ_NEXT(worker, link);
-        if (worker->state < AFORK__WORKER_RETIRING)
+    TAILQ_FOREACH_REVERSE(worker, &pool->workers, afork__workers, link)
+    if (worker->state == AFORK__WORKER_STARTING && is_too_large(pool))
+        afork__worker_retire(worker);
+    TAILQ_FOREACH (worker, &pool->workers, link)
+        if (worker->state == AFORK__WORKER_READY && is_too_large(pool))
             afork__worker_retire(worker);
-    }
 }
 
 static void stop_due(struct afork__deadline *deadline)
@@ -340,9 +342,7 @@ static void retire_old(struct afork_pool *pool)
             afork__deadline_set(pool->context, &pool->age, end, true);
             return;
         }
-        pool->stats.retired++;
-        pool->credits++;
-        afork__worker_retire(worker);
+        afork__worker_replace(worker);
     }
 }
 

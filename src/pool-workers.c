@@ -122,6 +122,9 @@ void afork__worker_replace(struct afork__worker *worker)
 {
     if (worker->state >= AFORK__WORKER_RETIRING)
         return;
+    worker->stale = worker->state == AFORK__WORKER_STARTING;
+    if (worker->stale) /* or a pool that is told so often would never have one */
+        return;
     worker->pool->stats.retired++;
     worker->pool->credits++;
     afork__worker_retire(worker);
@@ -129,7 +132,9 @@ void afork__worker_replace(struct afork__worker *worker)
 
 int afork__worker_kill(struct afork__worker *worker)
 {
-    int result = afork_process_kill(worker->process, SIGKILL);
+    int result = worker->process->peer == AFORK_PEER_ORIGINAL
+                     ? -ENOTSUP /* whatever is known of it, it may live */
+                     : afork_process_kill(worker->process, SIGKILL);
 
     if (result < 0 && result != -ESRCH)
         return result;
@@ -320,8 +325,12 @@ static void on_ready(void *data)
     watch_time(worker);
     struct afork_process *process = afork_process_ref(worker->process);
     afork__pool_settle(pool);
+    if (!pool->closed && worker->stale) { /* it has what it will get */
+        afork__worker_replace(worker);
+        afork__pool_settle(pool);
+    }
     pool->n_callbacks++;
-    if (pool->options.on_worker_start)
+    if (!pool->closed && pool->options.on_worker_start)
         pool->options.on_worker_start(pool, process, pool->options.data);
     pool->n_callbacks--;
     afork_process_unref(process);

@@ -306,6 +306,35 @@ static void a_killed_template_is_replaced(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* Calls come back from a killed worker when the pool is broken already. */
+static void nothing_is_left_in_a_broken_pool(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    test_many_auto many;
+    struct afork_call *call;
+
+    test_many_init(&many, 4);
+    options.max = 1;
+    options.load = 3;
+    test_pool_new(t, &pool, "sub tell { $_[0] eq 'parent' ? getppid : sleep 1000 }", "tell",
+                  &options);
+    pid_t template = template_of(t, &pool);
+    test_ok(kill(template, SIGKILL));
+    test_wait(t, !test_is_running(template));
+    test_turn_for(t, 20000);
+    test_ok(test_many_call(&pool, &many, "stay", NULL, NULL, &call));
+    test_ok(test_many_call(&pool, &many, "stay", NULL, NULL, NULL));
+    test_ok(test_many_call(&pool, &many, "stay", NULL, NULL, NULL));
+    test_turn_for(t, 20000);
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_KILL));
+    test_ok(test_many_call(&pool, &many, "stay", NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpuint(many.bad[ECANCELED], ==, 1);
+    g_assert_cmpuint(many.bad[ECONNRESET], ==, 3);
+    test_pool_finish(&pool);
+}
+
 /* Later commands to the process, and its end, are nothing to the pool. */
 static void the_process_is_the_users(struct test *t)
 {
@@ -719,6 +748,7 @@ int main(int argc, char **argv)
     test_calls_add("/pool/starts/told-later", failure_is_told_to_the_next_call);
     test_calls_add("/pool/starts/mended", broken_pools_can_be_mended);
     test_calls_add("/pool/template/killed", a_killed_template_is_replaced);
+    test_calls_add("/pool/template/broken", nothing_is_left_in_a_broken_pool);
     test_calls_add("/pool/template/of-the-user", the_process_is_the_users);
     test_calls_add("/pool/limits", limits_are_each_workers);
     test_calls_add("/pool/single/each-its-own", single_calls);
