@@ -327,6 +327,10 @@ void afork_context_close(struct afork_context *context)
         return;
     if (!afork__context_is_copy(context))
         afork__monitor_drain(context); /* a pid that is told now need not be looked for later */
+    if (!afork__context_is_copy(context))
+        LIST_FOREACH (attachment, &context->attachments, link)
+            if (attachment->leave)
+                attachment->leave(attachment);
     context->closed = true;
     if (afork__context_is_copy(context))
         abandon_copy(context);

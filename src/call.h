@@ -43,6 +43,9 @@ struct afork_call {
     int error;                      /* AFORK__CALL_DUE: what it completes with */
 
     /* For the pool. */
+    TAILQ_ENTRY(afork_call) pool_link; /* of all that are not completed, as they were made */
+    struct afork__worker *worker;      /* NULL: none has it */
+    uint64_t order;                    /* in the queue; unique in the pool */
     int64_t run_timeout;
     int priority;
     bool retried;
@@ -125,6 +128,8 @@ void afork__pool_move(struct afork_call *call, int priority);
 struct afork__rpc_hooks {
     void (*ready)(void *data);  /* the back end is there */
     void (*retire)(void *data); /* the worker wants no more calls */
+    /* The worker has answered a call that it had when it was taken back. */
+    void (*dropped)(void *data);
     void (*event)(const struct afork_event *event, void *data);
     /* `begun`: the worker may have begun with it; else it surely has not. */
     void (*lost)(struct afork_call *call, bool begun, const struct afork_reply *reply, void *data);

@@ -45,6 +45,8 @@ struct afork__warning {
 struct afork__attachment {
     LIST_ENTRY(afork__attachment) link;
     void (*close)(struct afork__attachment *attachment); /* takes it out of the list */
+    void (*leave)(
+        struct afork__attachment *attachment); /* before that, while all still works; or NULL */
 };
 
 struct afork__launcher {
@@ -93,7 +95,8 @@ struct afork_context {
     LIST_HEAD(, afork__attachment) attachments;
     struct afork__deadlines deadlines;
     struct afork__turns turns;
-    uint8_t *receive_buffer; /* of AFORK__SHARE_OCTETS, for whoever reads; NULL: in use, or not there */
+    uint8_t
+        *receive_buffer; /* of AFORK__SHARE_OCTETS, for whoever reads; NULL: in use, or not there */
     LIST_HEAD(, afork__spares) spares;
     unsigned n_spares;                    /* of the default template */
     struct afork_spare_stats spare_stats; /* of default templates that are gone */

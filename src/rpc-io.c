@@ -235,9 +235,26 @@ static void sending_failed(struct afork_rpc *rpc, int error)
     }
 }
 
+/* What is written to. The command socket of a server of ours will be the channel, and nothing is read
+ * from it ahead of the function: what is known when it is told to run is there when it has entered. */
+static int channel(const struct afork_rpc *rpc)
+{
+    const struct afork_process *process = rpc->process;
+
+    if (rpc->state != AFORK__RPC_STARTING)
+        return rpc->fd;
+    bool ready = process->peer == AFORK_PEER_OWN && process->run == AFORK__RUN_QUEUED &&
+                 !process->hung_up && !process->broken && afork__queue_is_empty(&process->queue);
+    return ready ? process->fd : -1;
+}
+
 static void flush(struct afork_rpc *rpc)
 {
     struct iovec iov[IOV_MOST];
+    int fd = channel(rpc);
+
+    if (fd < 0)
+        return;
 
     for (int share = MESSAGES_SHARE; share; share--) {
         if (rpc->blocked || rpc->deaf || rpc->wait.set)
@@ -247,8 +264,7 @@ static void flush(struct afork_rpc *rpc)
             break;
         size_t n_fds = rpc->writing ? 0 : first->n_fds;
         size_t n = gather(rpc, iov);
-        ssize_t sent = afork__fd_send(rpc->fd, iov, n, n_fds ? first->fds : NULL, n_fds,
-                                      MSG_DONTWAIT);
+        ssize_t sent = afork__fd_send(fd, iov, n, n_fds ? first->fds : NULL, n_fds, MSG_DONTWAIT);
         if (sent < 0)
             sending_failed(rpc, (int)sent);
         else
@@ -256,7 +272,7 @@ static void flush(struct afork_rpc *rpc)
     }
     if (rpc->writing || !TAILQ_EMPTY(&rpc->unsent)) {
         rpc->blocked = true; /* its share is used up: on when the loop comes back */
-    } else if (rpc->finishing && !rpc->shut) {
+    } else if (rpc->finishing && !rpc->shut && rpc->state == AFORK__RPC_OPEN) {
         rpc->shut = true;
         shutdown(rpc->fd, SHUT_WR);
     }
@@ -264,7 +280,7 @@ static void flush(struct afork_rpc *rpc)
 
 void afork__rpc_send(struct afork_rpc *rpc)
 {
-    if (rpc->state != AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
+    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
         return;
     flush(rpc);
     afork__rpc_update_watch(rpc);
@@ -276,7 +292,7 @@ void afork__rpc_uncork(struct afork__turn *turn)
 {
     struct afork_rpc *rpc = (struct afork_rpc *)((char *)turn - offsetof(struct afork_rpc, uncork));
 
-    if (rpc->state != AFORK__RPC_OPEN || rpc->dispatching)
+    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
     flush(rpc);
     afork__rpc_update_watch(rpc);
@@ -324,6 +340,8 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     free_slot(rpc, slot);
     if (call)
         afork__rpc_answer(rpc, call, reply);
+    else if (rpc->hooks)
+        rpc->hooks->dropped(rpc->data);
 }
 
 static void handle_error(struct afork_rpc *rpc, const void *payload, size_t len)
@@ -375,8 +393,10 @@ static void handle_ready(struct afork_rpc *rpc, const void *payload, size_t len)
                 word_len != strlen(AFORK__RPC_PROBE) ||
                 memcmp(word, AFORK__RPC_PROBE, word_len) != 0 || list.pos != list.end)) {
         protocol_error(rpc, "the worker uses another serialiser");
-    } else if (rpc->hooks) {
-        rpc->hooks->ready(rpc->data);
+    } else {
+        rpc->begun = true;
+        if (rpc->hooks)
+            rpc->hooks->ready(rpc->data);
     }
 }
 
@@ -587,7 +607,7 @@ void afork__rpc_update_watch(struct afork_rpc *rpc)
         return;
     if (!rpc->again)
         events = AFORK_IN | (rpc->blocked ? AFORK_OUT : 0);
-    if (!rpc->n_calls && !rpc->finishing)
+    if (!rpc->n_calls && !rpc->finishing && rpc->begun) /* until then, somebody may wait for it */
         events |= AFORK_BACKGROUND;
     rpc->context->loop->ops->io_set(rpc->io, events);
 }
@@ -630,6 +650,8 @@ int afork__rpc_open(struct afork_rpc *rpc, int fd)
         return result;
     rpc->fd = fd;
     rpc->state = AFORK__RPC_OPEN;
+    rpc->blocked = false;
+    rpc->begun = !rpc->own_frames;
     flush(rpc);
     afork__rpc_update_watch(rpc);
     return 0;

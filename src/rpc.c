@@ -270,6 +270,7 @@ static void process_closed(void *data)
 
     if (rpc->state == AFORK__RPC_STARTING && !rpc->closed) {
         rpc->error = -ESHUTDOWN;
+        close_socket(rpc);
         rpc->state = AFORK__RPC_CLOSED;
         afork__turn_due(rpc->context, &rpc->due.turn);
     }
@@ -287,13 +288,17 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
         return;
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
-    if (!result)
+    if (!result) {
+        if (!rpc->own_frames && rpc->hooks) /* the original does not say that it is there */
+            rpc->hooks->ready(rpc->data);
         return;
+    }
     if (!failure)
         afork__close(&fd);
     rpc->error = result;
     rpc->message = failure ? strdup(failure->message) : NULL;
     rpc->exit = failure ? copy_exit(failure) : NULL;
+    close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
     afork__rpc_try_end(rpc);
 }
@@ -357,7 +362,8 @@ static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
-        bool begun = call->state == AFORK__CALL_SENT && (rpc->async || call == oldest);
+        bool begun = rpc->begun && call->state == AFORK__CALL_SENT &&
+                     (rpc->async || call == oldest);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);
@@ -439,8 +445,7 @@ void afork_rpc_finish(struct afork_rpc *rpc)
         return;
     rpc->finishing = true;
     want_exit(rpc);
-    if (rpc->state == AFORK__RPC_OPEN)
-        afork__rpc_send(rpc);
+    afork__rpc_send(rpc);
 }
 
 void afork_rpc_close(struct afork_rpc *rpc)

@@ -112,6 +112,23 @@ static void missing_perl_fails_all(struct test *t)
     afork_rpc_unref(rpc);
 }
 
+/* What is known when it is told to run is there when it has entered. */
+static void calls_go_ahead(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc *rpc = test_rpc(t, NULL, "echo", &options);
+
+    test_call(rpc, &reply, "x", NULL);
+    g_assert_cmpint(rpc->state, ==, AFORK__RPC_STARTING);
+    g_assert_true(TAILQ_EMPTY(&rpc->unsent) && !rpc->writing);
+    test_wait(t, reply.calls);
+    g_assert_cmpstr(test_reply_string(&reply, 0), ==, "x");
+    test_finish(t, rpc, &end);
+    test_ok(end.error);
+}
+
 /* ---- Releasing and closing ---- */
 
 static void finish_comes_after_answers(struct test *t)
@@ -312,6 +329,7 @@ int main(int argc, char **argv)
     } cases[] = {
         {"/rpc/end-in-a-call", end_fails_what_is_open},
         {"/rpc/failed-start", failed_start_fails_all},
+        {"/rpc/go-ahead", calls_go_ahead},
         {"/rpc/missing-perl", missing_perl_fails_all},
         {"/rpc/finish", finish_comes_after_answers},
         {"/rpc/close/silent", close_is_silent},

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "cache.h"
-#include "cpus.h"
 #include "job.h"
 #include "png.h"
 
@@ -186,31 +185,6 @@ static void test_finish(void)
     cache_free(cache);
 }
 
-static void test_cpus(void)
-{
-    g_autofree char *root = in_home("v2");
-    g_assert_cmpuint(cpus_quota(root), ==, 0);
-    write_file("v2/proc/self/cgroup", "0::/a/b\n", -1);
-    g_assert_cmpuint(cpus_quota(root), ==, 0);
-    write_file("v2/sys/fs/cgroup/a/b/cpu.max", "max 100000\n", -1);
-    g_assert_cmpuint(cpus_quota(root), ==, 0);
-    write_file("v2/sys/fs/cgroup/a/cpu.max", "250000 100000\n", -1);
-    g_assert_cmpuint(cpus_quota(root), ==, 3);
-    write_file("v2/sys/fs/cgroup/cpu.max", "20000 100000\n", -1);
-    g_assert_cmpuint(cpus_quota(root), ==, 1);
-
-    g_autofree char *old_root = in_home("v1");
-    write_file("v1/proc/self/cgroup", "4:cpuset:/x\n3:cpuacct,cpu:/not/seen/here\n0::/\n", -1);
-    write_file("v1/sys/fs/cgroup/cpu/cpu.cfs_period_us", "50000\n", -1);
-    write_file("v1/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n", -1);
-    g_assert_cmpuint(cpus_quota(old_root), ==, 0);
-    write_file("v1/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n", -1);
-    g_assert_cmpuint(cpus_quota(old_root), ==, 2);
-
-    g_assert_cmpuint(cpus_allowed(), >=, 1);
-    g_assert_cmpuint(cpus_allowed(), <=, g_get_num_processors());
-}
-
 int main(int argc, char **argv)
 {
     g_autofree char *cache_home = NULL;
@@ -226,7 +200,6 @@ int main(int argc, char **argv)
     g_test_add_func("/thumbnails/cache/open", test_open);
     g_test_add_func("/thumbnails/cache/validity", test_validity);
     g_test_add_func("/thumbnails/cache/finish", test_finish);
-    g_test_add_func("/thumbnails/cpus", test_cpus);
     int status = g_test_run();
 
     const char *remove[] = {"rm", "-rf", home, NULL};

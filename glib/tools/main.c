@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 
 #include "cache.h"
-#include "cpus.h"
 #include "options.h"
 #include "progress.h"
 #include "walk.h"
@@ -155,7 +154,7 @@ static bool make_workers(struct program *p, GError **error)
 {
     const char *perl_dir = g_getenv("AFORK_THUMBNAILS_LIB");
     const struct workers_options options = {
-        .max = p->options.jobs ? p->options.jobs : cpus_allowed(),
+        .max = p->options.jobs ? p->options.jobs : afork_cpu_count(),
         .timeout = p->options.timeout,
         .perl_dir = perl_dir ? perl_dir : AFORK_PERL_LIBDIR,
         .directory = p->cache->directory,

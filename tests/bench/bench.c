@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -92,6 +93,25 @@ void bench_stall(size_t n, void (*call)(void *data), void (*settle)(void *data),
 void bench_print_rate(size_t n, double start)
 {
     printf("%.1f\n", n * 1e6 / (bench_now() - start));
+    fflush(stdout);
+}
+
+static double microseconds(struct timeval time)
+{
+    return time.tv_sec * 1e6 + time.tv_usec;
+}
+
+double bench_cpu(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
+}
+
+void bench_print_calls(size_t n, double start, double cpu)
+{
+    double end = bench_now();
+    printf("%.1f %.3f\n", n * 1e6 / (end - start), (bench_cpu() - cpu) / n);
     fflush(stdout);
 }
 

@@ -31,6 +31,13 @@ void bench_print_samples(double *samples, size_t n);
 /* Prints how often something happened in a second: `n` times since `start`. */
 void bench_print_rate(size_t n, double start);
 
+/* Microseconds of processor time that this process has used, its children not. */
+double bench_cpu(void);
+
+/* The same as bench_print_rate(), and behind it the processor time of this process for each: `cpu`
+ * is what it had used at `start`. */
+void bench_print_calls(size_t n, double start, double cpu);
+
 /* Starts `command` by posix_spawn() with one end of a socketpair as its standard input, and returns
  * the other end, which is non-blocking. Nothing waits for the process. */
 int bench_start_on_socket(char **command);
