@@ -270,7 +270,7 @@ static bool is_skipped(const struct options *options, const char *line, size_t l
 {
     if (!options->json)
         return options->skip_empty && !len;
-    while (len && strchr(" \t\r", line[len - 1]))
+    while (len && is_blank(line[len - 1]))
         len--;
     return !len;
 }

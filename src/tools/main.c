@@ -34,7 +34,8 @@ struct run {
     struct afork_io *signal_io;
     int signal; /* the first that came; 0: none */
     unsigned n_signals;
-    bool leaving; /* at once */
+    bool on_terminal; /* standard output, which shares it with the bar */
+    bool leaving;     /* at once */
     bool trouble;
 };
 
@@ -151,6 +152,7 @@ static bool set_up(struct run *run)
     result = output_new(run->loop, &run->output);
     if (result < 0)
         return complain("standard output", result);
+    run->on_terminal = isatty(STDOUT_FILENO);
     if (options->joblog && (result = joblog_new(options, &run->joblog)) < 0)
         return complain(options->joblog, result);
     result = progress_new(run->loop, &run->counts, options->progress, &run->progress);
@@ -191,7 +193,7 @@ static void print(struct run *run)
 {
     if (!output_pending(run->output))
         return;
-    if (isatty(STDOUT_FILENO))
+    if (run->on_terminal)
         progress_clear(run->progress);
     output_flush(run->output);
 }

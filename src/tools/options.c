@@ -4,6 +4,7 @@
  */
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -220,8 +221,22 @@ static bool add(const char ***list, const char *value)
     return true;
 }
 
+/* What may stand before "=": words of letters, digits and underscores with "::" between. */
+static bool is_module(const char *name)
+{
+    do {
+        if (!isalpha((unsigned char)*name) && *name != '_')
+            return false;
+        while (isalnum((unsigned char)*name) || *name == '_')
+            name++;
+    } while (strncmp(name, "::", 2) == 0 && (name += 2));
+    return !*name || *name == '=';
+}
+
 static bool add_module(const char ***list, char letter, const char *value)
 {
+    if (!is_module(value))
+        return complain("not a module: ", value);
     char *copy = allocate(strlen(value) + 2);
 
     *copy = letter;

@@ -67,8 +67,6 @@ static int require_module(struct afork_process *process, const char *module)
     buffer_add(&name, module, len);
     buffer_add(&name, "", 1);
     int result = afork_process_require(process, name.data, (char *)NULL);
-    if (result == -EINVAL)
-        fprintf(stderr, "afork-run: not a module: %s\n", name.data);
     buffer_free(&name);
     if (result < 0 || !imports)
         return result;
@@ -86,7 +84,7 @@ static int require_module(struct afork_process *process, const char *module)
     return afork_process_eval_iov(process, strings, n);
 }
 
-/* `code` with one or two strings before the list. */
+/* `code`, with `first`, unless it is NULL, and the list as its arguments. */
 static int eval_with(struct afork_process *process, const char *code, const char *first,
                      const char *const *list, size_t n)
 {

@@ -24,6 +24,12 @@ struct buffer {
 
 void *allocate(size_t size);
 
+/* White space of JSON, within a line. */
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 /* Makes room for `len` more octets and returns where they go; `len` is then to be added. */
 char *buffer_reserve(struct buffer *buffer, size_t len);
 void buffer_add(struct buffer *buffer, const void *data, size_t len);

@@ -30,7 +30,7 @@ struct crew {
     struct afork_pool *pool;
     bool gone;      /* it cannot start workers */
     bool destroyed; /* its pool has ended */
-    bool idle;      /* its template has */
+    bool template_gone;
     unsigned n_calls, load, room;
     unsigned n_sampled;
     int64_t sampled_at;
@@ -80,7 +80,7 @@ static void template_ended(struct afork_process *process, const struct afork_exi
     struct crew *crew = data;
 
     (void)process;
-    crew->idle = true;
+    crew->template_gone = true;
     if (!crew->pool) {
         crew_give_up(crew, exit->message[0] ? exit->message : "the perl has ended");
         return;
@@ -221,7 +221,7 @@ static int call_json(struct crew *crew, const char *line, size_t len,
 {
     size_t blanks = 0;
 
-    while (blanks < len && strchr(" \t\r", line[blanks]))
+    while (blanks < len && is_blank(line[blanks]))
         blanks++;
     if (blanks < len && line[blanks] == '[')
         return afork_pool_call(crew->pool, line, len, options, cb, data, ret);
@@ -338,7 +338,8 @@ static int crew_start(struct crew *crew, struct afork_context *context)
     int result = template_new(context, options, host, &crew->template);
     if (result < 0)
         return result;
-    crew->idle = host != NULL; /* that is only a record, of whose end there is nothing to tell */
+    crew->template_gone = host !=
+                          NULL; /* that is only a record, of whose end there is nothing to tell */
     if (!host)
         result = afork_process_on_exit(crew->template, template_ended, crew);
     if (result < 0)
@@ -392,7 +393,7 @@ void workers_finish(struct workers *workers)
 bool workers_have_ended(const struct workers *workers)
 {
     for (size_t i = 0; i < workers->n_crews; i++)
-        if (!workers->crews[i].destroyed || !workers->crews[i].idle)
+        if (!workers->crews[i].destroyed || !workers->crews[i].template_gone)
             return false;
     return true;
 }

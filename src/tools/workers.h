@@ -23,8 +23,8 @@ struct crew *workers_choose(struct workers *workers);
 /* Whether nobody can work any more, which has been told. */
 bool workers_are_gone(const struct workers *workers);
 
-/* Has a line worked on. `timeout` as in the options. 0 or a negative errno, -EIO among them: the crew has
- * nobody who can work. */
+/* Has a line worked on, within the time of the options. The line is copied. 0 or a negative errno: -EMSGSIZE
+ * and -ENOMEM are about the line; others mean that the crew has nobody who can work. */
 int crew_call(struct crew *crew, const char *line, size_t len, afork_call_cb *cb, void *data,
               struct afork_call **ret);
 
