@@ -153,6 +153,8 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
     }
 
     rpc->id = call->id;
+    if (!rpc->io.out_len) /* else the last answer was just now */
+        rpc->started = now_nsec();
     errno = 0;
     SSize_t n = call_sv(rpc->function, rpc->exceptions_end ? G_LIST : G_LIST | G_EVAL);
     if (rpc->io.copied) /* the calls are its parent's */
@@ -169,20 +171,27 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
 }
 
 /* Whether the answers in the buffer may wait for the next. */
-static bool may_hold(struct afork__rpc *rpc, int64_t started, int64_t now)
+static bool may_hold(struct afork__rpc *rpc, int64_t now)
 {
-    rpc->short_calls = now - started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
     return HOLD_AFTER && rpc->short_calls >= HOLD_AFTER && now - rpc->held_since < HOLD_NSEC &&
            more_buffered(rpc);
 }
 
-static void answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *call)
+/* Returns the time when it was computed. What writing takes is not the function's: the host may run
+ * meanwhile, on the same processor. */
+static int64_t answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *call)
 {
     struct afork__rpc_list list;
 
     ENTER;
     SAVETMPS;
-    if (compute(aTHX_ rpc, call, &list))
+    bool good = compute(aTHX_ rpc, call, &list);
+    int64_t now = now_nsec();
+    rpc->short_calls = now - rpc->started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
+    rpc->started = now;
+    if (!rpc->io.out_len)
+        rpc->held_since = now;
+    if (good)
         afork__rpc_send(aTHX_ rpc, AFORK__RPC_RESULT, call->id, &list);
     else
         afork__rpc_send_error(aTHX_ rpc, call->id, sv_mortalcopy(ERRSV));
@@ -191,23 +200,19 @@ static void answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     LEAVE;
     if (call->len > AFORK__RPC_SPARE_KEEP)
         afork__rpc_trim(aTHX_ rpc);
+    return now;
 }
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)
 {
     dSP;
     struct afork__rpc_header call;
-    int64_t now = 0;
 
     PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called run() are out of reach */
     PUTBACK;
     while (next_call(aTHX_ rpc, &call)) {
-        int64_t started = rpc->io.out_len ? now : now_nsec();
-        if (!rpc->io.out_len)
-            rpc->held_since = started;
-        answer(aTHX_ rpc, &call);
-        now = now_nsec();
-        if (!may_hold(rpc, started, now))
+        int64_t now = answer(aTHX_ rpc, &call);
+        if (!may_hold(rpc, now))
             afork__rpc_io_flush(aTHX_ &rpc->io);
     }
     end(aTHX_ rpc);

@@ -34,7 +34,8 @@ struct afork__rpc {
     int fds[AFORK__FDS_PER_MESSAGE]; /* of the list that is packed */
     size_t n_fds;
     unsigned short_calls; /* how many calls in a row were short */
-    int64_t held_since;   /* nanoseconds; when the first answer in the buffer was put there */
+    int64_t started;      /* nanoseconds; when the last call began, or ended */
+    int64_t held_since;   /* when the first answer in the buffer was put there */
 };
 
 extern struct afork__rpc afork__the_rpc;
