@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define AFORK_COMPILATION
 #include "afork-rpc.h"
 #include "rpc-wire.h"
 
