@@ -2,11 +2,11 @@
  *
  * Calls of the synchronous back end, one after the other.
  *
- * An answer is written as soon as it is there, with one exception: while more calls are in the buffer, and
- * each of the last HOLD_AFTER calls took less than HOLD_SHORT_NSEC, answers are held back to be written
- * together. They are written before the back end reads again; when the buffer is full; when the first of
- * them is HOLD_NSEC old at the end of a call; after a call that was not short; with an event or a
- * descriptor; and by flush.
+ * An answer is written as soon as it is there, with one exception: while more calls are in the
+ * buffer, and each of the last HOLD_AFTER calls took less than HOLD_SHORT_NSEC, answers are held
+ * back to be written together. They are written before the back end reads again; when the buffer
+ * is full; when the first of them is HOLD_NSEC old at the end of a call; after a call that was not
+ * short; with an event or a descriptor; by flush; and when the process exits.
  */
 #include "args.h"
 #include "exit.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Perl values and the payload of frames. The default serialiser's lists are packed and unpacked here, each
- * octet copied once; for others, their functions are called. Whatever may run code of the user does so
- * inside an eval.
+ * Perl values and the payload of frames. The default serialiser's lists are packed and unpacked
+ * here, each octet copied once; for others, their functions are called. Whatever may run code of
+ * the user does so inside an eval.
  */
 #include "rpc.h"
 
@@ -12,7 +12,8 @@
 #include "rpc-wire.h"
 #include "wire.h"
 
-/* Whether the value is a string of octets, or is made one without any code that could be noticed. */
+/* Whether the value is a string of octets, or is made one without any code that could be
+ * noticed. */
 static bool is_plain(const SV *sv)
 {
     return !(SvFLAGS(sv) & (SVf_ROK | SVf_UTF8 | SVs_GMG)) && !isGV_with_GP(sv) &&
@@ -104,8 +105,8 @@ SV *afork__rpc_text(pTHX_ struct afork__rpc *rpc, SV *exception)
     return text;
 }
 
-/* A value for the next argument. Whoever was given it before has no claim on it if we alone refer to it
- * and it is still a plain scalar. */
+/* A value for the next argument. Whoever was given it before has no claim on it if we alone
+ * refer to it and it is still a plain scalar. */
 static SV *argument(pTHX_ struct afork__rpc *rpc, size_t i)
 {
     if (i >= AFORK__RPC_SPARES)

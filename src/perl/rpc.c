@@ -188,8 +188,8 @@ static void after_fork(void)
         afork__rpc_io_copied(&afork__the_rpc.io);
 }
 
-/* The original reads from the handle, and writes to it, too, unless it is standard input. Then standard
- * streams are moved out of the way of code that prints or closes them. */
+/* The original reads from the handle, and writes to it, too, unless it is standard input. Then
+ * standard streams are moved out of the way of code that prints or closes them. */
 static void open_channel(pTHX_ struct afork__rpc *rpc, SV *handle)
 {
     int rfd = afork__handle_fd(aTHX_ handle), wfd = rfd;
@@ -221,7 +221,8 @@ static void set_title(pTHX_ SV *function)
         sv_setsv_mg(title, sv_2mortal(newSVpvf("%.*s %" SVf, (int)digits, old, SVfARG(function))));
 }
 
-/* A function by its name, in package main unless it is qualified; perhaps one that is not defined yet. */
+/* A function by its name, in package main unless it is qualified; perhaps one that is not
+ * defined yet. */
 static CV *function_named(pTHX_ SV *name)
 {
     STRLEN len;
@@ -259,8 +260,8 @@ static void start_failed(pTHX_ struct afork__rpc *rpc)
     afork__rpc_die(aTHX_ afork__rpc_text(aTHX_ rpc, exception));
 }
 
-/* Calls init with the arguments but for the handle. If @_ is where they are, it is emptied, so that they
- * are gone when init drops them. */
+/* Calls init with the arguments but for the handle. If @_ is where they are, it is emptied, so
+ * that they are gone when init drops them. */
 static void call_init(pTHX_ struct afork__rpc *rpc, const struct parameters *parameters, SSize_t ax)
 {
     AV *args = newAV(), *all = GvAV(PL_defgv);
@@ -327,7 +328,8 @@ static void say_ready(pTHX_ struct afork__rpc *rpc)
     afork__rpc_io_flush(aTHX_ &rpc->io);
 }
 
-/* Two forms: keys and values followed by minus their number; or, as it was once, four parameters. */
+/* Two forms: keys and values followed by minus their number; or, as it was once, four
+ * parameters. */
 static void parse(pTHX_ struct afork__rpc *rpc, SSize_t ax, SSize_t items, struct parameters *ret)
 {
     SV **all = PL_stack_base + ax, *last = items ? all[items - 1] : &PL_sv_undef;
