@@ -20,10 +20,11 @@
 
 enum {
 #ifdef AFORK_RPC_NEVER_HOLD
-    HOLD_AFTER = 0, /* to measure what holding is worth */
+    HOLD = false, /* to measure what holding is worth */
 #else
-    HOLD_AFTER = 64,
+    HOLD = true,
 #endif
+    HOLD_AFTER = 64,
     HOLD_SHORT_NSEC = 20 * 1000,
     HOLD_NSEC = 100 * 1000,
 };
@@ -173,7 +174,7 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
 /* Whether the answers in the buffer may wait for the next. */
 static bool may_hold(struct afork__rpc *rpc, int64_t now)
 {
-    return HOLD_AFTER && rpc->short_calls >= HOLD_AFTER && now - rpc->held_since < HOLD_NSEC &&
+    return HOLD && rpc->short_calls >= HOLD_AFTER && now - rpc->held_since < HOLD_NSEC &&
            more_buffered(rpc);
 }
 
