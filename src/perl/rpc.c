@@ -4,6 +4,7 @@
  */
 #include "rpc.h"
 #include "args.h"
+#include "exit.h"
 #include "rpc-modules.h"
 
 #include <fcntl.h>
@@ -180,6 +181,15 @@ void afork__rpc_define_transport(pTHX)
 {
     newXS("AFork::RPC::send_octets", xs_send_octets, __FILE__);
     newXS("AFork::RPC::receive_octets", xs_receive_octets, __FILE__);
+}
+
+/* Answers that wait are written before the process ends. */
+static void leave(pTHX)
+{
+    struct afork__rpc *rpc = &afork__the_rpc;
+
+    if (rpc->perl == (void *)PERL_GET_THX)
+        afork__rpc_io_flush(aTHX_ &rpc->io);
 }
 
 static void after_fork(void)
@@ -389,6 +399,7 @@ static void run_sync(pTHX_ bool own, SSize_t ax, SSize_t items)
     open_channel(aTHX_ rpc, PL_stack_base[ax]);
     set_title(aTHX_ parameters.function);
     afork__rpc_define_functions(aTHX_ own);
+    afork__exit_set_first(leave);
     if (!watching_forks)
         pthread_atfork(NULL, NULL, after_fork);
     watching_forks = rpc->serving = true;
@@ -440,12 +451,4 @@ bool afork__rpc_define(pTHX_ const char *name, size_t len)
         return true;
     }
     return false;
-}
-
-void afork__rpc_leave(pTHX)
-{
-    struct afork__rpc *rpc = &afork__the_rpc;
-
-    if (rpc->perl == (void *)PERL_GET_THX)
-        afork__rpc_io_flush(aTHX_ &rpc->io);
 }

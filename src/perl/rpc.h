@@ -91,7 +91,4 @@ void afork__rpc_define_functions(pTHX_ bool own);
 /* Has the modules found that are built in. Nothing else is done for them at the start. */
 void afork__rpc_boot(pTHX);
 
-/* Before the process ends: what is held back is written. */
-void afork__rpc_leave(pTHX);
-
 #endif
