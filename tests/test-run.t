@@ -535,6 +535,10 @@ END
     $run = run("1\n2\n", '--rsh', $rsh, '--ssh', 'one', '-e', 'print "printed\n"; $_');
     is($run->{out}, "1\n2\n", 'hosts: what functions print is not in the output');
     is($run->{status}, 0, 'hosts: what functions print does no harm');
+    $run = run(join('', lines(1 .. 9)), '--rsh', $rsh, '--ssh', 'one', '-j2', '-t', '0.5', '--retries', 1, '-e',
+        '1 while $_ == 2; exit 3 if $_ == 3; die "so\n" if $_ == 4; $_');
+    is($run->{out}, join('', lines(1, 5 .. 9)), 'hosts: calls that fail: the others');
+    is($run->{status}, 3, 'hosts: calls that fail: status') or diag($run->{err});
     $run = run("1\n2\n", '--rsh', $rsh, '--ssh', 'one', '-I', $top, '-M', 'Own', 'own');
     is($run->{out}, "own 1\nown 2\n", 'hosts: directories and modules');
 }
