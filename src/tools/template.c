@@ -41,14 +41,33 @@ static const char prepend_arguments[] =
     " my $function = \\&$name;"
     " *AFork::Run::call = sub { unshift @_, @first; goto &$function }";
 
+/* On another host it is the command that is killed for a call that takes too long; what it has started
+ * there, and computes without ever looking at us, is to end as well. */
+static const char set_alarm[] = "no strict 'refs';"
+                                " my ($name, $seconds) = @_;"
+                                " my $function = \\&$name;"
+                                " *AFork::Run::timed = sub {"
+                                "  alarm $seconds;"
+                                "  my ($good, @results) = eval { (1, &$function) };"
+                                "  my $error = $@;"
+                                "  alarm 0;"
+                                "  $good or die $error;"
+                                "  @results;"
+                                " }";
+
 /* So that not each worker loads it. */
 static const char load_json[] = "eval { require JSON::XS } or require JSON::PP";
 
-const char *template_function(const struct options *options)
+static const char *function_name(const struct options *options)
 {
     if (options->json && options->n_args)
         return "AFork::Run::call";
     return options->code ? "AFork::Run::code" : options->function;
+}
+
+const char *template_function(const struct options *options, const char *host)
+{
+    return host && options->timeout ? "AFork::Run::timed" : function_name(options);
 }
 
 const char *template_init(const struct options *options)
@@ -173,6 +192,12 @@ static int prepare(struct afork_process *process, const struct options *options,
         result = eval_with(process, prepend_arguments,
                            options->code ? "AFork::Run::code" : options->function,
                            (const char *const *)options->args, (size_t)options->n_args);
+    if (!result && remote && options->timeout) {
+        char seconds[32];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)(options->timeout / 1000000 + 2));
+        result = afork_process_eval(process, set_alarm, function_name(options), seconds,
+                                    (char *)NULL);
+    }
     if (!result)
         result = confine(process, options);
     return result < 0 ? result : afork_process_eval(process, quiet_end, (char *)NULL);

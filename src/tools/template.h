@@ -15,9 +15,9 @@
 int template_new(struct afork_context *context, const struct options *options, const char *host,
                  struct afork_process **ret);
 
-/* The functions that a pool of it is to call, with the arguments of the command line unless there is
- * --json, and first of all; the latter may be NULL. */
-const char *template_function(const struct options *options);
+/* The function that a pool of it is to call, and the one it is to call first; NULL: none. `host` as
+ * above. With --json the former adds the arguments of the command line to those of the line. */
+const char *template_function(const struct options *options, const char *host);
 const char *template_init(const struct options *options);
 
 #endif

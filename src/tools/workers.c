@@ -346,7 +346,7 @@ static int crew_start(struct crew *crew, struct afork_context *context)
         return result;
     crew->load = options->load ? options->load : LOAD_MIN;
     set_pool_options(crew, &pool);
-    result = afork_pool_new(crew->template, template_function(options), &pool, &crew->pool);
+    result = afork_pool_new(crew->template, template_function(options, host), &pool, &crew->pool);
     if (!result)
         set_room(crew);
     /* It has ended already: the notice of that says why, and there is no room until then. */
