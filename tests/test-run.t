@@ -455,6 +455,22 @@ SKIP: {
     is($all, join('', lines(map { $_ x 100 } 1 .. 5000)), 'a socket: results');
 }
 
+SKIP: {
+    # A pipe that the tool may not open once more.
+    skip 'only root can become somebody else', 1 if $>;
+    my @nobody = ($^X, '-e', '$< = $> = 65534; exec @ARGV', $tool);
+    skip 'nobody cannot execute it', 1 if finish(start(@nobody, '--version'))->{status};
+    my $run = start(@nobody, '-e', '"$_ " . "x" x 300');
+    my $writer = fork // die $!;
+    if (!$writer) { print { $run->{in} } lines(1 .. 3000); POSIX::_exit(0) }
+    close delete $run->{in};
+    my $wrong = 0;
+    for my $n (1 .. 3000) { $wrong++ if (read_line($run) // last) !~ /^$n x{300}$/ }
+    is($wrong, 0, 'the pipe of somebody else: results');
+    waitpid $writer, 0;
+    is(finish($run)->{status}, 0, 'the pipe of somebody else: status');
+}
+
 # --- Signals. ---
 
 {
