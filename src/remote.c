@@ -288,14 +288,20 @@ void afork__remote_stop(struct afork_process *process)
 }
 
 /* What has not become a worker is of no use to anybody. */
-static void kill_command(const struct afork_process *process)
+static void kill_command(struct afork_process *process)
 {
-    if (process->ended || process->remote->reaped || afork__context_is_copy(process->context))
+    if (!process->pid || process->ended || process->remote->reaped ||
+        afork__context_is_copy(process->context))
         return;
-    if (process->pidfd >= 0)
+    if (process->pidfd >= 0) {
         afork__pidfd_signal(process->pidfd, SIGKILL);
-    else if (process->pid > 0) /* not reaped, thus still this one */
-        kill(process->pid, SIGKILL);
+        return;
+    }
+    kill(process->pid, SIGKILL); /* not reaped, thus still this one */
+    process->leaving = true;
+    afork__process_update_busy(process);
+    process->context->poll = true;
+    afork__notice_set_timer(process->context);
 }
 
 void afork__remote_close(struct afork_process *process)

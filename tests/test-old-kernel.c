@@ -220,6 +220,37 @@ static void handed_over(struct test *t)
     }
 }
 
+/* A command that works, one that never answers, and one that is given up. */
+static void commands_of_remote_processes(struct test *t)
+{
+    static const char *const commands[][3] = {{"perl"}, {"sleep", "1000"}, {"sleep", "1000"}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        struct afork_remote_options options = AFORK_REMOTE_OPTIONS_INIT;
+        struct afork_process *process;
+        struct test_run run = {0};
+        struct test_exit end = {0};
+
+        options.argv = commands[i];
+        options.start_timeout = i == 1 ? 100000 : 0;
+        test_ok(afork_process_new_remote(test_context(t), &options, &process));
+        test_ok(afork_process_on_exit(process, test_on_exit, &end));
+        test_ok(afork_process_run(process, "CORE::exit", test_on_run, &run));
+        pid_t pid = afork_process_pid(process);
+        if (i == 2) {
+            afork_process_close(process);
+            test_wait(t, !test_process_state(pid));
+        } else {
+            test_wait(t, run.calls && end.calls);
+            g_assert_cmpint(end.cause, ==, i ? AFORK_CAUSE_START : AFORK_CAUSE_EXITED);
+            g_assert_cmpint(end.wait_status, ==, i ? SIGKILL : 0);
+            if (run.fd >= 0)
+                close(run.fd);
+        }
+        afork_process_unref(process);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -238,6 +269,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/old-kernel/root/killed-without-descriptors",
                  root_is_killed_without_descriptors);
     test_add("/old-kernel/handover/end-is-told", handed_over);
+    test_add("/old-kernel/remote/commands", commands_of_remote_processes);
     test_add("/old-kernel/idle/costs-little", waiting_costs_little);
     return g_test_run();
 }
