@@ -136,6 +136,8 @@ struct afork_pool_stats {
     uint64_t started;      /* workers there ever were */
     uint64_t crashed;      /* of them, those that ended by themselves */
     uint64_t retired;      /* of them, those that were replaced in time */
+    bool broken;           /* see `max_failures` of the options */
+    const char *message;   /* if it is broken, the last error, until the pool is used again */
 };
 
 AFORK_EXPORT int afork_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret);
