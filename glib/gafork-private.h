@@ -10,6 +10,7 @@
 #include "afork-glib-loop.h"
 #include "gafork-context.h"
 #include "gafork-exit.h"
+#include "gafork-limits.h"
 #include "gafork-process.h"
 
 /* afork-glib-loop.c */
@@ -33,6 +34,11 @@ gboolean gafork__check(int result, GError **error);
 /* gafork-exit.c */
 
 GAforkExit *gafork__exit_new(const struct afork_exit *core);
+
+/* gafork-limits.c */
+
+/* What the core takes, borrowed. */
+void gafork__limits_fill(GAforkLimits *self, struct afork_limits *core);
 
 /* gafork-context.c */
 
@@ -90,6 +96,11 @@ void gafork__process_leave(GAforkProcess *self, GTask *task, const char *functio
 
 /* Whether a call of the core for this process succeeded; sets `error` if not. */
 gboolean gafork__process_check(GAforkProcess *self, int result, GError **error);
+
+/* It was told to run by somebody who has the core's callback of the end from now on; and has not any
+ * more. `end` is how it ended, if that was told meanwhile, or NULL. */
+void gafork__process_lend(GAforkProcess *self);
+void gafork__process_give_back(GAforkProcess *self, const struct afork_exit *end);
 
 /* Whether the pid of the process is known. */
 gboolean gafork__process_has_pid(GAforkProcess *self);
