@@ -17,6 +17,7 @@
 #include "gafork-limits.h"
 #include "gafork-pool.h"
 #include "gafork-process.h"
+#include "gafork-remote.h"
 #include "gafork-rpc.h"
 #include "gafork-spares.h"
 #include "gafork-types.h"

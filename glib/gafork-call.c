@@ -89,6 +89,8 @@ GError *gafork__reply_error_new(int error, const char *message, const struct afo
 
     if (error == -EREMOTEIO)
         return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
+    if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
+        return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
     if (error == -EPROTO)
         return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_PROTOCOL, text);
     if (error == -ETIMEDOUT || error == -ECANCELED || error == -ENOMEM || error == -EMFILE ||

@@ -397,6 +397,32 @@ void test_pool_ends () throws Error
     context.close ();
 }
 
+void test_remote () throws Error
+{
+    var context = new_context ();
+    var options = new Afork.RemoteOptions ();
+    options.start_timeout = 20000000;
+    options.noise_max = 9;
+    options.strict = true;
+    assert (options.start_timeout == 20000000 && options.noise_max == 9 && options.strict);
+    var process = new Afork.Process.remote (context, {Environment.get_variable ("PERL") ?? "perl"},
+        options);
+    process.eval ("sub twice { 2 * $_[0] }", null);
+    assert (call (new Afork.Rpc (process, "twice", null), {"21"})[0] == "42");
+    int calls = 0;
+    process = new Afork.Process.connected (context, () => {
+        calls++;
+        return null;
+    }, null);
+    try {
+        call (new Afork.Rpc (process, "twice", null), {"21"});
+        assert_not_reached ();
+    } catch (Afork.Error.START error) {
+        assert (calls == 1);
+    }
+    context.close ();
+}
+
 delegate void Body () throws Error;
 
 void add (string name, owned Body body)
@@ -429,5 +455,6 @@ int main (string[] args)
     add ("cancel-and-close", test_cancel_and_close);
     add ("pool", test_pool);
     add ("pool-ends", test_pool_ends);
+    add ("remote", test_remote);
     return Test.run ();
 }

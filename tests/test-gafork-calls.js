@@ -7,6 +7,7 @@ const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
 
 const PERL = GLib.getenv('AFORK_PERL');
+const SYSTEM_PERL = GLib.getenv('PERL') || 'perl';
 const SECONDS = 20;
 const CODE = `
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n }
@@ -309,6 +310,25 @@ const tests = {
         wait(() => pool.broken);
         fails(Afork.Error, Afork.Error.BROKEN, () => call(pool, 'strv', []));
         assert(pool.reset(), 'reset');
+        context.close();
+    },
+
+    remote() {
+        const context = newContext();
+        const options = new Afork.RemoteOptions({start_timeout: 20000000, noise_max: 9, strict: true});
+        equal([options.start_timeout, options.noise_max, options.strict].join(), '20000000,9,true');
+        equal(Afork.RemoteOptions.new().noise_max, 65536);
+        let process = Afork.Process.new_remote(context, [SYSTEM_PERL], options);
+        process.eval('sub twice { 2 * $_[0] }', null);
+        equal(call(Afork.Rpc.new(process, 'twice', null), 'strv', ['21'])[0], '42');
+        let calls = 0;
+        process = Afork.Process.new_connected(context, () => {
+            calls++;
+            return null;
+        }, null);
+        const rpc = Afork.Rpc.new(process, 'twice', null);
+        fails(Afork.Error, Afork.Error.START, () => call(rpc, 'strv', ['21']));
+        equal(calls, 1);
         context.close();
     },
 

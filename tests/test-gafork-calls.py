@@ -3,7 +3,8 @@
 # Every call, property and signal of GAforkRpc and GAforkPool, from Python by the typelib. TAP.
 
 import os
-import signal
+import socket
+import subprocess
 import sys
 import traceback
 
@@ -13,6 +14,7 @@ gi.require_version("Afork", "1.0")
 from gi.repository import Afork, Gio, GLib, GObject
 
 PERL = os.environ["AFORK_PERL"]
+SYSTEM_PERL = os.environ.get("PERL") or "perl"
 SECONDS = 20
 CODE = r"""
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n } sub pid { $$ }
@@ -322,6 +324,34 @@ def test_pool_ends():
     fails(Afork.error_quark(), Afork.Error.BROKEN, call, pool, "strv", [])
     assert pool.reset()
     context.close()
+
+
+def test_remote():
+    context = new_context()
+    options = Afork.RemoteOptions(start_timeout=20000000, noise_max=9, strict=True)
+    p = options.props
+    assert (p.start_timeout, p.noise_max, p.strict) == (20000000, 9, True)
+    assert Afork.RemoteOptions.new().props.noise_max == 65536
+    made = Afork.Process.new_remote(context, [SYSTEM_PERL], options)
+    made.eval("sub twice { 2 * $_[0] }", None)
+    assert call(Afork.Rpc.new(made, "twice", None), "strv", ["21"]) == ["42"]
+    fails_io(Gio.IOErrorEnum.INVALID_ARGUMENT, Afork.Process.new_remote, context, [], None)
+    ours, theirs = socket.socketpair()
+    perl = subprocess.Popen([SYSTEM_PERL], stdin=theirs, stdout=theirs)
+    theirs.close()
+    data = []
+
+    def connect(*user_data):
+        data.append(user_data)
+        return Gio.Socket.new_from_fd(os.dup(ours.fileno()))
+
+    made = Afork.Process.new_connected(context, connect, None, None)
+    made.eval("sub twice { 2 * $_[0] }", None)
+    assert call(Afork.Rpc.new(made, "twice", None), "strv", ["21"]) == ["42"]
+    assert len(data) == 1
+    context.close()
+    ours.close()
+    perl.wait()
 
 
 def test_dropped():
