@@ -9,9 +9,9 @@
 /**
  * GAforkCallOptions:
  *
- * How a call is made, by [iface@Afork.Callable]. Whatever property is not set has its default. An object
- * can be used for any number of calls, and changed in between; who wants to know which call an event is
- * for uses one for each.
+ * How a call is made, by [iface@Afork.Callable]. Whatever property is not set has its default. An
+ * object can be used for any number of calls, and changed in between; who wants to know which call
+ * an event is for uses one for each.
  *
  * Since: 0.1
  */
@@ -186,8 +186,8 @@ static void install_times(void)
     /**
      * GAforkCallOptions:timeout:
      *
-     * Microseconds until the call must have returned; else it fails with %G_IO_ERROR_TIMED_OUT. A worker
-     * that has it already goes on, and its answer is dropped. 0, the default: as
+     * Microseconds until the call must have returned; else it fails with %G_IO_ERROR_TIMED_OUT. A
+     * worker that has it already goes on, and its answer is dropped. 0, the default: as
      * [property@Afork.Callable:timeout] says; -1: for ever.
      *
      * Since: 0.1
@@ -198,8 +198,8 @@ static void install_times(void)
      * GAforkCallOptions:run-timeout:
      *
      * Pools only. Microseconds that a worker may work on it; then the call fails with
-     * %G_IO_ERROR_TIMED_OUT, and the worker is killed and replaced. 0, the default: no limit. Not with
-     * [property@Afork.RpcOptions:asynchronous].
+     * %G_IO_ERROR_TIMED_OUT, and the worker is killed and replaced. 0, the default: no limit. Not
+     * with [property@Afork.RpcOptions:asynchronous].
      *
      * Since: 0.1
      */
@@ -223,8 +223,8 @@ static void install_others(void)
     /**
      * GAforkCallOptions:fd-list:
      *
-     * Descriptors that the function is given as handles, behind its arguments; duplicated. At most 253,
-     * and only with %GAFORK_FRAMES_OWN and %GAFORK_PEER_OWN.
+     * Descriptors that the function is given as handles, behind its arguments; duplicated. At most
+     * 253, and only with %GAFORK_FRAMES_OWN and %GAFORK_PEER_OWN.
      *
      * Since: 0.1
      */
@@ -233,8 +233,8 @@ static void install_others(void)
     /**
      * GAforkCallOptions:kill-on-cancel:
      *
-     * Pools only. Whether cancelling kills a worker that is at work on the call, which is replaced then.
-     * Else the worker goes on, and its answer is dropped.
+     * Pools only. Whether cancelling kills a worker that is at work on the call, which is replaced
+     * then. Else the worker goes on, and its answer is dropped.
      *
      * Since: 0.1
      */
@@ -243,8 +243,8 @@ static void install_others(void)
     /**
      * GAforkCallOptions:result-type:
      *
-     * What [method@Afork.Callable.call_variant_finish] is to return; %NULL, the default: whatever it
-     * is. See [func@Afork.bytes_to_variant].
+     * What [method@Afork.Callable.call_variant_finish] is to return; %NULL, the default: whatever
+     * it is. See [func@Afork.bytes_to_variant].
      *
      * Since: 0.1
      */
@@ -271,7 +271,8 @@ static void gafork_call_options_class_init(GAforkCallOptionsClass *klass)
      * @fd_list: (nullable): descriptors that were among it
      *
      * The function tells something while it works on a call that was made with this object. Whoever
-     * listens connects before the call; without anybody the event is one of the object that was called.
+     * listens connects before the call; without anybody the event is one of the object that was
+     * called.
      *
      * Since: 0.1
      */

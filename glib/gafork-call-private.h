@@ -17,8 +17,8 @@ struct gafork__caller {
     gint64 timeout; /* of calls without one of their own, in microseconds; 0: none */
 };
 
-/* Arguments of a call: the strings, if there is a list, even an empty one; else the data, taken where
- * there is a function to release it. */
+/* Arguments of a call: the strings, if there is a list, even an empty one; else the data, taken
+ * where there is a function to release it. */
 struct gafork__arguments {
     const void *data;
     gsize len;
@@ -62,7 +62,8 @@ gboolean gafork__call_options_has_listener(GAforkCallOptions *self);
 void gafork__call_options_emit_event(GAforkCallOptions *self, const struct afork_event *event);
 gboolean gafork__call_options_kills(GAforkCallOptions *self);
 const GVariantType *gafork__call_options_get_result_type(GAforkCallOptions *self);
-/* Makes a call known for a change of its priority; `link` is the call's, and its data the core's call. */
+/* Makes a call known for a change of its priority; `link` is the call's, and its data the core's
+ * call. */
 void gafork__call_options_add(GAforkCallOptions *self, GList *link);
 void gafork__call_options_remove(GAforkCallOptions *self, GList *link);
 
@@ -79,8 +80,8 @@ gboolean gafork__check_serialiser(GAforkSerialiser serialiser, const struct afor
 
 /* gafork-pool-options.c */
 
-/* What the core takes, borrowed, as are `limits` which it may point to; and the serialiser that this is.
- * `self` may be NULL. */
+/* What the core takes, borrowed, as are `limits` which it may point to; and the serialiser that
+ * this is. `self` may be NULL. */
 GAforkSerialiser gafork__pool_options_fill(GAforkPoolOptions *self, struct afork_pool_options *core,
                                            struct afork_limits *limits);
 
@@ -104,8 +105,8 @@ char *gafork__variant_to_json(GVariant *values, gsize *ret_len, GError **error);
 /* Strings in place; g_free(). */
 struct iovec *gafork__strv_to_iovec(const char *const *strings, gsize *ret_n);
 
-/* Something of a class of ours that the core's callbacks point to, for as long as they may come: until
- * the last of them, or the end of the context, which then calls `closed`. */
+/* Something of a class of ours that the core's callbacks point to, for as long as they may come:
+ * until the last of them, or the end of the context, which then calls `closed`. */
 struct gafork__link {
     GAforkContext *context;
     void (*closed)(struct gafork__link *link);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkCallable: calls as tasks, whoever carries them. Who does is behind the interface, which only the
- * classes of this library implement.
+ * GAforkCallable: calls as tasks, whoever carries them. Who does is behind the interface, which
+ * only the classes of this library implement.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -12,15 +12,15 @@
 /**
  * GAforkCallable:
  *
- * What Perl functions can be called by: an [class@Afork.Rpc] with one worker, or an [class@Afork.Pool]
- * with many. Other classes cannot implement it.
+ * What Perl functions can be called by: an [class@Afork.Rpc] with one worker, or an
+ * [class@Afork.Pool] with many. Other classes cannot implement it.
  *
  * A call is queued and never blocks. It comes in several forms, by what arguments and results are:
- * octets as the serialiser has them, strings, or variants. Whatever happens, it returns once, in the
- * main context of the process's context. A call under way holds what was called.
+ * octets as the serialiser has them, strings, or variants. Whatever happens, it returns once, in
+ * the main context of the process's context. A call under way holds what was called.
  *
- * If the cancellable is cancelled, the call returns at once. A worker that has it already goes on, and
- * its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
+ * If the cancellable is cancelled, the call returns at once. A worker that has it already goes on,
+ * and its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
  *
  * Errors of a call are, besides those of [error@Afork.Error], %G_IO_ERROR_TIMED_OUT,
  * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object or its context was closed,
@@ -34,8 +34,8 @@ G_DEFINE_INTERFACE(GAforkCallable, gafork_callable, G_TYPE_OBJECT)
 
 enum form { BYTES, FDS, STRV, VARIANT };
 
-/* A call that the core has. It holds the object that is called by its task; after a cancellation it is
- * alone until the core lets go of it. */
+/* A call that the core has. It holds the object that is called by its task; after a cancellation it
+ * is alone until the core lets go of it. */
 struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
@@ -211,8 +211,8 @@ static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
     return gafork__task_new(caller->context, self, cancellable, callback, user_data, tag);
 }
 
-/* Gives the core a call. The task is taken, as are arguments that are to be; what the others are made of is
- * only needed until this returns. */
+/* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
+ * made of is only needed until this returns. */
 static void start(GTask *task, enum form form, struct gafork__arguments *arguments,
                   GAforkCallOptions *options)
 {
@@ -313,8 +313,8 @@ GBytes *gafork_callable_call_bytes_finish(GAforkCallable *self, GAsyncResult *re
  * @callback: (scope async) (nullable): called when there is a result, or will be none
  * @user_data: data for @callback
  *
- * The same as [method@Afork.Callable.call_bytes_async], for functions that return descriptors. All forms
- * of a call can pass descriptors to the function: [property@Afork.CallOptions:fd-list].
+ * The same as [method@Afork.Callable.call_bytes_async], for functions that return descriptors. All
+ * forms of a call can pass descriptors to the function: [property@Afork.CallOptions:fd-list].
  *
  * Since: 0.1
  */
@@ -332,8 +332,8 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
  * gafork_callable_call_fds_finish:
  * @self: what was called
  * @result: what the callback was given
- * @fd_list: (out) (optional) (nullable) (transfer full): the descriptors among the results; %NULL if
- *   there are none
+ * @fd_list: (out) (optional) (nullable) (transfer full): the descriptors among the results; %NULL
+ *   if there are none
  * @error: return location for an error
  *
  * The results.
@@ -363,7 +363,8 @@ GBytes *gafork_callable_call_fds_finish(GAforkCallable *self, GAsyncResult *resu
  * @callback: (scope async) (nullable): called when there is a result, or will be none
  * @user_data: data for @callback
  *
- * Calls the function with strings. Perl gets their octets: non-ASCII text is UTF-8 that was not decoded.
+ * Calls the function with strings. Perl gets their octets: non-ASCII text is UTF-8 that was not
+ * decoded.
  *
  * Since: 0.1
  */
@@ -546,10 +547,10 @@ void gafork_callable_finish(GAforkCallable *self)
  * gafork_callable_close:
  * @self: what is called
  *
- * The end at once: calls that are under way return with %G_IO_ERROR_CLOSED on a later turn, others at
- * once, and no signal but notifications is emitted any more. The worker of an [class@Afork.Rpc] ends
- * when it finds its connection closed; those of an [class@Afork.Pool] are killed. A second call does
- * nothing.
+ * The end at once: calls that are under way return with %G_IO_ERROR_CLOSED on a later turn, others
+ * at once, and no signal but notifications is emitted any more. The worker of an [class@Afork.Rpc]
+ * ends when it finds its connection closed; those of an [class@Afork.Pool] are killed. A second
+ * call does nothing.
  *
  * Since: 0.1
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Calls of Perl functions: the interface of what can be called, and how a call is made. Documented in
- * gafork-call.c, gafork-call-options.c and gafork-values.c.
+ * Calls of Perl functions: the interface of what can be called, and how a call is made. Documented
+ * in gafork-call.c, gafork-call-options.c and gafork-values.c.
  */
 #ifndef GAFORK_CALL_H
 #define GAFORK_CALL_H

@@ -12,8 +12,8 @@
 /**
  * GAforkPoolOptions:
  *
- * What a pool is to be like, for [ctor@Afork.Pool.new]. Whatever property is not set has its default. An
- * object can be used any number of times, and changed in between.
+ * What a pool is to be like, for [ctor@Afork.Pool.new]. Whatever property is not set has its
+ * default. An object can be used any number of times, and changed in between.
  *
  * Since: 0.1
  */
@@ -234,8 +234,8 @@ static void install_sizes(void)
     /**
      * GAforkPoolOptions:start:
      *
-     * Microseconds that calls wait for a busy worker before another is started, 0.1 s by default. The
-     * first is started at once.
+     * Microseconds that calls wait for a busy worker before another is started, 0.1 s by default.
+     * The first is started at once.
      *
      * Since: 0.1
      */
@@ -244,8 +244,8 @@ static void install_sizes(void)
     /**
      * GAforkPoolOptions:stop:
      *
-     * Microseconds that a worker beyond [property@Afork.PoolOptions:idle] has nothing to do before it is
-     * stopped, 10 s by default.
+     * Microseconds that a worker beyond [property@Afork.PoolOptions:idle] has nothing to do before
+     * it is stopped, 10 s by default.
      *
      * Since: 0.1
      */
@@ -276,9 +276,10 @@ static void install_workers(void)
     /**
      * GAforkPoolOptions:single-call:
      *
-     * Whether each call has a process of its own, forked for it, which ends with it: nothing of a call is
-     * left for the next. Spares of the template make it faster ([method@Afork.Process.set_spares]).
-     * [property@Afork.PoolOptions:load] is 1 then; `idle` and retirement mean nothing.
+     * Whether each call has a process of its own, forked for it, which ends with it: nothing of a
+     * call is left for the next. Spares of the template make it faster
+     * ([method@Afork.Process.set_spares]). [property@Afork.PoolOptions:load] is 1 then; `idle` and
+     * retirement mean nothing.
      *
      * Since: 0.1
      */
@@ -306,9 +307,9 @@ static void install_workers(void)
     /**
      * GAforkPoolOptions:max-failures:
      *
-     * Workers that may fail one after the other, that is, end by themselves before they have answered
-     * anything; 5 by default. Between such starts pass 0.1 to 10 s, twice as many each time. Then the
-     * pool is [property@Afork.Pool:broken].
+     * Workers that may fail one after the other, that is, end by themselves before they have
+     * answered anything; 5 by default. Between such starts pass 0.1 to 10 s, twice as many each
+     * time. Then the pool is [property@Afork.Pool:broken].
      *
      * Since: 0.1
      */
@@ -340,8 +341,8 @@ static void install_retirement(void)
     /**
      * GAforkPoolOptions:retire-memory:
      *
-     * With how many octets of memory that it does not share a worker is replaced; looked at after calls,
-     * some ten times a second. 0, the default: never.
+     * With how many octets of memory that it does not share a worker is replaced; looked at after
+     * calls, some ten times a second. 0, the default: never.
      *
      * Since: 0.1
      */

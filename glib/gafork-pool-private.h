@@ -12,11 +12,11 @@
 #include "gafork-call-private.h"
 #include "gafork-pool.h"
 
-/* Open; finishing, when our reference on the core's pool is given up, which lives on until all is done;
- * over, when there is no `core` any more: it was destroyed or closed.
+/* Open; finishing, when our reference on the core's pool is given up, which lives on until all is
+ * done; over, when there is no `core` any more: it was destroyed or closed.
  *
- * What the core has no callback for is looked at when something has happened, once in a turn of the loop:
- * `ticker` is ready then. */
+ * What the core has no callback for is looked at when something has happened, once in a turn of the
+ * loop: `ticker` is ready then. */
 struct _GAforkPool {
     GObject parent_instance;
 

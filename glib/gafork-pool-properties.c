@@ -120,8 +120,8 @@ static void install_numbers(void)
     /**
      * GAforkPool:n-workers: (getter get_n_workers)
      *
-     * The workers there are, those being started included. This and the other numbers are brought up to
-     * date once in a turn of the loop.
+     * The workers there are, those being started included. This and the other numbers are brought
+     * up to date once in a turn of the loop.
      *
      * Since: 0.1
      */
@@ -160,8 +160,9 @@ static void install_numbers(void)
     /**
      * GAforkPool:broken: (getter get_broken)
      *
-     * Whether too many workers failed one after the other. All calls fail then: those that waited with
-     * what stopped the last one, others with %GAFORK_ERROR_BROKEN, until [method@Afork.Pool.reset].
+     * Whether too many workers failed one after the other. All calls fail then: those that waited
+     * with what stopped the last one, others with %GAFORK_ERROR_BROKEN, until
+     * [method@Afork.Pool.reset].
      *
      * Since: 0.1
      */
@@ -231,8 +232,8 @@ static void install_signals(void)
      * GAforkPool::worker-exited:
      * @self: the pool
      * @worker: the worker
-     * @exit: (nullable): how it ended, with what it wrote to its standard error last if that is kept;
-     *   %NULL if that is not known
+     * @exit: (nullable): how it ended, with what it wrote to its standard error last if that is
+     *   kept; %NULL if that is not known
      *
      * A worker has ended, whether it was told to or not.
      *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What can be seen of a GAforkPool: sizes, numbers and the list of workers, brought up to date once in a
- * turn of the loop.
+ * What can be seen of a GAforkPool: sizes, numbers and the list of workers, brought up to date once
+ * in a turn of the loop.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -40,8 +40,8 @@ void gafork__pool_remove_worker(GAforkPool *self, struct afork_process *core, GA
     gafork__worker_update(worker, 0, 0);
 }
 
-/* Makes the list that of `seen`, which has three entries for each worker. Whoever hears of a change may do
- * anything. */
+/* Makes the list that of `seen`, which has three entries for each worker. Whoever hears of a change
+ * may do anything. */
 static void update_workers(GAforkPool *self, GPtrArray *seen)
 {
     g_autoptr(GHashTable) present = g_hash_table_new(NULL, NULL);
@@ -336,8 +336,8 @@ gboolean gafork_pool_get_broken(GAforkPool *self)
  * gafork_pool_get_workers:
  * @self: a pool
  *
- * The workers, oldest first, as objects of class [class@Afork.Worker]; as it was at the last turn of the
- * loop. Those that were told to end are not in it any more.
+ * The workers, oldest first, as objects of class [class@Afork.Worker]; as it was at the last turn
+ * of the loop. Those that were told to end are not in it any more.
  *
  * Returns: (transfer none): the list, always the same
  *
@@ -352,8 +352,8 @@ GListModel *gafork_pool_get_workers(GAforkPool *self)
 /**
  * gafork_cpu_count:
  *
- * The processors that this program may use: the least of its affinity mask and the quotas of its control
- * groups, at least 1. The environment variable `AFORK_CPUS` overrides it.
+ * The processors that this program may use: the least of its affinity mask and the quotas of its
+ * control groups, at least 1. The environment variable `AFORK_CPUS` overrides it.
  *
  * Returns: the number of processors
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkPool: the core's pool, as something that can be called, and as numbers and a list of workers to
- * look at.
+ * GAforkPool: the core's pool, as something that can be called, and as numbers and a list of
+ * workers to look at.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -12,11 +12,11 @@
 /**
  * GAforkPool:
  *
- * Calls that are spread over workers forked from one template, as many as there is work for; made by
- * [iface@Afork.Callable].
+ * Calls that are spread over workers forked from one template, as many as there is work for; made
+ * by [iface@Afork.Callable].
  *
- * Calls wait in the pool's queue until a worker has room. Each returns exactly once, whatever happens to
- * workers, template or pool.
+ * Calls wait in the pool's queue until a worker has room. Each returns exactly once, whatever
+ * happens to workers, template or pool.
  *
  * When the last reference is gone, all workers end; there are no calls under way then, which hold a
  * reference. Nothing is told any more.
@@ -288,9 +288,9 @@ static void callable_init(GAforkCallableInterface *iface)
  * @options: (nullable): what the pool is to be like, or %NULL for the defaults
  * @error: return location for an error
  *
- * Makes a pool of workers that are forked from @process, as it is after all commands so far. The pool has
- * a template of its own: later commands to @process do not concern it, nor does its end. What stops
- * workers is the error of calls, and told by [signal@Afork.Pool::worker-exited].
+ * Makes a pool of workers that are forked from @process, as it is after all commands so far. The
+ * pool has a template of its own: later commands to @process do not concern it, nor does its end.
+ * What stops workers is the error of calls, and told by [signal@Afork.Pool::worker-exited].
  *
  * Returns: (transfer full): a new pool, or %NULL with @error set: %G_IO_ERROR_INVALID_ARGUMENT for
  *   options that contradict each other
@@ -376,8 +376,8 @@ gboolean gafork_pool_reset(GAforkPool *self, GError **error)
  * gafork_pool_cancel:
  * @self: a pool
  *
- * Ends the pool: all calls return with %G_IO_ERROR_CANCELLED on a later turn, and all workers are killed;
- * [signal@Afork.Pool::destroyed] tells when they are gone.
+ * Ends the pool: all calls return with %G_IO_ERROR_CANCELLED on a later turn, and all workers are
+ * killed; [signal@Afork.Pool::destroyed] tells when they are gone.
  *
  * Since: 0.1
  */

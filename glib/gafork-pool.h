@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Calls spread over workers. Documented in gafork-pool.c, gafork-pool-options.c and gafork-worker.c.
+ * Calls spread over workers. Documented in gafork-pool.c, gafork-pool-options.c and
+ * gafork-worker.c.
  */
 #ifndef GAFORK_POOL_H
 #define GAFORK_POOL_H

@@ -89,8 +89,8 @@ static void gafork_remote_options_class_init(GAforkRemoteOptionsClass *klass)
     /**
      * GAforkRemoteOptions:start-timeout:
      *
-     * Microseconds until the perl must have answered, 30 s by default. What it is told to evaluate and
-     * load takes as long as it takes.
+     * Microseconds until the perl must have answered, 30 s by default. What it is told to evaluate
+     * and load takes as long as it takes.
      *
      * Since: 0.1
      */
@@ -101,8 +101,8 @@ static void gafork_remote_options_class_init(GAforkRemoteOptionsClass *klass)
     /**
      * GAforkRemoteOptions:noise-max:
      *
-     * Octets that the command may print on its standard output before the function is entered, such as
-     * banners of login files; 64 KiB by default. More is a %GAFORK_ERROR_START that quotes it.
+     * Octets that the command may print on its standard output before the function is entered, such
+     * as banners of login files; 64 KiB by default. More is a %GAFORK_ERROR_START that quotes it.
      *
      * Since: 0.1
      */
@@ -158,22 +158,22 @@ static GAforkProcess *construct(GAforkContext *context, struct afork_remote_opti
 /**
  * gafork_process_new_remote:
  * @context: (nullable): a context, or %NULL for [func@Afork.Context.get_default]
- * @argv: (array zero-terminated=1): a command that ends in a perl with its standard input and output
- *   intact: `ssh`, `host`, `perl`
+ * @argv: (array zero-terminated=1): a command that ends in a perl with its standard input and
+ *   output intact: `ssh`, `host`, `perl`
  * @options: (nullable): how patient to be, or %NULL for the defaults
  * @error: return location for an error
  *
- * Makes a process behind a command, on another machine for instance. All that is needed there is a perl;
- * what it has to run is sent to its standard input.
+ * Makes a process behind a command, on another machine for instance. All that is needed there is a
+ * perl; what it has to run is sent to its standard input.
  *
  * Commands to the process are recorded, and the perl is started when it is told to run, by
  * [method@Afork.Process.run_async] or [ctor@Afork.Rpc.new]; what goes wrong then is a
- * %GAFORK_ERROR_START. Each process that is run is a perl of its own; [method@Afork.Process.fork] copies
- * the record, so that an [class@Afork.Pool] can be made of it, too. It cannot be handed over, limited,
- * sent descriptors or kept in spare (%G_IO_ERROR_NOT_SUPPORTED).
+ * %GAFORK_ERROR_START. Each process that is run is a perl of its own; [method@Afork.Process.fork]
+ * copies the record, so that an [class@Afork.Pool] can be made of it, too. It cannot be handed
+ * over, limited, sent descriptors or kept in spare (%G_IO_ERROR_NOT_SUPPORTED).
  *
- * The function is called with standard input, and writes to `STDOUT`: `my $wfh = fileno $rfh ? $rfh :
- * *STDOUT` works in any kind of worker.
+ * The function is called with standard input, and writes to `STDOUT`: `my $wfh = fileno $rfh ? $rfh
+ * : *STDOUT` works in any kind of worker.
  *
  * Returns: (transfer full): a new process, or %NULL with @error set
  *
@@ -195,10 +195,11 @@ GAforkProcess *gafork_process_new_remote(GAforkContext *context, const char *con
  * GAforkConnectFunc:
  * @user_data: data of the user
  *
- * Connects to a perl that was started without arguments, and has the other end as standard input and
- * output. It must not wait for anything.
+ * Connects to a perl that was started without arguments, and has the other end as standard input
+ * and output. It must not wait for anything.
  *
- * Returns: (transfer full) (nullable): a stream socket, which is duplicated; or %NULL if there is none
+ * Returns: (transfer full) (nullable): a stream socket, which is duplicated; or %NULL if there is
+ *   none
  *
  * Since: 0.1
  */
@@ -238,9 +239,9 @@ static int on_connect(void *data)
  * @options: (nullable): how patient to be, or %NULL for the defaults
  * @error: return location for an error
  *
- * The same as [ctor@Afork.Process.new_remote] for perls that the program connects to by itself. Once its
- * function was entered, nothing more is known of such a process: its end is told at once, with
- * %GAFORK_CAUSE_UNKNOWN.
+ * The same as [ctor@Afork.Process.new_remote] for perls that the program connects to by itself.
+ * Once its function was entered, nothing more is known of such a process: its end is told at once,
+ * with %GAFORK_CAUSE_UNKNOWN.
  *
  * Returns: (transfer full): a new process, or %NULL with @error set
  *

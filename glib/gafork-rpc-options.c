@@ -12,8 +12,8 @@
 /**
  * GAforkRpcOptions:
  *
- * How workers are called, for [ctor@Afork.Rpc.new] and [class@Afork.PoolOptions]. Whatever property is
- * not set has its default. An object can be used any number of times, and changed in between.
+ * How workers are called, for [ctor@Afork.Rpc.new] and [class@Afork.PoolOptions]. Whatever property
+ * is not set has its default. An object can be used any number of times, and changed in between.
  *
  * Since: 0.1
  */
@@ -165,9 +165,10 @@ static void install_ways(void)
     /**
      * GAforkRpcOptions:asynchronous:
      *
-     * %FALSE, the default: the function is called with the arguments, one call after the other; what it
-     * returns is the result. %TRUE: it is called with a callback and the arguments, as calls come; what
-     * the callback is called with, once, is the result. That needs the module AnyEvent in the worker.
+     * %FALSE, the default: the function is called with the arguments, one call after the other;
+     * what it returns is the result. %TRUE: it is called with a callback and the arguments, as
+     * calls come; what the callback is called with, once, is the result. That needs the module
+     * AnyEvent in the worker.
      *
      * Since: 0.1
      */
@@ -186,8 +187,8 @@ static void install_ways(void)
     /**
      * GAforkRpcOptions:exceptions-end:
      *
-     * Whether an exception ends the worker, as it does with %GAFORK_FRAMES_ORIGINAL, instead of failing
-     * the call with %GAFORK_ERROR_DIED.
+     * Whether an exception ends the worker, as it does with %GAFORK_FRAMES_ORIGINAL, instead of
+     * failing the call with %GAFORK_ERROR_DIED.
      *
      * Since: 0.1
      */
@@ -196,8 +197,8 @@ static void install_ways(void)
     /**
      * GAforkRpcOptions:reply-max:
      *
-     * Octets that one answer or event may have at most; what is longer is a %GAFORK_ERROR_PROTOCOL. 0,
-     * the default: 4 GiB less one.
+     * Octets that one answer or event may have at most; what is longer is a %GAFORK_ERROR_PROTOCOL.
+     * 0, the default: 4 GiB less one.
      *
      * Since: 0.1
      */
@@ -220,8 +221,8 @@ static void install_values(void)
     /**
      * GAforkRpcOptions:serialiser-code:
      *
-     * Perl code that returns two functions, one that packs a list into octets and one that unpacks it;
-     * in place of [property@Afork.RpcOptions:serialiser]. %NULL, the default: none.
+     * Perl code that returns two functions, one that packs a list into octets and one that unpacks
+     * it; in place of [property@Afork.RpcOptions:serialiser]. %NULL, the default: none.
      *
      * Since: 0.1
      */
@@ -233,8 +234,8 @@ static void install_functions(void)
     /**
      * GAforkRpcOptions:init:
      *
-     * Name of a function that is called first, with the arguments that were sent to the process. %NULL,
-     * the default: none.
+     * Name of a function that is called first, with the arguments that were sent to the process.
+     * %NULL, the default: none.
      *
      * Since: 0.1
      */
@@ -243,8 +244,8 @@ static void install_functions(void)
     /**
      * GAforkRpcOptions:done:
      *
-     * With [property@Afork.RpcOptions:asynchronous], name of a function that is called when no more calls
-     * come and all are answered. %NULL, the default: the worker exits.
+     * With [property@Afork.RpcOptions:asynchronous], name of a function that is called when no more
+     * calls come and all are answered. %NULL, the default: the worker exits.
      *
      * Since: 0.1
      */

@@ -16,8 +16,8 @@
  * One worker whose function is called again and again, by [iface@Afork.Callable].
  *
  * Calls are queued; the worker works on one after the other or, with
- * [property@Afork.RpcOptions:asynchronous], on all at once. When the worker ends, calls that it has not
- * answered fail, and so do those that come.
+ * [property@Afork.RpcOptions:asynchronous], on all at once. When the worker ends, calls that it has
+ * not answered fail, and so do those that come.
  *
  * When the last reference is gone, the worker ends; there are no calls under way then, which hold a
  * reference. It is not told of any more: who wants to hear of its end holds its process.
@@ -25,8 +25,8 @@
  * Since: 0.1
  */
 
-/* Open; ended, when the core has told so; closed: nothing comes from the core any more, of which there is
- * no `core` either. `link` is there as long as the core may tell something. */
+/* Open; ended, when the core has told so; closed: nothing comes from the core any more, of which
+ * there is no `core` either. `link` is there as long as the core may tell something. */
 struct _GAforkRpc {
     GObject parent_instance;
 
@@ -240,8 +240,8 @@ gboolean gafork__check_serialiser(GAforkSerialiser serialiser, const struct afor
  * @error: return location for an error
  *
  * Tells @process to run: later commands to it fail. Arguments that it was sent go to
- * [property@Afork.RpcOptions:init]. That the function does not exist, or the worker cannot start, is the
- * error of calls, and of [signal@Afork.Rpc::ended].
+ * [property@Afork.RpcOptions:init]. That the function does not exist, or the worker cannot start,
+ * is the error of calls, and of [signal@Afork.Rpc::ended].
  *
  * Returns: (transfer full): a new object, or %NULL with @error set
  *
@@ -357,7 +357,8 @@ static void install_signals(void)
      *   [func@Afork.bytes_to_strv] and [func@Afork.bytes_to_variant]
      * @fd_list: (nullable): descriptors that were among it
      *
-     * The worker tells something apart from any call, or during one whose options nobody listens to.
+     * The worker tells something apart from any call, or during one whose options nobody listens
+     * to.
      *
      * Since: 0.1
      */

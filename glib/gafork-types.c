@@ -49,8 +49,8 @@
 /**
  * GAforkExitMode:
  * @GAFORK_EXIT_MODE_PERL: as perl ends: END blocks and destructors, inherited ones too
- * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were added
- *   after the fork run
+ * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were
+ *   added after the fork run
  *
  * What runs when a forked process ends, which has copies of what its template had loaded and made.
  *
@@ -115,8 +115,8 @@
  * @GAFORK_CRASH_FAIL: it fails
  * @GAFORK_CRASH_RETRY_ONCE: it is given to another worker once, and fails the second time
  *
- * What becomes of a call whose worker ended while it worked on it. Calls that the worker had not begun
- * go back to the queue in any case.
+ * What becomes of a call whose worker ended while it worked on it. Calls that the worker had not
+ * begun go back to the queue in any case.
  *
  * Since: 0.1
  */
@@ -129,8 +129,8 @@
  * @GAFORK_ERROR_START: the perl ended before it could serve
  * @GAFORK_ERROR_EVAL: evaluated code, or a hook after the fork, died; the message is Perl's
  * @GAFORK_ERROR_REQUIRE: a module could not be loaded; the message is Perl's
- * @GAFORK_ERROR_FUNCTION: the function to run, or to call, does not exist; or what a worker needs before
- *   it is called, its serialiser or its `init`, failed; the message is Perl's
+ * @GAFORK_ERROR_FUNCTION: the function to run, or to call, does not exist; or what a worker needs
+ *   before it is called, its serialiser or its `init`, failed; the message is Perl's
  * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did
  * @GAFORK_ERROR_PROTOCOL: the peer sent or received what it cannot have been sent
  * @GAFORK_ERROR_LIMITS: limits could not be set; the message names limit, path and error

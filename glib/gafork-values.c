@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lists of Perl values as octets, and back: those serialisers that both ends know. What a worker sends
- * is not trusted.
+ * Lists of Perl values as octets, and back: those serialisers that both ends know. What a worker
+ * sends is not trusted.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -172,8 +172,8 @@ char *gafork__variant_to_json(GVariant *values, gsize *ret_len, GError **error)
     return json_generator_to_data(generator, ret_len);
 }
 
-/* Behind the escape at `pos`; NULL if the string would hold what no string of GLib can: a NUL, or half a
- * character. */
+/* Behind the escape at `pos`; NULL if the string would hold what no string of GLib can: a NUL, or
+ * half a character. */
 static const char *skip_escape(const char *pos, const char *end)
 {
     gunichar code = 0;
@@ -276,8 +276,8 @@ GVariant *gafork__octets_to_variant(const void *data, gsize len, GAforkSerialise
  * @strings: (array zero-terminated=1): strings
  * @error: return location for an error
  *
- * Packs strings as %GAFORK_SERIALISER_OCTETS has them, for [method@Afork.Callable.call_bytes_async] and
- * the like. Perl gets their octets: non-ASCII text is UTF-8 that was not decoded.
+ * Packs strings as %GAFORK_SERIALISER_OCTETS has them, for [method@Afork.Callable.call_bytes_async]
+ * and the like. Perl gets their octets: non-ASCII text is UTF-8 that was not decoded.
  *
  * Returns: (transfer full): the octets, or %NULL with @error set: %G_IO_ERROR_MESSAGE_TOO_LARGE if
  *   they are 4 GiB or more
@@ -304,8 +304,8 @@ GBytes *gafork_strv_to_bytes(const char *const *strings, GError **error)
  * Unpacks strings.
  *
  * Returns: (transfer full) (array zero-terminated=1): the strings, or %NULL with @error set:
- *   %G_IO_ERROR_INVALID_DATA if one is not UTF-8 or has a NUL, %GAFORK_ERROR_PROTOCOL for what is no
- *   such list
+ *   %G_IO_ERROR_INVALID_DATA if one is not UTF-8 or has a NUL, %GAFORK_ERROR_PROTOCOL for what is
+ *   no such list
  *
  * Since: 0.1
  */
@@ -333,8 +333,8 @@ static gboolean is_known(GAforkSerialiser serialiser, GError **error)
  * @serialiser: %GAFORK_SERIALISER_OCTETS or %GAFORK_SERIALISER_JSON
  * @error: return location for an error
  *
- * Packs values. With %GAFORK_SERIALISER_OCTETS each is a string, or octets (`ay`), all of which Perl
- * gets; with %GAFORK_SERIALISER_JSON anything that JSON can say.
+ * Packs values. With %GAFORK_SERIALISER_OCTETS each is a string, or octets (`ay`), all of which
+ * Perl gets; with %GAFORK_SERIALISER_JSON anything that JSON can say.
  *
  * Returns: (transfer full): the octets, or %NULL with @error set
  *
@@ -366,9 +366,9 @@ GBytes *gafork_variant_to_bytes(GVariant *values, GAforkSerialiser serialiser, G
  * @type: (nullable): what is expected, or %NULL for whatever it is
  * @error: return location for an error
  *
- * Unpacks values. Those of %GAFORK_SERIALISER_OCTETS become `aay`, or `as` if that is @type; those of
- * %GAFORK_SERIALISER_JSON @type or, without one, `av` with `x`, `d`, `b`, `s`, `av`, `a{sv}` and `mv`
- * inside.
+ * Unpacks values. Those of %GAFORK_SERIALISER_OCTETS become `aay`, or `as` if that is @type; those
+ * of %GAFORK_SERIALISER_JSON @type or, without one, `av` with `x`, `d`, `b`, `s`, `av`, `a{sv}` and
+ * `mv` inside.
  *
  * Returns: (transfer full): the values, or %NULL with @error set
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of what can be called: processes of afork-perl that know functions, and calls whose results are
- * noted.
+ * Tests of what can be called: processes of afork-perl that know functions, and calls whose results
+ * are noted.
  */
 #ifndef GAFORK_CALLS_H
 #define GAFORK_CALLS_H

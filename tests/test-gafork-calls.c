@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkRpc, and calls in all their forms: results, errors, options, cancelling, and objects that are
- * dropped at any time.
+ * GAforkRpc, and calls in all their forms: results, errors, options, cancelling, and objects that
+ * are dropped at any time.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkPool: calls, what it tells of its workers, its numbers, its ends, and objects that are dropped at
- * any time.
+ * GAforkPool: calls, what it tells of its workers, its numbers, its ends, and objects that are
+ * dropped at any time.
  */
 #include <signal.h>
 #include <string.h>
@@ -328,7 +328,6 @@ static void queue_full(struct gafork_test *f)
     g_assert_cmpuint(refused, <=, 16);
     gafork_wait(f->main_context, told.drains == 1);
 }
-
 
 static void note_order(struct gafork_call *call)
 {
