@@ -111,7 +111,7 @@ enum {
 
 /* What is done for the sake of a cancellation. */
 enum afork_cancel {
-    AFORK_CANCEL_QUEUED, /* nothing: only a call that no worker was given is cancelled */
+    AFORK_CANCEL_QUEUED,  /* nothing: only a call that no worker was given is cancelled */
     AFORK_CANCEL_ABANDON, /* the worker goes on; its answer is dropped */
     AFORK_CANCEL_KILL,    /* pools only: the worker is killed and replaced; calls that it had not
                              begun are given to others. Where it has not begun this one either, it
@@ -119,7 +119,8 @@ enum afork_cancel {
 };
 
 /* Has a call complete with -ECANCELED, at the next turn of the loop.
- * Errors: -EBUSY (AFORK_CANCEL_QUEUED, and a worker has it), -EALREADY (it is about to complete). */
+ * Errors: -EBUSY (AFORK_CANCEL_QUEUED, and a worker has it), -EALREADY (it is about to complete),
+ * -ENOTSUP (AFORK_CANCEL_KILL, and a worker of AFORK_PEER_ORIGINAL, which cannot be killed). */
 AFORK_EXPORT int afork_call_cancel(struct afork_call *call, enum afork_cancel how);
 
 /* Moves a call of a pool to another place in the queue: behind those of its new priority.

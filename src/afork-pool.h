@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A pool: calls that are spread over workers forked from one template, as many as there is work for.
+ * A pool: calls that are spread over workers forked from one template, as many as there is work
+ * for.
  *
  * Calls wait in the pool's queue until a worker has room. Each call that is accepted completes
  * exactly once, whatever happens to workers, template or pool, unless the pool is closed, which
@@ -20,9 +21,9 @@ AFORK_BEGIN_DECLS
 
 struct afork_pool;
 
-/* What becomes of a call whose worker ended while it worked on it. Calls that the worker had not begun
- * go back to the front of the queue in any case; with the asynchronous back end all it had count as
- * begun. */
+/* What becomes of a call whose worker ended while it worked on it. Calls that the worker had not
+ * begun go back to the front of the queue in any case; with the asynchronous back end all it had
+ * count as begun. */
 enum afork_crash {
     AFORK_CRASH_FAIL,       /* it fails with -ECONNRESET */
     AFORK_CRASH_RETRY_ONCE, /* it is given to another worker once, and fails the second time */
@@ -33,25 +34,26 @@ enum afork_crash {
 struct afork_pool_options {
     size_t size; /* sizeof(struct afork_pool_options), set by the initialiser */
 
-    /* Of the workers' back ends. `on_event`, `on_end` and `data` must be NULL: a pool has its own. */
+    /* Of the workers' back ends. `on_event`, `on_end` and `data` must be NULL: a pool has its
+     * own. */
     struct afork_rpc_options rpc;
 
     unsigned max;  /* most workers at a time; 0: afork_cpu_count() */
     unsigned idle; /* workers that are kept even if they have nothing to do; default 0 */
-    unsigned load; /* calls that a worker is given at a time; 0: 2 */
+    unsigned load; /* calls that a worker is given at a time, at most 65,536; 0: 2 */
 
-    /* Microseconds that calls wait for a busy worker before another is started, 0: 100,000; and that
-     * a worker beyond `idle` has nothing to do before it is stopped, 0: 10,000,000. Negative: none, at
-     * once. The first worker is started at once in any case. */
+    /* Microseconds that calls wait for a busy worker before another is started, 0: 100,000; and
+     * that a worker beyond `idle` has nothing to do before it is stopped, 0: 10,000,000.
+     * Negative: none, at once. The first worker is started at once in any case. */
     int64_t start, stop;
 
     /* Each call has a process of its own, forked for it, which ends with it: nothing of a call is
-     * left for the next. `load` is 1, `idle` and retirement mean nothing. Spares of the template
-     * make it faster. */
+     * left for the next. `load` is 1, `idle` and retirement mean nothing. One that ends in its call
+     * has not failed; only that call has. */
     bool single_call;
 
-    /* Most calls that wait in the queue; 0: no limit. Beyond it a call is refused with -ENOSPC; once
-     * half of it is free, `on_drain` is called. */
+    /* Most calls that wait in the queue; 0: no limit. Beyond it a call is refused with -ENOSPC;
+     * once half of it is free, `on_drain` is called. */
     size_t queue_max;
 
     /* When a worker is replaced by a new one, after its answers; 0: never. After so many calls; at
@@ -67,13 +69,17 @@ struct afork_pool_options {
 
     enum afork_crash crash;
 
-    /* Workers that may fail one after the other, that is, end by themselves before they have answered
-     * anything; 0: 5. Between such starts pass 0.1 to 10 s, twice as many each time. Then the pool is
-     * broken: all calls fail with the last error, and so do those that come, until
-     * afork_pool_reset(). */
+    /* Workers that may fail one after the other, that is, end by themselves before they have
+     * answered anything, or cannot be started; 0: 5. After each, one at a time is tried, 0.1 to
+     * 10 s later, twice as late each time. When so many have failed and no other is left, or
+     * nothing is left that could be forked, the pool is broken: the calls that wait fail with
+     * the last error, and no more are accepted until afork_pool_reset(). */
     unsigned max_failures;
 
-    /* All called from the loop; each may be NULL. `pid` is 0 where it is not known. */
+    /* All called from the loop; each may be NULL. `pid` is 0 where it is not known, or not any
+     * more. on_worker_start comes when a worker can be given calls; on_worker_exit also for
+     * those that never could, with `exit` NULL where it is not known how they ended. on_drain
+     * comes when half of a queue that was full is free. */
     void (*on_event)(struct afork_pool *pool, pid_t pid, const struct afork_event *event,
                      void *data);
     void (*on_worker_start)(struct afork_pool *pool, struct afork_process *worker, void *data);
@@ -91,18 +97,20 @@ struct afork_pool_options {
         .size = sizeof(struct afork_pool_options), .rpc = AFORK_RPC_OPTIONS_INIT                   \
     }
 
-/* A pool of workers that are forked from `process`, a server that must not have been told to run. The
- * pool forks a template of its own from it at once, as it is after all commands so far, so that later
- * commands to `process` do not concern the pool, nor its end. Returned; release with
- * afork_pool_unref(). Errors: as afork_process_fork(); -EINVAL (options that contradict each
- * other). */
-AFORK_EXPORT AFORK_NODISCARD int afork_pool_new(struct afork_process *process,
-                                                const char *function,
+/* A pool of workers that are forked from `process`, a server that must not have been told to
+ * run. The pool forks a template of its own from it at once, as it is after all commands so far,
+ * so that later commands to `process` do not concern the pool, nor its end. Should that template
+ * end by itself, the workers it has live on, and another is forked from `process`, as it is by
+ * then, if it is still there. `options` is copied; NULL: defaults. Returned; release with
+ * afork_pool_unref(). Errors: as afork_process_fork() and afork_process_set_limits(); -EINVAL
+ * (options that contradict each other: more `idle` than `max`, callbacks in `rpc`). */
+AFORK_EXPORT AFORK_NODISCARD int afork_pool_new(struct afork_process *process, const char *function,
                                                 const struct afork_pool_options *options,
                                                 struct afork_pool **ret);
 
-/* As afork_rpc_call() and its kin. Errors besides: -ENOSPC (the queue is full), -EPIPE (the pool was
- * told to end), -EIO (it is broken). */
+/* As afork_rpc_call() and its kin. Errors besides: -ENOSPC (the queue is full), -EPIPE (the pool
+ * was told to end), -EIO (it is broken), -ENOTSUP (a `run_timeout`, but workers of
+ * AFORK_PEER_ORIGINAL, which cannot be killed). */
 AFORK_EXPORT int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
                                  const struct afork_call_options *options, afork_call_cb *cb,
                                  void *cb_data, struct afork_call **ret);
@@ -112,10 +120,10 @@ AFORK_EXPORT int afork_pool_call_take(struct afork_pool *pool, void *data, size_
                                       void *cb_data, struct afork_call **ret);
 AFORK_EXPORT int afork_pool_call_strings(struct afork_pool *pool, const struct iovec *strings,
                                          size_t n, const struct afork_call_options *options,
-                                         afork_call_cb *cb, void *cb_data,
-                                         struct afork_call **ret);
+                                         afork_call_cb *cb, void *cb_data, struct afork_call **ret);
 
-/* Changes the sizes while the pool works; as in the options. */
+/* Changes the sizes while the pool works; as in the options. Workers beyond `max` answer what they
+ * have, and end. Errors: -EPIPE (the pool was told to end). */
 AFORK_EXPORT int afork_pool_set_size(struct afork_pool *pool, unsigned max, unsigned idle,
                                      unsigned load);
 
@@ -126,18 +134,18 @@ AFORK_EXPORT int afork_pool_retire(struct afork_pool *pool);
 AFORK_EXPORT int afork_pool_reset(struct afork_pool *pool);
 
 struct afork_pool_stats {
-    unsigned workers;      /* there now, those being started included */
-    unsigned busy;         /* of them, with a call */
-    size_t queued;         /* calls that no worker has */
-    size_t running;        /* calls that a worker has */
-    uint64_t completed;    /* calls that had a result, or an exception */
-    uint64_t failed;       /* calls that failed otherwise, those below included */
+    unsigned workers;   /* there now, those being started included */
+    unsigned busy;      /* of them, with a call */
+    size_t queued;      /* calls that no worker has */
+    size_t running;     /* calls that a worker has */
+    uint64_t completed; /* calls that had a result, or an exception */
+    uint64_t failed;    /* calls that failed otherwise, those below included */
     uint64_t timed_out, cancelled, retried;
-    uint64_t started;      /* workers there ever were */
-    uint64_t crashed;      /* of them, those that ended by themselves */
-    uint64_t retired;      /* of them, those that were replaced in time */
-    bool broken;           /* see `max_failures` of the options */
-    const char *message;   /* if it is broken, the last error, until the pool is used again */
+    uint64_t started;    /* workers there ever were */
+    uint64_t crashed;    /* of them, those that ended by themselves */
+    uint64_t retired;    /* of them, those that were replaced in time */
+    bool broken;         /* see `max_failures` of the options */
+    const char *message; /* if it is broken, the last error, until the pool is used again */
 };
 
 AFORK_EXPORT int afork_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret);
@@ -149,8 +157,8 @@ AFORK_EXPORT int afork_pool_each_worker(struct afork_pool *pool,
                                                    void *data),
                                         void *data);
 
-/* Ends the pool: all calls complete with -ECANCELED, those first that were made first, and all workers
- * are killed. Then on_destroy comes. */
+/* Ends the pool: all calls complete with -ECANCELED, those first that were made first, and all
+ * workers are killed. Then on_destroy comes. Does not release the reference. */
 AFORK_EXPORT void afork_pool_cancel(struct afork_pool *pool);
 
 AFORK_EXPORT struct afork_pool *afork_pool_ref(struct afork_pool *pool);
@@ -159,8 +167,8 @@ AFORK_EXPORT struct afork_pool *afork_pool_ref(struct afork_pool *pool);
  * and ends. */
 AFORK_EXPORT void afork_pool_unref(struct afork_pool *pool);
 
-/* Kills all workers at once, and makes sure that no callback comes any more; the `release` of calls is
- * called. Does not release the reference. A second call does nothing. */
+/* Kills all workers at once, and makes sure that no callback comes any more; the `release` of
+ * calls is called. Does not release the reference. A second call does nothing. */
 AFORK_EXPORT void afork_pool_close(struct afork_pool *pool);
 
 /* The processors that this process may use: the least of its affinity mask and the quotas of its

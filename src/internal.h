@@ -12,6 +12,7 @@
  *   limits.c         what a process is confined to, and how that is told
  *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
+ *   pool*.c          calls spread over workers (pool.h)
  *   monitor.c        the way in: status records and pidfds
  *   remote.c         processes that a command starts elsewhere (remote.h)
  *   spares.c         children forked in advance

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What memory of a worker is its own. Pages that it still shares with its template, as most of them are
- * after a fork, are not.
+ * What memory of a worker is its own. Pages that it still shares with its template, as most of
+ * them are after a fork, are not.
  */
 #include "config.h"
 

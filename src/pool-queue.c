@@ -2,9 +2,9 @@
  *
  * The queue of a pool. Nothing in it takes longer where there are more calls.
  *
- * Each list is sorted by `order`, which calls get when they come, or when they are moved. One that comes
- * back from a worker still has its own, which is lower than that of all that waited meanwhile: so it is
- * at the front again, and those of one worker are in their order.
+ * Each list is sorted by `order`, which calls get when they come, or when they are moved. One
+ * that comes back from a worker still has its own, which is lower than that of all that waited
+ * meanwhile: so it is at the front again, and those of one worker are in their order.
  */
 #include "config.h"
 

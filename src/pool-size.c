@@ -2,14 +2,14 @@
  *
  * How many workers a pool has, decided anew whenever something has changed.
  *
- * More are wanted while calls wait that the workers under way will not take, or fewer than `idle` have
- * nothing to do. One is started at once if there is none, or in place of one that is gone; else when
- * that has been so for `start`. The deadlines are left in place when they are not needed any more, and
- * look again when they come: so a busy pool, which needs them and does not many times a millisecond,
- * never touches the clock's descriptor.
+ * More are wanted while calls wait that the workers under way will not take, or fewer than `idle`
+ * have nothing to do. One is started at once if there is none, or in place of one that is gone;
+ * else when that has been so for `start`. The deadlines are left in place when they are not needed
+ * any more, and look again when they come: so a busy pool, which needs them and does not many times
+ * a millisecond, never touches the clock's descriptor.
  *
- * Workers that end before they have answered anything are failures. After one, a single worker at a
- * time is tried.
+ * Workers that end before they have answered anything are failures. After one, a single worker
+ * at a time is tried.
  */
 #include "config.h"
 
@@ -158,8 +158,8 @@ bool afork__pool_is_lost(const struct afork_pool *pool)
     return pool->queue.n && (pool->broken || is_at_end(pool));
 }
 
-/* It breaks when there is somebody who can be told why. No more calls are taken by then, but some may
- * come back from workers that were killed. */
+/* It breaks when there is somebody who can be told why. No more calls are taken by then, but
+ * some may come back from workers that were killed. */
 void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
 {
     struct afork_call *call;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pools: the public calls, what calls go through, and the end. The user is called back from here and
- * from pool-workers.c, always by the loop, and may do anything meanwhile: what is behind such a call
- * looks at the pool anew, which its reference keeps.
+ * Pools: the public calls, what calls go through, and the end. The user is called back from here
+ * and from pool-workers.c, always by the loop, and may do anything meanwhile: what is behind
+ * such a call looks at the pool anew, which its reference keeps.
  */
 #include "config.h"
 

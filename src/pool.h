@@ -30,7 +30,8 @@ struct afork__pool_queue {
 
 /*   STARTING -> READY -> RETIRING -> LEAVING
  *
- * and from each to LEAVING, which is also where killed ones are. LEAVING ones do not count any more. */
+ * and from each to LEAVING, which is also where killed ones are. LEAVING ones do not count any
+ * more. */
 enum afork__worker_state {
     AFORK__WORKER_STARTING, /* forked and told to run */
     AFORK__WORKER_READY,    /* it may be given calls */
@@ -52,8 +53,8 @@ struct afork__worker {
     uint64_t n_given, n_answers;
     int64_t started_at, idle_since;
 
-    /* The time of the call it is at, by its `order`. A call that was withdrawn keeps its time, or the
-     * worker would be lost to it. */
+    /* The time of the call it is at, by its `order`. A call that was withdrawn keeps its time,
+     * or the worker would be lost to it. */
     struct afork__deadline run;
     uint64_t run_order;
     int64_t withdrawn_timeout;
@@ -110,7 +111,8 @@ struct afork_pool *afork__pool_ref(struct afork_pool *pool);
 void afork__pool_unref(struct afork_pool *pool);
 /* Leaves the accounts of the pool, who has it no more; then completes. From the loop only. */
 void afork__pool_complete(struct afork_call *call, struct afork_reply *reply);
-/* Something has changed: gives calls to workers, starts, stops, ends what is to be. Calls no user. */
+/* Something has changed: gives calls to workers, starts, stops, ends what is to be. Calls no
+ * user. */
 void afork__pool_settle(struct afork_pool *pool);
 /* Gives a worker a call from the queue. */
 void afork__pool_give(struct afork__worker *worker, struct afork_call *call);
@@ -177,8 +179,8 @@ bool afork__worker_is_at(const struct afork__worker *worker, const struct afork_
 uint64_t afork__private_memory(pid_t pid);
 
 /* cpu-count.c */
-/* The quota of the control groups alone, rounded up, as found in the proc and sys folders below `root`;
- * 0: none. */
+/* The quota of the control groups alone, rounded up, as found in the proc and sys folders below
+ * `root`; 0: none. */
 unsigned afork__cpu_quota(const char *root);
 
 #endif

@@ -338,6 +338,7 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     }
     struct afork_call *call = slot->call;
     free_slot(rpc, slot);
+    rpc->holding = rpc->frame.holding;
     if (call)
         afork__rpc_answer(rpc, call, reply);
     else if (rpc->hooks)

@@ -7,10 +7,11 @@
 #ifndef AFORK_RPC_WIRE_H
 #define AFORK_RPC_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Our own frames: kind, 8 bits; number of descriptors, 8; zero, 16; id, 32; length of the payload, 32.
+/* Our own frames: kind, 8 bits; number of descriptors, 8; flags, 16; id, 32; length of the payload, 32.
  * The descriptors come with the first octet of the frame. */
 #define AFORK__RPC_HEADER_SIZE 12
 
@@ -32,6 +33,8 @@ enum afork__rpc_kind {
 struct afork__rpc_header {
     enum afork__rpc_kind kind;
     unsigned n_fds;
+    bool holding; /* RESULT, ERROR: from now on the worker may keep answers for a moment, so that it may be
+                     past the oldest call that is not answered; the only flag there is, 1 */
     uint32_t id, len;
 };
 
@@ -43,7 +46,7 @@ struct afork__rpc_header {
 void afork__rpc_put_header(uint8_t out[AFORK__RPC_HEADER_SIZE],
                            const struct afork__rpc_header *header);
 
-/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or what must be zero is not. */
+/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or there is an unknown flag. */
 int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE], struct afork__rpc_header *ret);
 
 void afork__rpc_put_number(uint8_t out[4], uint32_t number);

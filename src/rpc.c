@@ -355,7 +355,8 @@ static void describe_end(struct afork_rpc *rpc)
         snprintf(rpc->message, size, "%s%s", words, rpc->exit->message);
 }
 
-/* All that the worker has not answered. A synchronous one has begun the oldest at most. */
+/* All that the worker has not answered. A synchronous one has begun the oldest at most, unless it keeps
+ * answers for a moment. */
 static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 {
     struct afork_call *oldest = afork__rpc_oldest(rpc), *call;
@@ -363,7 +364,7 @@ static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
         bool begun = rpc->begun && call->state == AFORK__CALL_SENT &&
-                     (rpc->async || call == oldest);
+                     (rpc->async || rpc->holding || call == oldest);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);

@@ -32,6 +32,7 @@ struct afork_rpc {
     bool finishing;  /* no more calls */
     bool shut;       /* the worker was told so */
     bool unreported; /* nobody tells of the worker's end */
+    bool holding;    /* the worker may be past the oldest call */
     bool begun;      /* the back end is there: what it was given may have begun */
 
     /* Options. */

@@ -62,8 +62,8 @@ static void version_1(struct test *t)
 /* What makes no sense is no quota. */
 static void nonsense(struct test *t)
 {
-    static const char *const texts[] = {"",    "\n",    "0 100000\n", "100000 0\n", "-5 100\n",
-                                        "100", "x y\n", "max max\n"};
+    static const char *const texts[] = {"",         "\n",  "0 100000\n", "100000 0\n",
+                                        "-5 100\n", "100", "x y\n",      "max max\n"};
     g_autofree char *root = in_home("bad");
 
     (void)t;

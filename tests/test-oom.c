@@ -332,6 +332,87 @@ static void answers(struct test *t)
     g_assert_cmpuint(warnings, >=, G_N_ELEMENTS(codes));
 }
 
+/* ---- Pools ---- */
+
+static struct afork_pool_options pool_options(void)
+{
+    static const char *const paths[] = {"/usr", "/tmp", NULL};
+    static const struct afork_limits limits = {
+        .size = sizeof limits, .read_paths = paths, .write_paths = paths};
+    struct afork_pool_options options = AFORK_POOL_OPTIONS_INIT;
+
+    options.rpc.init = options.rpc.done = "f";
+    options.rpc.serialiser = AFORK_SERIALISER_JSON;
+    options.limits = &limits;
+    options.max_failures = 1;
+    return options;
+}
+
+static void count_reply(const struct afork_reply *reply, void *data)
+{
+    g_assert_cmpint(reply->error, <, 0); /* the fake server has no back end */
+    ++*(unsigned *)data;
+}
+
+static void pool_ended(struct afork_pool *pool, void *data)
+{
+    *(bool *)data = true;
+    g_assert_nonnull(pool);
+}
+
+static void making_pools(struct test *t)
+{
+    struct afork_pool_options options = pool_options();
+    struct afork_process *process = test_new(t);
+    bool reached = true;
+
+    for (int n = 1; reached; n++) {
+        struct afork_pool *pool = NULL;
+        countdown = n;
+        int result = afork_pool_new(process, "f", &options, &pool);
+        reached = !countdown;
+        countdown = 0;
+        if (result < 0)
+            g_assert_cmpint(result, ==, -ENOMEM);
+        else
+            g_assert_true(!reached && n > 15);
+        afork_pool_close(pool);
+        afork_pool_unref(pool);
+    }
+    afork_process_unref(process);
+}
+
+/* Whatever fails: a call is not accepted, or it completes. */
+static void calls_of_pools(struct test *t)
+{
+    struct afork_pool_options options = pool_options();
+    int n_refused = 0, n = 0;
+    bool reached = true, ended;
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    struct afork_process *process = test_new(t);
+    options.on_destroy = pool_ended;
+    options.data = &ended;
+    while (reached) {
+        struct afork_pool *pool;
+        unsigned n_replies = 0;
+        ended = false;
+        test_ok(afork_pool_new(process, "f", &options, &pool));
+        countdown = ++n;
+        int result = afork_pool_call(pool, "x", 1, NULL, count_reply, &n_replies, NULL);
+        reached = !countdown;
+        countdown = 0;
+        g_assert_true(!result || result == -ENOMEM);
+        n_refused += result < 0;
+        afork_pool_unref(pool);
+        test_wait(t, ended);
+        g_assert_cmpuint(n_replies, ==, result < 0 ? 0 : 1);
+    }
+    g_assert_cmpint(n_refused, >=, 1);
+    g_assert_cmpint(n, >, 4);
+    afork_process_unref(process);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -341,5 +422,7 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/oom/handover", handover);
     test_add_for(&test_loop_poll, "/oom/remote", remote);
     test_add_for(&test_loop_poll, "/oom/answers", answers);
+    test_add_for(&test_loop_poll, "/oom/pools", making_pools);
+    test_add_for(&test_loop_poll, "/oom/pool-calls", calls_of_pools);
     return g_test_run();
 }

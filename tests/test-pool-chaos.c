@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pools under load whose workers, templates and hosts are killed at random, while calls are made,
- * cancelled, moved and late, and sizes change. Every call that was accepted completes once; nothing is
- * left. A run can be repeated with --seed; what it was is printed first.
+ * Pools under load whose workers, templates and hosts are killed at random, while calls are
+ * made, cancelled, moved and late, and sizes change. Every call that was accepted completes
+ * once; nothing is left. A run can be repeated with --seed; what it was is printed first.
  */
 #include <errno.h>
 #include <signal.h>

@@ -116,8 +116,8 @@ static void a_call_is_tried_twice(struct test *t)
     test_pool_finish(&pool);
 }
 
-/* One that never ends, one that crashes, one that leaves, one that talks nonsense; and a timer of the
- * program's that is never late. */
+/* One that never ends, one that crashes, one that leaves, one that talks nonsense; and a timer
+ * of the program's that is never late. */
 static gint64 last_tick, worst_tick;
 
 static void tick(void)
@@ -385,8 +385,8 @@ static void limits_are_each_workers(struct test *t)
     test_pool_finish(&pool);
 }
 
-/* A process for each call, at most `max` at a time; what one did is not seen by another, and one that
- * crashes is its own. */
+/* A process for each call, at most `max` at a time; what one did is not seen by another, and one
+ * that crashes is its own. */
 static void single_calls(struct test *t)
 {
     struct test_pool pool = {0};

@@ -86,8 +86,8 @@ static void gate_open(struct gate *gate)
 
 /* ---- Sizes ---- */
 
-/* At once as many as there are calls, down to those that are kept after a while, and back after all of
- * them were killed. */
+/* At once as many as there are calls, down to those that are kept after a while, and back after
+ * all of them were killed. */
 static void grows_and_shrinks(struct test *t)
 {
     struct test_pool pool = {0};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pools: calls by their priority, cancelled, late, too many; and what a pool tells. What they have to
- * do with processes is in test-pool-ends.c, when those come and go in test-pool-size.c.
+ * Pools: calls by their priority, cancelled, late, too many; and what a pool tells. What they
+ * have to do with processes is in test-pool-ends.c, when those come and go in test-pool-size.c.
+ *
  */
 #include <errno.h>
 #include <signal.h>

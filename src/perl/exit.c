@@ -9,7 +9,6 @@
 #include "exit.h"
 #include "handles.h"
 #include "inherited.h"
-#include "rpc.h"
 #include "serve.h"
 
 #include <link.h>
@@ -245,10 +244,19 @@ static void end_own(pTHX)
     JMPENV_POP;
 }
 
+/* Here, where memory is in use at the end anyway. */
+static void (*first_of_all)(pTHX);
+
+void afork__exit_set_first(void (*function)(pTHX))
+{
+    first_of_all = function;
+}
+
 void afork__exit(pTHX)
 {
     afork__serve_leave();
-    afork__rpc_leave(aTHX);
+    if (first_of_all)
+        first_of_all(aTHX);
     reset_signals(aTHX);
     afork__inherited_disarm(aTHX);
     run_end_blocks(aTHX);

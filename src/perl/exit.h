@@ -29,6 +29,9 @@ void afork__exit_ignore_loads(unsigned long long before);
  * Returns if some would. Without `flush`, there is no output to be flushed. */
 void afork__exit_if_unnoticed(pTHX_ bool flush);
 
+/* Has a function called before anything else of the end, in this process and those forked from it. */
+void afork__exit_set_first(void (*function)(pTHX));
+
 /* Ends the interpreter and the process, with the status perl_run() left. */
 void afork__exit(pTHX) __attribute__((noreturn));
 

@@ -2,11 +2,13 @@
  *
  * Calls of the synchronous back end, one after the other.
  *
- * An answer is written as soon as it is there, with one exception: while more calls are in the buffer, and
- * each of the last HOLD_AFTER calls took less than HOLD_SHORT_NSEC, answers are held back to be written
- * together. They are written before the back end reads again; when the buffer is full; when the first of
- * them is HOLD_NSEC old at the end of a call; after a call that was not short; with an event or a
- * descriptor; and by flush.
+ * An answer is written as soon as it is there, with one exception: while more calls are in the
+ * buffer, and each of the last HOLD_AFTER calls took less than HOLD_SHORT_NSEC, answers are held
+ * back to be written together. They are written before the back end reads again; when the buffer
+ * is full; when the first of them is HOLD_NSEC old at the end of a call; after a call that was not
+ * short; with an event or a descriptor; by flush; and when the process exits. A process that is
+ * killed then has begun with more calls than the oldest that is not answered: the answer before
+ * says so, which is why only our own frames have this.
  */
 #include "args.h"
 #include "exit.h"
@@ -20,10 +22,11 @@
 
 enum {
 #ifdef AFORK_RPC_NEVER_HOLD
-    HOLD_AFTER = 0, /* to measure what holding is worth */
+    HOLD = false, /* to measure what holding is worth */
 #else
-    HOLD_AFTER = 64,
+    HOLD = true,
 #endif
+    HOLD_AFTER = 8,
     HOLD_SHORT_NSEC = 20 * 1000,
     HOLD_NSEC = 100 * 1000,
 };
@@ -82,6 +85,7 @@ void afork__rpc_send_error(pTHX_ struct afork__rpc *rpc, uint32_t id, SV *except
         sizes[i] = afork__ber_put(lengths[i], lens[i]);
     struct afork__rpc_header fields = {
         .kind = AFORK__RPC_ERROR,
+        .holding = id && rpc->holding,
         .id = id,
         .len = (uint32_t)(sizes[0] + lens[0] + sizes[1] + (list.n ? lens[1] : 0)),
     };
@@ -153,6 +157,8 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
     }
 
     rpc->id = call->id;
+    if (!rpc->io.out_len) /* else the last answer was just now */
+        rpc->started = now_nsec();
     errno = 0;
     SSize_t n = call_sv(rpc->function, rpc->exceptions_end ? G_LIST : G_LIST | G_EVAL);
     if (rpc->io.copied) /* the calls are its parent's */
@@ -168,21 +174,23 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
     return afork__rpc_pack(aTHX_ rpc, n, ret);
 }
 
-/* Whether the answers in the buffer may wait for the next. */
-static bool may_hold(struct afork__rpc *rpc, int64_t started, int64_t now)
-{
-    rpc->short_calls = now - started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
-    return HOLD_AFTER && rpc->short_calls >= HOLD_AFTER && now - rpc->held_since < HOLD_NSEC &&
-           more_buffered(rpc);
-}
-
-static void answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *call)
+/* Returns whether the answers in the buffer may wait for the next. What writing takes is not the
+ * function's time: the host may run meanwhile, on the same processor. */
+static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *call)
 {
     struct afork__rpc_list list;
+    bool told = rpc->holding;
 
     ENTER;
     SAVETMPS;
-    if (compute(aTHX_ rpc, call, &list))
+    bool good = compute(aTHX_ rpc, call, &list);
+    int64_t now = now_nsec();
+    rpc->short_calls = now - rpc->started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
+    rpc->started = now;
+    rpc->holding = HOLD && rpc->own && rpc->short_calls >= HOLD_AFTER;
+    if (!rpc->io.out_len)
+        rpc->held_since = now;
+    if (good)
         afork__rpc_send(aTHX_ rpc, AFORK__RPC_RESULT, call->id, &list);
     else
         afork__rpc_send_error(aTHX_ rpc, call->id, sv_mortalcopy(ERRSV));
@@ -191,24 +199,18 @@ static void answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     LEAVE;
     if (call->len > AFORK__RPC_SPARE_KEEP)
         afork__rpc_trim(aTHX_ rpc);
+    return told && rpc->holding && now - rpc->held_since < HOLD_NSEC && more_buffered(rpc);
 }
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)
 {
     dSP;
     struct afork__rpc_header call;
-    int64_t now = 0;
 
     PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called run() are out of reach */
     PUTBACK;
-    while (next_call(aTHX_ rpc, &call)) {
-        int64_t started = rpc->io.out_len ? now : now_nsec();
-        if (!rpc->io.out_len)
-            rpc->held_since = started;
-        answer(aTHX_ rpc, &call);
-        now = now_nsec();
-        if (!may_hold(rpc, started, now))
+    while (next_call(aTHX_ rpc, &call))
+        if (!answer(aTHX_ rpc, &call))
             afork__rpc_io_flush(aTHX_ &rpc->io);
-    }
     end(aTHX_ rpc);
 }

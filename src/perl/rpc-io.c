@@ -64,7 +64,8 @@ static size_t receive(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
 {
     afork__rpc_io_flush(aTHX_ io);
     while (!io->ended) {
-        if (io->copied) /* by a signal handler */
+        PERL_ASYNC_CHECK(); /* a signal that came before would interrupt nothing */
+        if (io->copied)     /* by its handler */
             afork__rpc_end_copy(aTHX);
         ssize_t n;
         if (io->rfd_is_socket)
@@ -73,11 +74,10 @@ static size_t receive(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
             n = -errno;
         if (n > 0)
             return (size_t)n;
-        if (n == -EINTR) {
-            PERL_ASYNC_CHECK();
-        } else if (n == -EAGAIN) {
+        if (n == -EINTR)
+            continue;
+        if (n == -EAGAIN) {
             wait_for(io->rfd, POLLIN);
-            PERL_ASYNC_CHECK();
         } else if (n == 0 || n == -ECONNRESET) {
             io->ended = true;
         } else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The channel of an RPC back end: octets and descriptors in and out, with a buffer for each way. Knows
- * neither frames nor what a call is. A channel whose host is gone ends the process.
+ * The channel of an RPC back end: octets and descriptors in and out, with a buffer for each way.
+ * Knows neither frames nor what a call is. A channel whose host is gone ends the process.
  */
 #ifndef AFORK_PERL_RPC_IO_H
 #define AFORK_PERL_RPC_IO_H
@@ -11,7 +11,7 @@
 
 enum {
     AFORK__RPC_IN_SIZE = 64 * 1024,
-    AFORK__RPC_OUT_SIZE = 32 * 1024,
+    AFORK__RPC_OUT_SIZE = 64 * 1024,
 };
 
 struct afork__rpc_io {
@@ -41,8 +41,8 @@ static inline const uint8_t *afork__rpc_io_peek(const struct afork__rpc_io *io)
     return io->in + io->start;
 }
 
-/* Waits until `n` octets are in the buffer, at most AFORK__RPC_IN_SIZE. Writes what was put first. False
- * at end of file. May run signal handlers. */
+/* Waits until `n` octets are in the buffer, at most AFORK__RPC_IN_SIZE. Writes what was put
+ * first. False at end of file. May run signal handlers. */
 bool afork__rpc_io_need(pTHX_ struct afork__rpc_io *io, size_t n);
 
 /* Exactly `n` octets to `data`, or false at end of file. */
@@ -51,8 +51,8 @@ bool afork__rpc_io_read(pTHX_ struct afork__rpc_io *io, void *data, size_t n);
 /* Drops `n` octets. */
 bool afork__rpc_io_skip(pTHX_ struct afork__rpc_io *io, uint64_t n);
 
-/* Appends the next `n` octets to a string, whose memory grows as they come: a length alone makes nobody
- * allocate it. */
+/* Appends the next `n` octets to a string, whose memory grows as they come: a length alone makes
+ * nobody allocate it. */
 bool afork__rpc_io_read_sv(pTHX_ struct afork__rpc_io *io, SV *sv, size_t n);
 
 /* Puts octets into the buffer; what does not fit is written with what is there before. */

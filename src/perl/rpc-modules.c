@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The modules of RPC that are built in: found by `require` though there is no file, and compiled only
- * then. A server that never needs them pays a comparison for each `require`.
+ * The modules of RPC that are built in: found by `require` though there is no file, and compiled
+ * only then. A server that never needs them pays a comparison for each `require`.
  */
 #include "rpc-modules.h"
 #include "rpc.h"

@@ -7,8 +7,8 @@
 
 #include "perl-api.h"
 
-/* Has the asynchronous back end of AFork/RPC.pm serve, with the `items` arguments of an XSUB. Returns if
- * that does. */
+/* Has the asynchronous back end of AFork/RPC.pm serve, with the `items` arguments of an XSUB.
+ * Returns if that does. */
 void afork__rpc_run_async(pTHX_ bool own, SSize_t ax, SSize_t items);
 
 /* Defines what that needs from C: send_octets(descriptor, octets, offset, descriptors...), and

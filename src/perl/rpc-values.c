@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Perl values and the payload of frames. The default serialiser's lists are packed and unpacked here, each
- * octet copied once; for others, their functions are called. Whatever may run code of the user does so
- * inside an eval.
+ * Perl values and the payload of frames. The default serialiser's lists are packed and unpacked
+ * here, each octet copied once; for others, their functions are called. Whatever may run code of
+ * the user does so inside an eval.
  */
 #include "rpc.h"
 
@@ -12,7 +12,8 @@
 #include "rpc-wire.h"
 #include "wire.h"
 
-/* Whether the value is a string of octets, or is made one without any code that could be noticed. */
+/* Whether the value is a string of octets, or is made one without any code that could be
+ * noticed. */
 static bool is_plain(const SV *sv)
 {
     return !(SvFLAGS(sv) & (SVf_ROK | SVf_UTF8 | SVs_GMG)) && !isGV_with_GP(sv) &&
@@ -104,8 +105,8 @@ SV *afork__rpc_text(pTHX_ struct afork__rpc *rpc, SV *exception)
     return text;
 }
 
-/* A value for the next argument. Whoever was given it before has no claim on it if we alone refer to it
- * and it is still a plain scalar. */
+/* A value for the next argument. Whoever was given it before has no claim on it if we alone
+ * refer to it and it is still a plain scalar. */
 static SV *argument(pTHX_ struct afork__rpc *rpc, size_t i)
 {
     if (i >= AFORK__RPC_SPARES)
@@ -370,7 +371,13 @@ static void put_header(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
     if (rpc->n_fds)
         afork__rpc_io_put_fds(aTHX_ &rpc->io, rpc->fds, rpc->n_fds);
     if (rpc->own) {
-        struct afork__rpc_header fields = {kind, (unsigned)rpc->n_fds, id, (uint32_t)len};
+        struct afork__rpc_header fields = {
+            .kind = kind,
+            .n_fds = (unsigned)rpc->n_fds,
+            .holding = kind == AFORK__RPC_RESULT && rpc->holding,
+            .id = id,
+            .len = (uint32_t)len,
+        };
         afork__rpc_put_header(header, &fields);
         afork__rpc_io_put(aTHX_ &rpc->io, header, AFORK__RPC_HEADER_SIZE);
     } else {

@@ -4,6 +4,7 @@
  */
 #include "rpc.h"
 #include "args.h"
+#include "exit.h"
 #include "rpc-modules.h"
 
 #include <fcntl.h>
@@ -11,9 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef AFORK_COMPILATION
-#define AFORK_COMPILATION
-#endif
 #include "afork-rpc.h"
 #include "rpc-wire.h"
 
@@ -185,14 +183,23 @@ void afork__rpc_define_transport(pTHX)
     newXS("AFork::RPC::receive_octets", xs_receive_octets, __FILE__);
 }
 
+/* Answers that wait are written before the process ends. */
+static void leave(pTHX)
+{
+    struct afork__rpc *rpc = &afork__the_rpc;
+
+    if (rpc->perl == (void *)PERL_GET_THX)
+        afork__rpc_io_flush(aTHX_ &rpc->io);
+}
+
 static void after_fork(void)
 {
     if (afork__the_rpc.serving)
         afork__rpc_io_copied(&afork__the_rpc.io);
 }
 
-/* The original reads from the handle, and writes to it, too, unless it is standard input. Then standard
- * streams are moved out of the way of code that prints or closes them. */
+/* The original reads from the handle, and writes to it, too, unless it is standard input. Then
+ * standard streams are moved out of the way of code that prints or closes them. */
 static void open_channel(pTHX_ struct afork__rpc *rpc, SV *handle)
 {
     int rfd = afork__handle_fd(aTHX_ handle), wfd = rfd;
@@ -224,7 +231,8 @@ static void set_title(pTHX_ SV *function)
         sv_setsv_mg(title, sv_2mortal(newSVpvf("%.*s %" SVf, (int)digits, old, SVfARG(function))));
 }
 
-/* A function by its name, in package main unless it is qualified; perhaps one that is not defined yet. */
+/* A function by its name, in package main unless it is qualified; perhaps one that is not
+ * defined yet. */
 static CV *function_named(pTHX_ SV *name)
 {
     STRLEN len;
@@ -262,8 +270,8 @@ static void start_failed(pTHX_ struct afork__rpc *rpc)
     afork__rpc_die(aTHX_ afork__rpc_text(aTHX_ rpc, exception));
 }
 
-/* Calls init with the arguments but for the handle. If @_ is where they are, it is emptied, so that they
- * are gone when init drops them. */
+/* Calls init with the arguments but for the handle. If @_ is where they are, it is emptied, so
+ * that they are gone when init drops them. */
 static void call_init(pTHX_ struct afork__rpc *rpc, const struct parameters *parameters, SSize_t ax)
 {
     AV *args = newAV(), *all = GvAV(PL_defgv);
@@ -330,7 +338,8 @@ static void say_ready(pTHX_ struct afork__rpc *rpc)
     afork__rpc_io_flush(aTHX_ &rpc->io);
 }
 
-/* Two forms: keys and values followed by minus their number; or, as it was once, four parameters. */
+/* Two forms: keys and values followed by minus their number; or, as it was once, four
+ * parameters. */
 static void parse(pTHX_ struct afork__rpc *rpc, SSize_t ax, SSize_t items, struct parameters *ret)
 {
     SV **all = PL_stack_base + ax, *last = items ? all[items - 1] : &PL_sv_undef;
@@ -390,6 +399,7 @@ static void run_sync(pTHX_ bool own, SSize_t ax, SSize_t items)
     open_channel(aTHX_ rpc, PL_stack_base[ax]);
     set_title(aTHX_ parameters.function);
     afork__rpc_define_functions(aTHX_ own);
+    afork__exit_set_first(leave);
     if (!watching_forks)
         pthread_atfork(NULL, NULL, after_fork);
     watching_forks = rpc->serving = true;
@@ -441,12 +451,4 @@ bool afork__rpc_define(pTHX_ const char *name, size_t len)
         return true;
     }
     return false;
-}
-
-void afork__rpc_leave(pTHX)
-{
-    struct afork__rpc *rpc = &afork__the_rpc;
-
-    if (rpc->perl == (void *)PERL_GET_THX)
-        afork__rpc_io_flush(aTHX_ &rpc->io);
 }

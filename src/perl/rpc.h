@@ -33,8 +33,10 @@ struct afork__rpc {
     SV *spares[AFORK__RPC_SPARES];
     int fds[AFORK__FDS_PER_MESSAGE]; /* of the list that is packed */
     size_t n_fds;
+    bool holding; /* the last answer said that those behind it may be kept for a moment */
     unsigned short_calls; /* how many calls in a row were short */
-    int64_t held_since;   /* nanoseconds; when the first answer in the buffer was put there */
+    int64_t started;      /* nanoseconds; when the last call began, or ended */
+    int64_t held_since;   /* when the first answer in the buffer was put there */
 };
 
 extern struct afork__rpc afork__the_rpc;
@@ -89,8 +91,5 @@ void afork__rpc_define_functions(pTHX_ bool own);
 
 /* Has the modules found that are built in. Nothing else is done for them at the start. */
 void afork__rpc_boot(pTHX);
-
-/* Before the process ends: what is held back is written. */
-void afork__rpc_leave(pTHX);
 
 #endif

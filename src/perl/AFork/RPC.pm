@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 #
-# The back ends of RPC in Perl: both for perls other than afork-perl, the asynchronous one for that, too.
-# They speak the frames of afork, and those of AnyEvent::Fork::RPC under its names. The host sends this
-# text to perls that have nothing of afork, without its comments: it needs perl 5.16 and, for the
-# asynchronous back end, AnyEvent.
+# The back ends of RPC in Perl: both for perls other than afork-perl, the asynchronous one for
+# that, too. They speak the frames of afork, and those of AnyEvent::Fork::RPC under its names. The
+# host sends this text to perls that have nothing of afork, without its comments: it needs perl
+# 5.16 and, for the asynchronous back end, AnyEvent.
 package AFork::RPC;
 
-# Evaluates the code of a serialiser. Stands before everything else, so that it sees nothing of ours.
+# Evaluates the code of a serialiser. Stands before everything else, so that it sees nothing of
+# ours.
 sub evaluate { package main; return eval $_[0] }
 
 use strict;
@@ -35,7 +36,7 @@ my ($function, $freeze, $thaw, $octets);
 my ($pid, $call) = (0, 0);    # the process that serves; the call that is worked on
 my ($in, $out) = ('', '');
 my @came;                     # handles whose frames are not complete yet
-my @waiting;                  # asynchronous: octets, how many are written, handles to be sent with them
+my @waiting;                  # asynchronous: octets, how many are written, handles sent with them
 my (%id_of, $reader, $writer, $when_done, $outstanding);
 
 sub can_pass { return defined &AFork::RPC::send_octets }
@@ -74,8 +75,8 @@ sub receive {
     return $n;
 }
 
-# Writes some of the octets from an offset on, with handles at the first of them. As syswrite. The string is
-# not copied.
+# Writes some of the octets from an offset on, with handles at the first of them. As syswrite. The
+# string is not copied.
 sub transmit {
     my ($offset, @handles) = @_[1 .. $#_];
     return AFork::RPC::send_octets(fileno $wfh, $_[0], $offset, map fileno $_, @handles)
@@ -309,8 +310,10 @@ sub begin {
 sub define_functions {
     no strict 'refs';
     no warnings 'redefine';
-    *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} = sub { emit(pack_list(EVENT, $call, @_)); return };
-    *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} = sub { write_waiting(); return 1 };
+    *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} =
+        sub { emit(pack_list(EVENT, $call, @_)); return };
+    *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} =
+        sub { write_waiting(); return 1 };
     *{'AFork::RPC::event_for'} = sub {
         my $done = shift;
         my $id = $async ? $id_of{ 0 + $done } : $call;
@@ -510,7 +513,8 @@ sub define_host_names {
     my $storable = 'sub { @{ Storable::thaw(shift) } }';
     $AnyEvent::Fork::RPC::STRING_SERIALISER = OCTETS;
     $AnyEvent::Fork::RPC::JSON_SERIALISER =
-        'my $json = eval { require JSON::XS; JSON::XS->new } // do { require JSON::PP; JSON::PP->new };'
+        'my $json = eval { require JSON::XS; JSON::XS->new }'
+        . ' // do { require JSON::PP; JSON::PP->new };'
         . ' $json->utf8; (sub { $json->encode(\@_) }, sub { @{ $json->decode(shift) } })';
     $AnyEvent::Fork::RPC::STORABLE_SERIALISER =
         "use Storable (); (sub { Storable::freeze(\\\@_) }, $storable)";
