@@ -22,8 +22,9 @@ AFORK_BEGIN_DECLS
 struct afork_pool;
 
 /* What becomes of a call whose worker ended while it worked on it. Calls that the worker had not
- * begun go back to the front of the queue in any case; with the asynchronous back end all it had
- * count as begun. */
+ * begun go back to the front of the queue in any case. Where it cannot be known which call that was,
+ * all that the worker had count as begun: with the asynchronous back end, with perls other than
+ * afork-perl, and after calls of some microseconds, whose answers travel together. */
 enum afork_crash {
     AFORK_CRASH_FAIL,       /* it fails with -ECONNRESET */
     AFORK_CRASH_RETRY_ONCE, /* it is given to another worker once, and fails the second time */

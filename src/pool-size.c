@@ -13,7 +13,6 @@
  */
 #include "config.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,9 +304,9 @@ static void retire_surplus(struct afork_pool *pool)
 {
     struct afork__worker *worker;
 
-    TAILQ_FOREACH_REVERSE(worker, &pool->workers, afork__workers, link)
-    if (worker->state == AFORK__WORKER_STARTING && is_too_large(pool))
-        afork__worker_retire(worker);
+    TAILQ_FOREACH (worker, &pool->workers, link)
+        if (worker->state == AFORK__WORKER_STARTING && is_too_large(pool))
+            afork__worker_retire(worker);
     TAILQ_FOREACH (worker, &pool->workers, link)
         if (worker->state == AFORK__WORKER_READY && is_too_large(pool))
             afork__worker_retire(worker);

@@ -249,6 +249,8 @@ void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *cal
 
     if (!unsent && call->run_timeout > worker->withdrawn_timeout)
         worker->withdrawn_timeout = call->run_timeout;
+    if (call->order == worker->run_order) /* its time goes on without it */
+        worker->run_order = 0;
     afork__rpc_take_back(worker->rpc, call);
     call->worker = NULL;
     if (!unsent)
@@ -332,7 +334,7 @@ static void on_ready(void *data)
     pool->n_callbacks++;
     if (!pool->closed && pool->options.on_worker_start)
         pool->options.on_worker_start(pool, process, pool->options.data);
-    pool->n_callbacks--;
+    afork__pool_called_back(pool);
     afork_process_unref(process);
     afork__pool_unref(pool);
 }
@@ -364,7 +366,7 @@ static void on_event(const struct afork_event *event, void *data)
     pool->n_callbacks++;
     pool->options.on_event(pool, afork_process_peer_pid(worker->process), event,
                            pool->options.data);
-    pool->n_callbacks--;
+    afork__pool_called_back(pool);
     afork__pool_unref(pool);
 }
 
@@ -376,6 +378,8 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     struct afork_reply copy = *reply;
 
     call->worker = NULL;
+    if (worker->state == AFORK__WORKER_READY) /* it is not to be given what the user calls now */
+        set_state(worker, AFORK__WORKER_RETIRING);
     if (begun && !is_tried_again(pool, call)) {
         afork__pool_ref(pool);
         afork__pool_complete(call, &copy);
@@ -391,7 +395,7 @@ static void tell_exit(struct afork_pool *pool, struct afork_process *process,
     pool->n_callbacks++;
     if (pool->options.on_worker_exit && !pool->closed)
         pool->options.on_worker_exit(pool, process, exit, pool->options.data);
-    pool->n_callbacks--;
+    afork__pool_called_back(pool);
 }
 
 /* In single-call mode the call that ends its worker is to blame, not the worker. */

@@ -58,6 +58,13 @@ static void forget_call(struct afork_pool *pool, struct afork_call *call)
     pool->n_calls--;
 }
 
+void afork__pool_called_back(struct afork_pool *pool)
+{
+    pool->n_callbacks--;
+    if (pool->ending && !pool->n_calls)
+        afork__pool_settle(pool);
+}
+
 void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
 {
     struct afork_pool *pool = call->pool;
@@ -66,9 +73,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
     forget_call(pool, call);
     pool->n_callbacks++;
     afork__call_complete(call, reply);
-    pool->n_callbacks--;
-    if (pool->ending && !pool->n_calls)
-        afork__pool_settle(pool);
+    afork__pool_called_back(pool);
 }
 
 /* Those that were cancelled, or are late. A user who turns the loop gets the others there. */

@@ -111,6 +111,8 @@ struct afork_pool *afork__pool_ref(struct afork_pool *pool);
 void afork__pool_unref(struct afork_pool *pool);
 /* Leaves the accounts of the pool, who has it no more; then completes. From the loop only. */
 void afork__pool_complete(struct afork_call *call, struct afork_reply *reply);
+/* A callback of the user's has returned, which `n_callbacks` counts: the end may have waited for it. */
+void afork__pool_called_back(struct afork_pool *pool);
 /* Something has changed: gives calls to workers, starts, stops, ends what is to be. Calls no
  * user. */
 void afork__pool_settle(struct afork_pool *pool);

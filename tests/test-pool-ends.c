@@ -678,6 +678,32 @@ static void worker_ended(struct afork_pool *pool, struct afork_process *worker,
     *(bool *)data = true;
 }
 
+/* The pool ends while a notice of it waits for that. */
+static void wait_for_the_end(struct afork_pool *pool, struct afork_process *worker, void *data)
+{
+    struct test_pool *p = data;
+
+    (void)worker;
+    if (p->starts++)
+        return;
+    afork_pool_unref(pool);
+    for (int i = 0; i < 20; i++)
+        p->t->type->turn(p->t->loop_self, 5000);
+    g_assert_cmpuint(p->destroys, ==, 0);
+}
+
+static void ending_in_a_notice(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+
+    options.on_worker_start = wait_for_the_end;
+    options.idle = 2;
+    test_pool_new(t, &pool, NULL, "echo", &options);
+    test_wait(t, pool.destroys);
+    g_assert_cmpuint(pool.destroys, ==, 1);
+}
+
 static void closing_in_notices(struct test *t)
 {
     struct test_pool pool = {0};
@@ -757,6 +783,7 @@ int main(int argc, char **argv)
     test_calls_add("/pool/end/cancel", cancelling_a_pool);
     test_calls_add("/pool/end/close", closing_is_silent);
     test_calls_add("/pool/callbacks/anything", callbacks_may_do_anything);
+    test_calls_add("/pool/callbacks/end", ending_in_a_notice);
     test_calls_add("/pool/callbacks/notices", closing_in_notices);
     test_calls_add("/pool/copy", copies_are_inert);
     return g_test_run();
