@@ -9,12 +9,16 @@
 #define AFORK_GLIB_H_INSIDE
 
 #include "afork-glib-loop.h"
+#include "gafork-call.h"
 #include "gafork-context.h"
 #include "gafork-enums.h"
 #include "gafork-exit.h"
 #include "gafork-launch.h"
 #include "gafork-limits.h"
+#include "gafork-pool.h"
 #include "gafork-process.h"
+#include "gafork-remote.h"
+#include "gafork-rpc.h"
 #include "gafork-spares.h"
 #include "gafork-types.h"
 

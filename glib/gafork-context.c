@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "gafork-call-private.h"
 #include "gafork-options.h"
 #include "gafork-private.h"
 
@@ -56,6 +57,14 @@ struct _GAforkContext {
 
     GHashTable *processes; /* struct afork_process -> GAforkProcess, neither referenced */
     GHashTable *unborn;    /* GAforkProcess: those whose pid is not known yet */
+    GHashTable *links;     /* struct gafork__link: what is told when the context is closed */
+    GArray *kept;          /* struct kept */
+};
+
+/* What callbacks of the core may need as long as there is a context. */
+struct kept {
+    gpointer data;
+    GDestroyNotify destroy;
 };
 
 static guint warning_signal;
@@ -163,6 +172,24 @@ void gafork__context_remove(GAforkContext *self, struct afork_process *core, GAf
 {
     g_hash_table_remove(self->processes, core);
     g_hash_table_remove(self->unborn, process);
+}
+
+void gafork__context_link(GAforkContext *self, struct gafork__link *link)
+{
+    link->context = self;
+    g_hash_table_add(self->links, link);
+}
+
+void gafork__context_unlink(struct gafork__link *link)
+{
+    g_hash_table_remove(link->context->links, link);
+}
+
+void gafork__context_keep(GAforkContext *self, gpointer data, GDestroyNotify destroy)
+{
+    struct kept kept = {data, destroy};
+
+    g_array_append_val(self->kept, kept);
 }
 
 /* --- Home ---
@@ -400,6 +427,22 @@ static void tell_processes(GAforkContext *self)
         gafork__process_context_closed(left->pdata[i]);
 }
 
+/* Whoever is told may take others away. */
+static void close_links(GAforkContext *self)
+{
+    GHashTableIter iter;
+    gpointer key;
+
+    for (;;) {
+        g_hash_table_iter_init(&iter, self->links);
+        if (!g_hash_table_iter_next(&iter, &key, NULL))
+            return;
+        struct gafork__link *link = key;
+        g_hash_table_iter_remove(&iter);
+        link->closed(link);
+    }
+}
+
 /**
  * gafork_context_close:
  * @self: a context
@@ -424,6 +467,7 @@ void gafork_context_close(GAforkContext *self)
         g_clear_pointer(&self->core, afork_context_close);
         g_clear_pointer(&self->loop, afork_glib_loop_free);
         tell_processes(self);
+        close_links(self);
     }
     gafork__options_close(&self->options);
     g_clear_object(&held);
@@ -478,6 +522,12 @@ static void gafork_context_finalize(GObject *object)
 
     g_hash_table_unref(self->processes);
     g_hash_table_unref(self->unborn);
+    g_hash_table_unref(self->links);
+    for (guint i = 0; i < self->kept->len; i++) {
+        struct kept *kept = &g_array_index(self->kept, struct kept, i);
+        kept->destroy(kept->data);
+    }
+    g_array_unref(self->kept);
     gafork__options_clear(&self->options);
     G_OBJECT_CLASS(gafork_context_parent_class)->finalize(object);
 }
@@ -487,6 +537,8 @@ static void gafork_context_init(GAforkContext *self)
     gafork__options_init(&self->options);
     self->processes = g_hash_table_new(NULL, NULL);
     self->unborn = g_hash_table_new(NULL, NULL);
+    self->links = g_hash_table_new(NULL, NULL);
+    self->kept = g_array_new(FALSE, FALSE, sizeof(struct kept));
 }
 
 static void gafork_context_class_init(GAforkContextClass *klass)

@@ -330,6 +330,13 @@ GAforkLimits *gafork_limits_new(void)
     return g_object_new(GAFORK_TYPE_LIMITS, NULL);
 }
 
+void gafork__limits_fill(GAforkLimits *self, struct afork_limits *core)
+{
+    *core = self->core;
+    core->read_paths = (const char *const *)self->read_paths;
+    core->write_paths = (const char *const *)self->write_paths;
+}
+
 /**
  * gafork_process_set_limits:
  * @self: a process that was not told to run
@@ -350,9 +357,8 @@ gboolean gafork_process_set_limits(GAforkProcess *self, GAforkLimits *limits, GE
 {
     g_return_val_if_fail(GAFORK_IS_PROCESS(self), FALSE);
     g_return_val_if_fail(GAFORK_IS_LIMITS(limits), FALSE);
-    struct afork_limits core = limits->core;
-    core.read_paths = (const char *const *)limits->read_paths;
-    core.write_paths = (const char *const *)limits->write_paths;
+    struct afork_limits core;
+    gafork__limits_fill(limits, &core);
     return gafork__process_check(
         self, afork_process_set_limits(gafork__process_get_core(self), &core), error);
 }

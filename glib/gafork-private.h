@@ -10,6 +10,7 @@
 #include "afork-glib-loop.h"
 #include "gafork-context.h"
 #include "gafork-exit.h"
+#include "gafork-limits.h"
 #include "gafork-process.h"
 
 /* afork-glib-loop.c */
@@ -34,6 +35,11 @@ gboolean gafork__check(int result, GError **error);
 
 GAforkExit *gafork__exit_new(const struct afork_exit *core);
 
+/* gafork-limits.c */
+
+/* What the core takes, borrowed. */
+void gafork__limits_fill(GAforkLimits *self, struct afork_limits *core);
+
 /* gafork-context.c */
 
 /* The core's context, made at the first call; NULL and `error` if it cannot be, or was closed. */
@@ -53,6 +59,9 @@ void gafork__context_remove(GAforkContext *self, struct afork_process *core,
  * disposed of once more at home, and is left as it is. */
 gboolean gafork__context_enter(GAforkContext *self, GObject *object);
 void gafork__context_leave(GAforkContext *self);
+
+/* Keeps data until the context is released. */
+void gafork__context_keep(GAforkContext *self, gpointer data, GDestroyNotify destroy);
 
 /* Has the pids of processes looked at on the next turn of the loop. */
 void gafork__context_look_soon(GAforkContext *self);
@@ -90,6 +99,11 @@ void gafork__process_leave(GAforkProcess *self, GTask *task, const char *functio
 
 /* Whether a call of the core for this process succeeded; sets `error` if not. */
 gboolean gafork__process_check(GAforkProcess *self, int result, GError **error);
+
+/* It was told to run by somebody who has the core's callback of the end from now on; and has not any
+ * more. `end` is how it ended, if that was told meanwhile, or NULL. */
+void gafork__process_lend(GAforkProcess *self);
+void gafork__process_give_back(GAforkProcess *self, const struct afork_exit *end);
 
 /* Whether the pid of the process is known. */
 gboolean gafork__process_has_pid(GAforkProcess *self);

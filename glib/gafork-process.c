@@ -49,6 +49,7 @@ struct _GAforkProcess {
     GAforkContext *context;
     struct afork_process *core; /* NULL once closed, or if no constructor made the object */
     gboolean told_to_run, closed;
+    gboolean lent; /* somebody else has the core's callback, and tells the end */
     int pid, peer_pid; /* as the properties last told */
     GAforkExit *exit;  /* NULL before the end */
     struct run *run;   /* under way, or NULL */
@@ -162,8 +163,25 @@ static void let_go(GAforkProcess *self)
 {
     self->closed = TRUE;
     gafork__context_remove(self->context, self->core, self);
-    afork_process_on_exit(self->core, NULL, NULL);
+    if (!self->lent)
+        afork_process_on_exit(self->core, NULL, NULL);
     afork_process_unref(g_steal_pointer(&self->core));
+}
+
+void gafork__process_lend(GAforkProcess *self)
+{
+    self->told_to_run = self->lent = TRUE;
+}
+
+void gafork__process_give_back(GAforkProcess *self, const struct afork_exit *end)
+{
+    if (self->closed)
+        return;
+    self->lent = FALSE;
+    if (end)
+        on_ended(self->core, end, self);
+    else
+        afork_process_on_exit(self->core, on_ended, self);
 }
 
 /* What waits for the core fails. */

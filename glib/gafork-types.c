@@ -49,8 +49,8 @@
 /**
  * GAforkExitMode:
  * @GAFORK_EXIT_MODE_PERL: as perl ends: END blocks and destructors, inherited ones too
- * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were added
- *   after the fork run
+ * @GAFORK_EXIT_MODE_QUICK: output is flushed; of END blocks and destructors only those that were
+ *   added after the fork run
  *
  * What runs when a forked process ends, which has copies of what its template had loaded and made.
  *
@@ -80,7 +80,43 @@
  * @GAFORK_CAUSE_PROTOCOL: the peer sent or received what it cannot have been sent
  * @GAFORK_CAUSE_LIMITS: limits could not be set; the message names limit, path and error
  *
- * Why a process ended. The codes of [error@Afork.Error] are the same.
+ * Why a process ended. The codes of [error@Afork.Error] begin with the same.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkFrames:
+ * @GAFORK_FRAMES_OWN: those of `AFork::RPC`, with exceptions, events of calls, and descriptors
+ * @GAFORK_FRAMES_ORIGINAL: those of `AnyEvent::Fork::RPC`, octet for octet: an exception ends the
+ *   worker, and all events are the worker's
+ *
+ * What goes to and fro between the program and a worker that is called.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkSerialiser:
+ * @GAFORK_SERIALISER_OCTETS: strings of octets, which are what Perl's strings are
+ * @GAFORK_SERIALISER_JSON: JSON, by JSON::XS or JSON::PP
+ * @GAFORK_SERIALISER_STORABLE: Storable's format of the perl and the machine
+ * @GAFORK_SERIALISER_NSTORABLE: Storable's portable format
+ * @GAFORK_SERIALISER_CUSTOM: Perl code of the program
+ *
+ * How lists of Perl values become octets. Only the first two are known on this side, too; of the
+ * others a program sees the octets.
+ *
+ * Since: 0.1
+ */
+
+/**
+ * GAforkCrash:
+ * @GAFORK_CRASH_FAIL: it fails
+ * @GAFORK_CRASH_RETRY_ONCE: it is given to another worker once, and fails the second time
+ *
+ * What becomes of a call whose worker ended while it worked on it. Calls that the worker had not
+ * begun go back to the queue in any case.
  *
  * Since: 0.1
  */
@@ -88,18 +124,22 @@
 /**
  * GAforkError:
  * @GAFORK_ERROR_UNKNOWN: the process is gone, and nobody knows how
- * @GAFORK_ERROR_EXITED: it exited before it entered the function
- * @GAFORK_ERROR_SIGNALLED: a signal killed it before it entered the function
+ * @GAFORK_ERROR_EXITED: it exited before it entered the function, or answered the call
+ * @GAFORK_ERROR_SIGNALLED: a signal killed it before it entered the function, or answered the call
  * @GAFORK_ERROR_START: the perl ended before it could serve
  * @GAFORK_ERROR_EVAL: evaluated code, or a hook after the fork, died; the message is Perl's
  * @GAFORK_ERROR_REQUIRE: a module could not be loaded; the message is Perl's
- * @GAFORK_ERROR_FUNCTION: the function to run does not exist; the message is Perl's
+ * @GAFORK_ERROR_FUNCTION: the function to run, or to call, does not exist; or what a worker needs
+ *   before it is called, its serialiser or its `init`, failed; the message is Perl's
  * @GAFORK_ERROR_FORK: the template could not fork, or was gone before it did
  * @GAFORK_ERROR_PROTOCOL: the peer sent or received what it cannot have been sent
  * @GAFORK_ERROR_LIMITS: limits could not be set; the message names limit, path and error
+ * @GAFORK_ERROR_DIED: the function that was called died; the message is Perl's. The worker lives
+ * @GAFORK_ERROR_BROKEN: too many workers of the pool failed one after the other; see
+ *   [method@Afork.Pool.reset]
  *
- * Errors of a Perl process, which stopped it before it entered its function. What a call itself could
- * not do is an error of [error@Gio.IOErrorEnum].
+ * Errors of a Perl process: what stopped it before it entered its function, or before it answered a
+ * call. What a method itself could not do is an error of [error@Gio.IOErrorEnum].
  *
  * Since: 0.1
  */
@@ -137,6 +177,12 @@ SAME(GAFORK_EXIT_MODE_QUICK, AFORK_EXIT_QUICK);
 
 SAME(GAFORK_UNSUPPORTED_ERROR, AFORK_UNSUPPORTED_ERROR);
 SAME(GAFORK_UNSUPPORTED_WARN, AFORK_UNSUPPORTED_WARN);
+
+SAME(GAFORK_FRAMES_OWN, AFORK_RPC_FRAMES_OWN);
+SAME(GAFORK_FRAMES_ORIGINAL, AFORK_RPC_FRAMES_ORIGINAL);
+
+SAME(GAFORK_CRASH_FAIL, AFORK_CRASH_FAIL);
+SAME(GAFORK_CRASH_RETRY_ONCE, AFORK_CRASH_RETRY_ONCE);
 
 #define SAME_CAUSE(name)                                                                           \
     SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \

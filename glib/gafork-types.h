@@ -59,6 +59,24 @@ typedef enum {
     GAFORK_EXIT_MODE_QUICK,
 } GAforkExitMode;
 
+typedef enum {
+    GAFORK_FRAMES_OWN,
+    GAFORK_FRAMES_ORIGINAL,
+} GAforkFrames;
+
+typedef enum {
+    GAFORK_SERIALISER_OCTETS,
+    GAFORK_SERIALISER_JSON,
+    GAFORK_SERIALISER_STORABLE,
+    GAFORK_SERIALISER_NSTORABLE,
+    GAFORK_SERIALISER_CUSTOM,
+} GAforkSerialiser;
+
+typedef enum {
+    GAFORK_CRASH_FAIL,
+    GAFORK_CRASH_RETRY_ONCE,
+} GAforkCrash;
+
 #define GAFORK_ERROR (gafork_error_quark())
 
 typedef enum {
@@ -72,6 +90,8 @@ typedef enum {
     GAFORK_ERROR_FORK,
     GAFORK_ERROR_PROTOCOL,
     GAFORK_ERROR_LIMITS,
+    GAFORK_ERROR_DIED = 100,
+    GAFORK_ERROR_BROKEN,
 } GAforkError;
 
 AFORK_EXPORT GQuark gafork_error_quark(void);

@@ -121,6 +121,7 @@ AM_CONDITIONAL([HAVE_VERSION_SCRIPT], [test $have_version_script = yes])
 AC_DEFUN([AFORK_CHECK_GLIB], [
 PKG_CHECK_MODULES([GLIB], [glib-2.0 >= 2.64 gobject-2.0 gio-unix-2.0],
                   [have_glib=yes], [have_glib=no])
+PKG_CHECK_MODULES([JSON_GLIB], [json-glib-1.0], [], [have_glib=no])
 PKG_CHECK_VAR([GLIB_MKENUMS], [glib-2.0], [glib_mkenums], [], [have_glib=no])
 PKG_CHECK_VAR([GLIB_COMPILE_RESOURCES], [gio-2.0], [glib_compile_resources], [], [have_glib=no])
 ])

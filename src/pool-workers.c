@@ -381,6 +381,7 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     if (worker->state == AFORK__WORKER_READY) /* it is not to be given what the user calls now */
         set_state(worker, AFORK__WORKER_RETIRING);
     if (begun && !is_tried_again(pool, call)) {
+        worker->failed_call |= worker->was_ready;
         afork__pool_ref(pool);
         afork__pool_complete(call, &copy);
         afork__pool_unref(pool);
@@ -398,10 +399,11 @@ static void tell_exit(struct afork_pool *pool, struct afork_process *process,
     afork__pool_called_back(pool);
 }
 
-/* In single-call mode the call that ends its worker is to blame, not the worker. */
+/* A call that ends its worker is to blame, not the worker: it has failed, and there are no more such
+ * ends than calls. */
 static bool has_failed(const struct afork__worker *worker)
 {
-    return worker->state != AFORK__WORKER_LEAVING && !worker->n_answers &&
+    return worker->state != AFORK__WORKER_LEAVING && !worker->n_answers && !worker->failed_call &&
            !(worker->pool->options.single_call && worker->was_ready);
 }
 

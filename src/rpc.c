@@ -419,8 +419,8 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     }
     if (!rpc->closed) {
         rpc->closed = true; /* nothing comes after this */
+        leave_context(rpc); /* which the callback may close */
         tell_end(rpc, &reply);
-        leave_context(rpc);
     }
     afork__rpc_unref_memory(rpc);
 }

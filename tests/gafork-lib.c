@@ -6,13 +6,23 @@
 
 #include <gio/gunixconnection.h>
 
+/* The function of a case, and the one that it is called by. */
+struct gafork_case {
+    gafork_func *run, *func;
+};
+
+static void call_func(struct gafork_test *f)
+{
+    f->func(f);
+}
+
 static void run_case(struct test *t)
 {
-    struct gafork_test f = {.t = t, .main_context = g_main_context_new()};
-    gafork_func *func = *(gafork_func **)t->data;
+    const struct gafork_case *c = t->data;
+    struct gafork_test f = {.t = t, .func = c->func, .main_context = g_main_context_new()};
 
     g_main_context_push_thread_default(f.main_context);
-    func(&f);
+    c->run(&f);
     if (f.context) {
         g_object_add_weak_pointer(G_OBJECT(f.context), (gpointer *)&f.context);
         g_object_unref(f.context);
@@ -32,9 +42,14 @@ void gafork_test_init(int *argc, char ***argv)
 
 void gafork_add(const char *path, gafork_func *func)
 {
-    gafork_func **data = g_new(gafork_func *, 1);
+    gafork_add_with(path, call_func, func);
+}
 
-    *data = func;
+void gafork_add_with(const char *path, gafork_func *run, gafork_func *func)
+{
+    struct gafork_case *data = g_new(struct gafork_case, 1);
+
+    *data = (struct gafork_case){run, func};
     test_add_data(NULL, path, run_case, data);
 }
 

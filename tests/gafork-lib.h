@@ -10,19 +10,24 @@
 
 #include "test-lib.h"
 
+struct gafork_test;
+typedef void gafork_func(struct gafork_test *f);
+
 struct gafork_test {
     struct test *t;
+    gafork_func *func; /* what the case is about */
     GMainContext *main_context;
     GAforkContext *context; /* of the fake server; made by gafork_context() */
 };
-
-typedef void gafork_func(struct gafork_test *f);
 
 /* Instead of g_test_init(): also makes what GLib keeps for the life of the program. */
 void gafork_test_init(int *argc, char ***argv);
 
 /* Adds a case. Afterwards, the context must be gone with the last reference, which is the case's. */
 void gafork_add(const char *path, gafork_func *func);
+
+/* The same; `run` prepares, and calls `f->func`, which is `func`. */
+void gafork_add_with(const char *path, gafork_func *run, gafork_func *func);
 
 /* The context of the case, borrowed. */
 GAforkContext *gafork_context(struct gafork_test *f);

@@ -40,7 +40,7 @@ marked_names()
 {
     {
         cat "$@" | sed '/^ *#/d
-            s/G_DECLARE_FINAL_TYPE([A-Za-z]*, \([a-z_]*\),/GType \1_get_type(/' | tr '\n' ' ' |
+            s/G_DECLARE_\(FINAL_TYPE\|INTERFACE\)([A-Za-z]*, \([a-z_]*\),/GType \2_get_type(/' | tr '\n' ' ' |
             grep -o 'AFORK_EXPORT [^;(]*(' | sed 's/.*[ *]\([a-z0-9_]*\)(/\1/'
         cat "$@" | sed -n 's/^} GAfork\([A-Za-z]*\);$/\1/p' |
             sed 's/\([a-z]\)\([A-Z]\)/\1_\2/g; s/.*/gafork_&_get_type/' |
@@ -74,7 +74,7 @@ check()
 
 check libafork "$src/src/libafork.map" 'libc\.so\.6' "$src"/src/afork-*.h
 check libafork-glib "$src/glib/libafork-glib.map" \
-    'libafork\.so\.0|lib(glib|gobject|gio)-2\.0\.so\.0|libc\.so\.6' \
+    'libafork\.so\.0|lib(glib|gobject|gio)-2\.0\.so\.0|libjson-glib-1\.0\.so\.0|libc\.so\.6' \
     "$src"/glib/afork-glib*.h "$src"/glib/gafork-*.h
 check libafork-perl "$src/src/perl/libafork-perl.map" 'libc\.so\.6' "$src"/src/perl/afork-perl.h
 check libafork-ev "$src/ev-adapter/libafork-ev.map" \

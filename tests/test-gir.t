@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# What the GIR offers is what the tests use: each test in another language names every method,
-# property and signal. And everything is documented, and says since when it is there. TAP.
+# What the GIR offers is what the tests use: those in another language name every method, property and
+# signal. And everything is documented, and says since when it is there. TAP.
 use strict;
 use warnings;
 
@@ -21,11 +21,11 @@ sub names
 {
     my ($gir) = @_;
     my ($class, @names) = ('');
-    while ($gir =~ m{<(/?)(class|record|method|constructor|function|property|glib:signal)\b([^>]*)>}g) {
+    while ($gir =~ m{<(/?)(class|interface|record|method|constructor|function|property|glib:signal)\b([^>]*)>}g) {
         my ($end, $kind, $attributes) = ($1, $2, $3);
         my ($name) = $attributes =~ /\bname="([^"]+)"/;
         next if $attributes =~ /\bintrospectable="0"|glib:is-gtype-struct-for/;
-        if ($kind eq 'class' || $kind eq 'record') {
+        if ($kind =~ /^(?:class|interface|record)$/) {
             $class = $end ? '' : $name;
         } elsif (!$end && $class) {
             push @names, [$kind, $name, $class];
@@ -55,7 +55,11 @@ sub written
 }
 
 my @names = names(my $gir = slurp("$build/glib/Afork-1.0.gir"));
-my %tests = (python => 'test-gafork.py', gjs => 'test-gafork.js', vala => 'test-gafork-vala.vala');
+my %tests = (
+    python => ['test-gafork.py', 'test-gafork-calls.py'],
+    gjs => ['test-gafork.js', 'test-gafork-calls.js'],
+    vala => ['test-gafork-vala.vala', 'test-gafork-calls-vala.vala'],
+);
 print '1..', keys(%tests) + 2, "\n";
 my $n = 0;
 
@@ -68,17 +72,17 @@ sub result
 
 result('the list is plausible', @names > 40 ? () : 'only ' . @names);
 for my $language (sort keys %tests) {
-    my $text = slurp("$source/tests/$tests{$language}");
+    my $text = join '', map slurp("$source/tests/$_"), @{$tests{$language}};
     my @missing;
     for (@names) {
         my $pattern = written($language, @$_);
         push @missing, "@$_[0, 1] of $_->[2]" if defined $pattern && $text !~ $pattern;
     }
-    result("$tests{$language} uses everything", @missing);
+    result("@{$tests{$language}} use everything", @missing);
 }
 
 my @bare;
-while ($gir =~ m{<(class|record|enumeration|method|constructor|function|property|glib:signal)\b
+while ($gir =~ m{<(class|interface|record|enumeration|method|constructor|function|property|glib:signal)\b
                  ([^>]*[^/])>(.*?)</\1>}gsx) {
     my ($kind, $attributes, $inside) = ($1, $2, $3);
     next if $attributes =~ /glib:is-gtype-struct-for|moved-to/;

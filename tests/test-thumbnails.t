@@ -307,9 +307,12 @@ my $make = \&make;
     my ($uri, $target) = @_[0, 3];
     my $begin = sub { open my $file, '>', $target or die $!; print {$file} 'partial'; close $file };
     if ($uri =~ /kill/) {
-        # The descriptors of the host, which is the template's parent.
-        open my $stat, '<', '/proc/' . getppid . '/stat';
-        my $host = (split / /, readline($stat) =~ s/\(.*\)/x/r)[3];
+        # The descriptors of the host, whose child is a template's template.
+        my $host = getppid;
+        for (1 .. 2) {
+            open my $stat, '<', "/proc/$host/stat";
+            $host = (split / /, readline($stat) =~ s/\(.*\)/x/r)[3];
+        }
         open my $log, '>>', "$top/fds";
         syswrite $log, scalar(my @fds = glob "/proc/$host/fd/*") . "\n";
         kill 'KILL', $$;
@@ -321,9 +324,15 @@ my $make = \&make;
     if ($uri =~ /deaf/)    { close $_[0] for 1; POSIX::close($_) for 3 .. 20; sleep 100 }
     if ($uri =~ /garbage/) { return 'made of garbage' }
     if ($uri =~ /flood/)   { return 'x' x 1_000_000 }
+    if ($uri =~ /huge/)    { my $n = 2_000_000_000; my $octets = 'x' x $n }
+    if ($uri =~ /again/)   { return 'failed not the first' if $seen++ }
+    if ($uri =~ m{/net})     { socket my $socket, 2, 1, 0 and return 'failed there is a network' }
+    if ($uri =~ m{/twin})  { defined(my $pid = fork) or return $make->(@_); $pid or POSIX::_exit(0);
+                             waitpid $pid, 0; return 'failed there are processes' }
     return $make->(@_);
 };
 require POSIX;
+our $seen;
 1;
 END
 $ENV{AFORK_THUMBNAILS_LIB} = "$top/lib";
@@ -341,8 +350,8 @@ subtest 'workers that end, hang or talk nonsense' => sub {
     is "$status $summary->{made} $summary->{failed}", '1 92 8', '92 of 100';
     is keys %$reports, 100, 'each once';
     my %reason = (slow => qr/longer than 1 s/, segv => qr/signal 11/, exit => qr/exited with status 0/,
-                  garbage => qr/senseless/, kill => qr/signal 9/, die => qr/exited with status/,
-                  deaf => qr/longer than 1 s/, flood => qr/senseless/);
+                  garbage => qr/senseless/, kill => qr/signal 9/, die => qr/no reason/,
+                  deaf => qr/longer than 1 s|ended before it answered/, flood => qr/senseless/);
     like $reports->{uri("$mix/$_$bad{$_}.png")}{reason}, $reason{$bad{$_}}, $bad{$_} for sort keys %bad;
     is_deeply [temporaries()], [], 'no temporary file';
 };
@@ -357,6 +366,39 @@ subtest 'many deaths' => sub {
     my @fds = split /\n/, slurp("$top/fds");
     is @fds, 40, 'each was tried once';
     cmp_ok $fds[-1], '<=', $fds[1] + 2, "no descriptor leaks in the host ($fds[1], $fds[-1])";
+};
+
+subtest 'pictures that are not trusted' => sub {
+    my $folder = "$top/untrusted";
+    mkdir $folder or die $!;
+    my $template = slurp("$top/one.png");
+    my @names = qw(again1 again2 again3 net twin good);
+    spew("$folder/$_.png", $template) for @names;
+    $home = new_cache('trusted');
+    my ($status, $reports, $summary) = run_json('-j1', $folder);
+    is "$summary->{made} $summary->{failed}", '2 4', 'workers are what they are';
+    $home = new_cache('untrusted');
+    ($status, $reports, $summary) = run_json(qw(-j2 --untrusted), $folder);
+    SKIP: {
+        skip 'processes cannot be confined here', 1 if $status == 2;
+        is "$status $summary->{made} $summary->{failed}", '0 6 0',
+            'one process for each, without network and other processes';
+        spew("$folder/$_.png", $template) for qw(kill1 kill2 kill3 kill4 slow);
+        ($status, $reports, $summary) = run_json(qw(-f -j2 -t1 --untrusted), $folder);
+        is "$status $summary->{made} $summary->{failed}", '1 6 5', 'failures are those of the picture';
+        is_deeply [temporaries()], [], 'no temporary file';
+    }
+};
+
+subtest 'memory' => sub {
+    my $folder = "$top/memory";
+    mkdir $folder or die $!;
+    my $template = slurp("$top/one.png");
+    spew("$folder/$_.png", $template) for qw(a huge z);
+    $home = new_cache('memory');
+    my ($status, $reports, $summary) = run_json(qw(-j1 --memory=900), $folder);
+    is "$status $summary->{made} $summary->{failed}", '1 2 1', 'one fails, the others do not';
+    like $reports->{uri("$folder/huge.png")}{reason}, qr/exited with status 1|memory/i, 'the reason';
 };
 
 for my $signal (qw(INT TERM HUP)) {

@@ -156,6 +156,8 @@ static bool make_workers(struct program *p, GError **error)
     const struct workers_options options = {
         .max = p->options.jobs ? p->options.jobs : afork_cpu_count(),
         .timeout = p->options.timeout,
+        .memory = (guint64)p->options.memory * 1000 * 1000,
+        .untrusted = p->options.untrusted,
         .perl_dir = perl_dir ? perl_dir : AFORK_PERL_LIBDIR,
         .directory = p->cache->directory,
         .box = p->cache->box,

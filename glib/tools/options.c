@@ -23,6 +23,8 @@ const char options_help[] =
     "  -j, --jobs=N             workers at a time (default: the processors this process may use)\n"
     "  -t, --timeout=SECONDS    time that a picture may take (default: 60)\n"
     "      --max-megapixels=N   refuse larger pictures (default: 200)\n"
+    "      --memory=N           megabytes of address space that a worker may have\n"
+    "      --untrusted          a process for each picture, without network and other processes\n"
     "      --json               report in JSON, an object a line\n"
     "  -q, --quiet              report failures only\n"
     "  -v, --verbose            show what perl and libraries print\n"
@@ -32,7 +34,7 @@ const char options_help[] =
     "Exit status: 0 if every picture has its thumbnail, 1 if some failed, 2 if nothing could be\n"
     "started, 128 + N after signal N.\n";
 
-enum { OPTION_JSON = UCHAR_MAX + 1, OPTION_MAX_MEGAPIXELS };
+enum { OPTION_JSON = UCHAR_MAX + 1, OPTION_MAX_MEGAPIXELS, OPTION_MEMORY, OPTION_UNTRUSTED };
 
 static const struct option long_options[] = {
     {"recursive", no_argument, NULL, 'r'},
@@ -43,6 +45,8 @@ static const struct option long_options[] = {
     {"jobs", required_argument, NULL, 'j'},
     {"timeout", required_argument, NULL, 't'},
     {"max-megapixels", required_argument, NULL, OPTION_MAX_MEGAPIXELS},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"untrusted", no_argument, NULL, OPTION_UNTRUSTED},
     {"json", no_argument, NULL, OPTION_JSON},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -93,6 +97,10 @@ static bool take_option(const char *program, int option, struct options *o)
         return parse_number(program, &o->timeout);
     case OPTION_MAX_MEGAPIXELS:
         return parse_number(program, &o->max_megapixels);
+    case OPTION_MEMORY:
+        return parse_number(program, &o->memory);
+    case OPTION_UNTRUSTED:
+        return o->untrusted = true;
     case OPTION_JSON:
         return o->json = true;
     case 'q':

@@ -8,12 +8,13 @@
 #include <stdbool.h>
 
 struct options {
-    bool recursive, force, null, json, quiet, verbose, version, help;
+    bool recursive, force, null, json, quiet, verbose, version, help, untrusted;
     const char *size; /* as the user wrote it */
     const char *list; /* file with names; NULL: none, "-": standard input */
     unsigned jobs;    /* 0: as many as there are processors */
     unsigned timeout; /* seconds */
     unsigned max_megapixels;
+    unsigned memory; /* megabytes; 0: no limit */
     char **names; /* the other arguments; the first is not yet looked at, the last is NULL */
 };
 

@@ -1,271 +1,339 @@
 /* SPDX-License-Identifier: MIT
  *
- * A small pool: one template, workers forked from it as there is work, replaced when they end. Knows
- * nothing of the cache.
+ * The pool of Perl workers, and what its answers mean for jobs.
  */
 #include "workers.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "worker.h"
-
-#define STOP_SECONDS 2
+enum {
+    STOP_SECONDS = 2,
+    ANSWER_MAX = 64 * 1024,
+    FAILURES = 2, /* starts that are tried one after the other */
+};
 
 struct workers {
     struct workers_options options;
     struct workers_callbacks callbacks;
     struct afork_context *context;
     struct afork_process *template; /* NULL until there is a job */
-    GQueue waiting;                 /* struct job * */
-    struct worker *list;
-    unsigned n_workers;
-    unsigned max; /* shrinks with each worker that was of no use */
-    char *reason; /* why the last of those ended; NULL if there was none */
-    bool any_ran, stopping, template_ended;
+    struct afork_pool *pool;        /* the same */
+    bool any_ran, stopping, pool_ended, template_ended;
     guint stop_timer;
 };
 
-static void feed(struct workers *pool);
+/* A job that the pool has. */
+struct call {
+    struct workers *workers;
+    struct job *job; /* NULL once it is settled */
+};
 
 static void on_warning(G_GNUC_UNUSED struct afork_context *context,
                        G_GNUC_UNUSED struct afork_process *process, const char *message, void *data)
 {
-    struct workers *pool = data;
+    struct workers *workers = data;
 
-    if (pool->options.verbose)
+    if (workers->options.verbose)
         g_printerr("perl: %s\n", message);
 }
 
 int workers_new(struct afork_loop *loop, const struct workers_options *options,
                 const struct workers_callbacks *callbacks, struct workers **ret)
 {
-    struct workers *pool = g_new0(struct workers, 1);
+    struct workers *workers = g_new0(struct workers, 1);
     const char *include_dirs[] = {options->perl_dir, NULL};
     struct afork_context_options context_options = AFORK_CONTEXT_OPTIONS_INIT;
 
-    pool->options = *options;
-    pool->callbacks = *callbacks;
-    pool->max = options->max;
+    workers->options = *options;
+    workers->callbacks = *callbacks;
     context_options.include_dirs = include_dirs;
     context_options.new_session = true; /* Ctrl-C is for us alone, who then clean up */
     if (!options->verbose)
         context_options.standard_error.mode = AFORK_STDIO_NULL;
     context_options.on_warning = on_warning;
-    context_options.warning_data = pool;
+    context_options.warning_data = workers;
 
-    int result = afork_context_new(loop, &context_options, &pool->context);
+    int result = afork_context_new(loop, &context_options, &workers->context);
     if (result < 0) {
-        g_free(pool);
+        g_free(workers);
         return result;
     }
-    *ret = pool;
+    *ret = workers;
     return 0;
 }
 
-void workers_free(struct workers *pool)
+void workers_free(struct workers *workers)
 {
-    afork_context_close(pool->context);
-    afork_process_unref(pool->template);
-    g_free(pool->reason);
-    g_free(pool);
+    afork_pool_close(workers->pool);
+    afork_pool_unref(workers->pool);
+    afork_context_close(workers->context);
+    afork_process_unref(workers->template);
+    g_free(workers);
 }
 
-static void finish(struct workers *pool, struct job *job)
-{
-    pool->callbacks.done(job, pool->callbacks.data);
-}
-
-static void cancel(struct workers *pool, struct job *job)
-{
-    job_settle(job, JOB_CANCELLED, "cancelled");
-    finish(pool, job);
-}
+/* ---- The end ---- */
 
 /* The template goes last: it has to see its children off. */
-static void check_stopped(struct workers *pool)
+static void check_stopped(struct workers *workers)
 {
-    if (!pool->stopping || pool->n_workers)
+    if (!workers->stopping || (workers->pool && !workers->pool_ended))
         return;
-    if (pool->template && !pool->template_ended) {
-        g_clear_pointer(&pool->template, afork_process_unref);
+    if (workers->template && !workers->template_ended) {
+        g_clear_pointer(&workers->template, afork_process_unref);
         return;
     }
-    if (pool->stop_timer)
-        g_source_remove(pool->stop_timer);
-    pool->stop_timer = 0;
-    pool->callbacks.stopped(pool->callbacks.data);
+    if (workers->stop_timer)
+        g_source_remove(workers->stop_timer);
+    workers->stop_timer = 0;
+    workers->callbacks.stopped(workers->callbacks.data);
 }
-
-static void remove_worker(struct workers *pool, struct worker *worker)
-{
-    struct worker **link = &pool->list;
-
-    while (*link != worker)
-        link = &(*link)->next;
-    *link = worker->next;
-    pool->n_workers--;
-    worker_free(worker);
-}
-
-static void on_ready(struct worker *worker)
-{
-    struct workers *pool = worker->data;
-
-    pool->any_ran = true;
-    feed(pool);
-}
-
-static void on_answered(struct worker *worker, struct job *job)
-{
-    struct workers *pool = worker->data;
-
-    finish(pool, job);
-    feed(pool);
-}
-
-/* The first job was the worker's undoing; the second is innocent. */
-static void on_ended(struct worker *worker, const char *reason)
-{
-    struct workers *pool = worker->data;
-    bool useful = worker->useful;
-
-    if (worker->n_jobs && !pool->stopping) {
-        struct job *job = worker_take(worker);
-        job_settle(job, JOB_FAILED, "%s", reason);
-        finish(pool, job);
-    }
-    while (worker->n_jobs && !pool->stopping)
-        g_queue_push_head(&pool->waiting, worker_take(worker));
-    while (worker->n_jobs)
-        cancel(pool, worker_take(worker));
-    remove_worker(pool, worker);
-
-    if (!useful && !pool->stopping) {
-        g_free(pool->reason);
-        pool->reason = g_strdup(reason);
-        if (!--pool->max)
-            pool->callbacks.failed(reason, pool->callbacks.data);
-    }
-    feed(pool);
-    check_stopped(pool);
-}
-
-static const struct worker_callbacks worker_callbacks = {on_ready, on_answered, on_ended};
 
 static void on_template_exit(G_GNUC_UNUSED struct afork_process *process,
                              G_GNUC_UNUSED const struct afork_exit *exit, void *data)
 {
-    struct workers *pool = data;
+    struct workers *workers = data;
 
-    pool->template_ended = true;
-    check_stopped(pool);
+    workers->template_ended = true;
+    check_stopped(workers);
 }
 
-/* What is sent to the template every worker inherits. */
-static int start_template(struct workers *pool)
+static void on_destroy(G_GNUC_UNUSED struct afork_pool *pool, void *data)
 {
-    g_autofree char *box = g_strdup_printf("%u", pool->options.box);
-    g_autofree char *max_pixels = g_strdup_printf("%" G_GUINT64_FORMAT, pool->options.max_pixels);
-    const char *arguments[] = {pool->options.directory, box, max_pixels};
+    struct workers *workers = data;
 
-    int result = afork_process_new_exec(pool->context, &pool->template);
-    if (result >= 0)
-        result = afork_process_on_exit(pool->template, on_template_exit, pool);
-    if (result >= 0)
-        result = afork_process_require(pool->template, "AFork::Thumbnail", NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(arguments) && result >= 0; i++)
-        result = afork_process_send_arg(pool->template, arguments[i], strlen(arguments[i]));
-    return result;
+    workers->pool_ended = true;
+    check_stopped(workers);
 }
 
-static bool start_worker(struct workers *pool)
+static void on_worker_start(G_GNUC_UNUSED struct afork_pool *pool,
+                            G_GNUC_UNUSED struct afork_process *worker, void *data)
 {
-    struct worker *worker;
-    int result = pool->template ? 0 : start_template(pool);
-
-    if (result >= 0)
-        result = worker_start(pool->template, pool->options.timeout, &worker_callbacks, pool,
-                              &worker);
-    if (result < 0) {
-        g_autofree char *message = g_strdup_printf("the Perl server: %s", g_strerror(-result));
-        if (!pool->n_workers) /* else those that there are do it all */
-            pool->callbacks.failed(pool->reason ? pool->reason : message, pool->callbacks.data);
-        return false;
-    }
-    worker->next = pool->list;
-    pool->list = worker;
-    pool->n_workers++;
-    return true;
-}
-
-/* The running worker with the fewest jobs, if it can take one more; and how many are starting. */
-static struct worker *least_busy(struct workers *pool, unsigned *n_starting)
-{
-    struct worker *best = NULL;
-
-    *n_starting = 0;
-    for (struct worker *worker = pool->list; worker; worker = worker->next) {
-        if (worker->state == WORKER_STARTING)
-            ++*n_starting;
-        if (worker->state == WORKER_RUNNING && worker->n_jobs < WORKER_MAX_JOBS &&
-            (!best || worker->n_jobs < best->n_jobs))
-            best = worker;
-    }
-    return best;
-}
-
-/* Gives waiting jobs to workers, and starts workers for the rest. */
-static void feed(struct workers *pool)
-{
-    unsigned n_waiting, n_starting;
-
-    while (!pool->stopping && (n_waiting = g_queue_get_length(&pool->waiting))) {
-        struct worker *worker = least_busy(pool, &n_starting);
-
-        if (worker) {
-            if (worker_give(worker, g_queue_peek_head(&pool->waiting)))
-                g_queue_pop_head(&pool->waiting);
-        } else if (n_starting >= n_waiting || pool->n_workers >= pool->max || !start_worker(pool)) {
-            return;
-        }
-    }
-}
-
-void workers_push(struct workers *pool, struct job *job)
-{
-    g_queue_push_tail(&pool->waiting, job);
-    feed(pool);
+    ((struct workers *)data)->any_ran = true;
 }
 
 /* Something does not end, in spite of SIGKILL; closing the context lets go of it. */
 static gboolean on_stop_timeout(gpointer data)
 {
-    struct workers *pool = data;
+    struct workers *workers = data;
 
-    pool->stop_timer = 0;
-    while (pool->list) {
-        while (pool->list->n_jobs)
-            cancel(pool, worker_take(pool->list));
-        remove_worker(pool, pool->list);
-    }
-    pool->template_ended = true;
-    check_stopped(pool);
+    workers->stop_timer = 0;
+    afork_pool_close(workers->pool);
+    workers->pool_ended = workers->template_ended = true;
+    check_stopped(workers);
     return G_SOURCE_REMOVE;
 }
 
-void workers_stop(struct workers *pool)
+void workers_stop(struct workers *workers)
 {
-    struct job *job;
-
-    pool->stopping = true;
-    while ((job = g_queue_pop_head(&pool->waiting)))
-        cancel(pool, job);
-    for (struct worker *worker = pool->list; worker; worker = worker->next)
-        worker_dismiss(worker);
+    workers->stopping = true;
+    if (workers->pool)
+        afork_pool_cancel(workers->pool);
     /* Before the first worker runs, the template may be busy loading: it is not waited for. */
-    if (pool->template && !pool->any_ran)
-        afork_process_kill(pool->template, SIGKILL);
-    pool->stop_timer = g_timeout_add_seconds(STOP_SECONDS, on_stop_timeout, pool);
-    check_stopped(pool);
+    if (workers->template && !workers->any_ran)
+        afork_process_kill(workers->template, SIGKILL);
+    workers->stop_timer = g_timeout_add_seconds(STOP_SECONDS, on_stop_timeout, workers);
+    check_stopped(workers);
+}
+
+/* ---- The start ---- */
+
+static void set_limits(const struct workers *workers, struct afork_pool_options *options,
+                       struct afork_limits *limits)
+{
+    limits->memory = workers->options.memory;
+    if (workers->options.untrusted) {
+        limits->no_network = limits->no_new_processes = true;
+        options->single_call = true;
+    }
+    if (limits->memory || workers->options.untrusted)
+        options->limits = limits;
+}
+
+static int start_pool(struct workers *workers)
+{
+    struct afork_pool_options options = AFORK_POOL_OPTIONS_INIT;
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    options.rpc.init = "AFork::Thumbnail::init";
+    options.rpc.reply_max = ANSWER_MAX;
+    options.max = workers->options.max;
+    options.start = -1;
+    options.max_failures = FAILURES;
+    options.on_worker_start = on_worker_start;
+    options.on_destroy = on_destroy;
+    options.data = workers;
+    set_limits(workers, &options, &limits);
+    return afork_pool_new(workers->template, "AFork::Thumbnail::thumbnail", &options,
+                          &workers->pool);
+}
+
+/* What is sent to the template every worker inherits. */
+static int start(struct workers *workers)
+{
+    g_autofree char *box = g_strdup_printf("%u", workers->options.box);
+    g_autofree char *max_pixels = g_strdup_printf("%" G_GUINT64_FORMAT,
+                                                  workers->options.max_pixels);
+    const char *arguments[] = {workers->options.directory, box, max_pixels};
+
+    int result = afork_process_new_exec(workers->context, &workers->template);
+    if (result >= 0)
+        result = afork_process_on_exit(workers->template, on_template_exit, workers);
+    if (result >= 0)
+        result = afork_process_require(workers->template, "AFork::Thumbnail", NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(arguments) && result >= 0; i++)
+        result = afork_process_send_arg(workers->template, arguments[i], strlen(arguments[i]));
+    return result < 0 ? result : start_pool(workers);
+}
+
+/* ---- Jobs ---- */
+
+static void finish(struct call *call)
+{
+    struct job *job = g_steal_pointer(&call->job);
+
+    call->workers->callbacks.done(job, call->workers->callbacks.data);
+}
+
+static void cancel(struct call *call)
+{
+    job_settle(call->job, JOB_CANCELLED, "cancelled");
+    finish(call);
+}
+
+/* Settles a job by an answer of the kinds that AFork::Thumbnail describes; false if it is none. */
+static bool settle(struct job *job, const char *answer)
+{
+    unsigned width, height;
+    int type = 0;
+
+    if (sscanf(answer, "made %u %u %n", &width, &height, &type) == 2 && type) {
+        g_free(job->type);
+        job->type = g_strdup(answer + type);
+        job->width = width;
+        job->height = height;
+        job->state = JOB_MADE;
+        return true;
+    }
+    if (strcmp(answer, "unsupported") == 0)
+        job_settle(job, JOB_SKIPPED, "pictures of this type cannot be read");
+    else if (g_str_has_prefix(answer, "failed "))
+        job_settle(job, JOB_FAILED, "%s", answer + strlen("failed "));
+    else if (g_str_has_prefix(answer, "error "))
+        job_settle(job, JOB_ERROR, "%s", answer + strlen("error "));
+    else
+        return false;
+    return true;
+}
+
+/* One string, in place. */
+static bool take_answer(struct job *job, const struct afork_reply *reply)
+{
+    struct afork_strings list = {reply->data, reply->len};
+    const void *data;
+    size_t len;
+
+    if (afork_strings_next(&list, &data, &len) <= 0)
+        return false;
+    g_autofree char *answer = g_strndup(data, len);
+    return settle(job, answer);
+}
+
+static void describe_end(struct job *job, const struct afork_reply *reply)
+{
+    const struct afork_exit *exit = reply->exit;
+
+    if (exit && exit->cause == AFORK_CAUSE_SIGNALLED)
+        job_settle(job, JOB_FAILED, "the worker was killed by signal %d (%s)", exit->status,
+                   strsignal(exit->status));
+    else if (exit && exit->cause == AFORK_CAUSE_EXITED)
+        job_settle(job, JOB_FAILED, "the worker exited with status %d", exit->status);
+    else
+        job_settle(job, JOB_FAILED, "%s", reply->message);
+}
+
+/* No worker can be started any more. */
+static bool is_broken(struct workers *workers)
+{
+    struct afork_pool_stats stats;
+
+    return !afork_pool_get_stats(workers->pool, &stats) && stats.broken;
+}
+
+static void on_reply(const struct afork_reply *reply, void *data)
+{
+    struct call *call = data;
+    struct workers *workers = call->workers;
+
+    if (reply->error == -ECANCELED || workers->stopping) {
+        cancel(call);
+        return;
+    }
+    if (reply->error && is_broken(workers)) {
+        g_autofree char *message = g_strchomp(g_strdup(reply->message));
+        workers->callbacks.failed(message, workers->callbacks.data);
+        cancel(call);
+        return;
+    }
+    if (reply->error == -ETIMEDOUT)
+        job_settle(call->job, JOB_FAILED, "it took longer than %u s", workers->options.timeout);
+    else if (reply->error == -EREMOTEIO)
+        job_settle(call->job, JOB_FAILED, "%.*s", (int)strcspn(reply->message, "\n"),
+                   reply->message);
+    else if (reply->error == -EPROTO || (!reply->error && !take_answer(call->job, reply)))
+        job_settle(call->job, JOB_FAILED, "the worker gave a senseless answer");
+    else if (reply->error)
+        describe_end(call->job, reply);
+    finish(call);
+}
+
+static void on_release(void *data)
+{
+    struct call *call = data;
+
+    if (call->job) /* the pool was closed */
+        cancel(call);
+    g_free(call);
+}
+
+static int submit(struct workers *workers, struct job *job)
+{
+    g_autofree char *mtime = g_strdup_printf("%" G_GINT64_FORMAT, job->mtime);
+    g_autofree char *size = g_strdup_printf("%" G_GINT64_FORMAT, job->size);
+    const char *type = job->named ? "-" : job->type;
+    const struct iovec arguments[] = {
+        {job->uri, strlen(job->uri)},
+        {(char *)type, strlen(type)},
+        {mtime, strlen(mtime)},
+        {size, strlen(size)},
+        {job->temporary, strlen(job->temporary)},
+    };
+    struct afork_call_options options = AFORK_CALL_OPTIONS_INIT;
+
+    options.run_timeout = (int64_t)workers->options.timeout * G_USEC_PER_SEC;
+    options.release = on_release;
+    struct call *call = g_new(struct call, 1);
+    *call = (struct call){workers, job};
+    int result = afork_pool_call_strings(workers->pool, arguments, G_N_ELEMENTS(arguments),
+                                         &options, on_reply, call, NULL);
+    if (result < 0)
+        g_free(call);
+    return result;
+}
+
+void workers_push(struct workers *workers, struct job *job)
+{
+    int result = workers->pool || workers->template ? 0 : start(workers);
+
+    if (!result)
+        result = workers->pool ? submit(workers, job) : -ESRCH;
+    if (!result)
+        return;
+    if (!workers->stopping) {
+        g_autofree char *message = g_strdup_printf("the Perl server: %s", g_strerror(-result));
+        workers->callbacks.failed(message, workers->callbacks.data);
+    }
+    cancel(&(struct call){workers, job});
 }

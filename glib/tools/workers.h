@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Perl workers: a template that has loaded the decoder, and processes forked from it that make
- * one thumbnail after the other.
+ * The Perl workers: a pool whose template has loaded the decoder. Knows nothing of the cache.
  */
 #ifndef WORKERS_H
 #define WORKERS_H
@@ -15,6 +14,8 @@ struct workers;
 struct workers_options {
     unsigned max;          /* workers at a time */
     unsigned timeout;      /* seconds a picture may take */
+    guint64 memory;        /* octets of address space a worker may have; 0: no limit */
+    bool untrusted;        /* a process for each picture, without network and other processes */
     const char *perl_dir;  /* where AFork/Thumbnail.pm is */
     const char *directory; /* where thumbnails are written, under their temporary names */
     unsigned box;
@@ -32,8 +33,8 @@ struct workers_callbacks {
     void *data;
 };
 
-/* Prepares a pool on `loop`; nothing is started before the first job. The structures are copied, the
- * strings in them borrowed. Returns 0 or a negative errno. */
+/* Prepares the workers on `loop`; nothing is started before the first job. The structures are copied,
+ * the strings in them borrowed. Returns 0 or a negative errno. */
 int workers_new(struct afork_loop *loop, const struct workers_options *options,
                 const struct workers_callbacks *callbacks, struct workers **ret);
 
@@ -43,7 +44,7 @@ void workers_push(struct workers *workers, struct job *job);
 /* Ends it all: jobs that wait or are under way are settled as cancelled, then the processes end. */
 void workers_stop(struct workers *workers);
 
-/* Releases the pool; after `stopped`. */
+/* Releases them; after `stopped`. */
 void workers_free(struct workers *workers);
 
 #endif

@@ -2,7 +2,7 @@
 #
 # The Perl side of afork-thumbnails: decodes one picture after the other with GdkPixbuf.
 #
-# A template loads this module; workers forked from it call run(). Nothing is decoded before the
+# A template loads this module; workers forked from it call thumbnail(). Nothing is decoded before the
 # fork: newer versions of GdkPixbuf may decode in threads, which do not survive one.
 package AFork::Thumbnail;
 
@@ -22,28 +22,24 @@ BEGIN {
 
 my %supported = map { $_ => 1 } map { @{ $_->get_mime_types } } @{ GdkPixbuf::Pixbuf::get_formats() };
 
-# The worker: a line in, a line out, until the host closes its end.
-#
-# A request is "URI MIME-TYPE MTIME SIZE NAME": the picture, its type as its name suggests ("-" to
-# try it whatever it is), what goes into the thumbnail, and the name of the file to make.
+my ($directory, $box, $max_pixels);
+
+sub init { ($directory, $box, $max_pixels) = @_ }
+
+# Called for each picture: with its URI, its type as its name suggests ("-" to try it whatever it is),
+# what goes into the thumbnail, and the name of the file to make.
 # The answer is one of
 #     made WIDTH HEIGHT MIME-TYPE   of the picture
 #     unsupported                   no picture of this type can be decoded
 #     failed TEXT                   the picture's fault
 #     error TEXT                    somebody else's fault: it may go well another time
-sub run {
-    my ($socket, $directory, $box, $max_pixels) = @_;
+sub thumbnail {
+    my ($uri, $type, $mtime, $size, $name) = @_;
 
-    while (defined(my $request = readline $socket)) {
-        chomp $request;
-        my ($uri, $type, $mtime, $size, $name) = split / /, $request;
-        my $answer = !$supported{$type} && $type ne '-'
-            ? 'unsupported'
-            : make($uri, $mtime, $size, "$directory/$name", $box, $max_pixels);
-        utf8::encode($answer) if utf8::is_utf8($answer);
-        $answer =~ tr/\n/ /;
-        syswrite $socket, "$answer\n";
-    }
+    return 'unsupported' if !$supported{$type} && $type ne '-';
+    my $answer = make($uri, $mtime, $size, "$directory/$name", $box, $max_pixels);
+    utf8::encode($answer) if utf8::is_utf8($answer);
+    return $answer =~ tr/\n/ /r;
 }
 
 # Descriptors instead of names: GdkPixbuf takes names for characters, files have octets, and a file

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The helpers of gafork-calls.h.
+ */
+#include "gafork-calls.h"
+
+#include <unistd.h>
+
+static const char code[] =
+    "use strict; use warnings;"
+    "sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n } sub pid { $$ }"
+    "sub bad { die qq($_[0]\\n) } sub object { die { reason => $_[0] } }"
+    "sub leave { syswrite STDERR, qq(leaving with $_[0]\\n); exit $_[0] }"
+    "sub nap { AFork::RPC::event($_[0]); AFork::RPC::flush();"
+    "  select undef, undef, undef, $_[0] / 1000; $_[0] }"
+    "sub tell { AFork::RPC::event(@_); scalar @_ }"
+    "sub slurp { my $fh = pop; local $/; scalar <$fh> }"
+    "sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_ for @_; ('here', $fh) }";
+
+static void run_case(struct gafork_test *f)
+{
+    const char *perl = g_getenv("AFORK_PERL");
+
+    if (!g_file_test(perl, G_FILE_TEST_IS_EXECUTABLE)) {
+        g_test_skip("afork-perl was not built");
+        return;
+    }
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", perl, "standard-error",
+                              GAFORK_STDIO_TAIL, "environment-changes", f->t->environment, NULL);
+    f->func(f);
+}
+
+void gafork_calls_add(const char *path, gafork_func *func)
+{
+    gafork_add_with(path, run_case, func);
+}
+
+GAforkProcess *gafork_calls_process(struct gafork_test *f)
+{
+    GAforkProcess *process = gafork_new(f);
+
+    g_assert_true(gafork_process_eval(process, code, NULL, NULL));
+    return process;
+}
+
+GAforkRpc *gafork_calls_rpc(struct gafork_test *f, const char *function, GAforkRpcOptions *options)
+{
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_autoptr(GError) error = NULL;
+    GAforkRpc *rpc = gafork_rpc_new(process, function, options, &error);
+
+    g_assert_no_error(error);
+    return rpc;
+}
+
+GAforkPool *gafork_calls_pool(struct gafork_test *f, const char *function,
+                              GAforkPoolOptions *options)
+{
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_autoptr(GError) error = NULL;
+    GAforkPool *pool = gafork_pool_new(process, function, options, &error);
+
+    g_assert_no_error(error);
+    return pool;
+}
+
+static void note(struct gafork_call *call, gboolean has_result, GAsyncResult *result)
+{
+    g_assert_true(has_result == !call->error);
+    call->exception = gafork_call_get_exception(result);
+    call->calls++;
+    if (call->action)
+        call->action(call);
+}
+
+void gafork_on_bytes(GObject *object, GAsyncResult *result, gpointer data)
+{
+    struct gafork_call *call = data;
+
+    call->bytes = gafork_callable_call_bytes_finish(GAFORK_CALLABLE(object), result, &call->error);
+    note(call, call->bytes != NULL, result);
+}
+
+void gafork_on_fds(GObject *object, GAsyncResult *result, gpointer data)
+{
+    struct gafork_call *call = data;
+
+    call->bytes = gafork_callable_call_fds_finish(GAFORK_CALLABLE(object), result, &call->fd_list,
+                                                  &call->error);
+    note(call, call->bytes != NULL, result);
+}
+
+void gafork_on_strv(GObject *object, GAsyncResult *result, gpointer data)
+{
+    struct gafork_call *call = data;
+
+    call->strv = gafork_callable_call_strv_finish(GAFORK_CALLABLE(object), result, &call->error);
+    note(call, call->strv != NULL, result);
+}
+
+void gafork_on_variant(GObject *object, GAsyncResult *result, gpointer data)
+{
+    struct gafork_call *call = data;
+
+    call->variant = gafork_callable_call_variant_finish(GAFORK_CALLABLE(object), result,
+                                                        &call->error);
+    note(call, call->variant != NULL, result);
+}
+
+void gafork_call_clear(struct gafork_call *call)
+{
+    g_clear_pointer(&call->bytes, g_bytes_unref);
+    g_clear_object(&call->fd_list);
+    g_clear_pointer(&call->strv, g_strfreev);
+    g_clear_pointer(&call->variant, g_variant_unref);
+    g_clear_pointer(&call->exception, g_bytes_unref);
+    g_clear_error(&call->error);
+    call->calls = 0;
+}
+
+void gafork_call_start(gpointer object, const char *argument, GAforkCallOptions *options,
+                       GCancellable *cancellable, struct gafork_call *call)
+{
+    const char *arguments[] = {argument, NULL};
+
+    gafork_callable_call_strv_async(object, arguments, options, cancellable, gafork_on_strv, call);
+}
+
+char *gafork_call_one(struct gafork_test *f, gpointer object, const char *argument)
+{
+    gafork_call_auto call = {0};
+
+    gafork_call_start(object, argument, NULL, NULL, &call);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_no_error(call.error);
+    g_assert_cmpuint(g_strv_length(call.strv), ==, 1);
+    return g_strdup(call.strv[0]);
+}
+
+GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *argument)
+{
+    gafork_call_auto call = {0};
+
+    gafork_call_start(object, argument, NULL, NULL, &call);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_nonnull(call.error);
+    return g_steal_pointer(&call.error);
+}

@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * GAforkPool: calls, what it tells of its workers, its numbers, its ends, and objects that are
+ * dropped at any time.
+ */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gafork-calls.h"
+
+static GAforkPoolOptions *options_of(guint max)
+{
+    return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", max, "start", (gint64)0, NULL);
+}
+
+static void calls(struct gafork_test *f)
+{
+    enum { N = 200 };
+    g_autoptr(GAforkPoolOptions) options = options_of(3);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "echo", options);
+    struct gafork_call calls[N] = {{0}};
+
+    for (int i = 0; i < N; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        gafork_call_start(pool, text, NULL, NULL, &calls[i]);
+    }
+    g_assert_cmpuint(gafork_callable_get_pending(GAFORK_CALLABLE(pool)), ==, N);
+    for (int i = 0; i < N; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        gafork_wait(f->main_context, calls[i].calls);
+        g_assert_no_error(calls[i].error);
+        g_assert_cmpstr(calls[i].strv[0], ==, text);
+        gafork_call_clear(&calls[i]);
+    }
+    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
+    g_assert_cmpuint(stats->completed, ==, N);
+    g_assert_cmpuint(stats->failed, ==, 0);
+    g_assert_cmpuint(stats->started, <=, 3);
+    g_assert_cmpuint(gafork_callable_get_pending(GAFORK_CALLABLE(pool)), ==, 0);
+    g_assert_cmpstr(gafork_pool_get_function(pool), ==, "echo");
+}
+
+static void forms(struct gafork_test *f)
+{
+    g_autoptr(GAforkRpcOptions)
+        rpc = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "serialiser", GAFORK_SERIALISER_JSON, NULL);
+    g_autoptr(GAforkPoolOptions) options = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "sum", options);
+    g_autoptr(GAforkPool) opener = gafork_calls_pool(f, "open_file", NULL);
+    const char *const text[] = {"x", NULL};
+    g_autoptr(GBytes) packed = gafork_strv_to_bytes(text, NULL);
+    gafork_call_auto variant = {0}, fds = {0}, bytes = {0};
+
+    gafork_callable_call_variant_async(GAFORK_CALLABLE(pool), g_variant_new_parsed("[1, 2, 3]"),
+                                       NULL, NULL, gafork_on_variant, &variant);
+    gafork_callable_call_fds_async(GAFORK_CALLABLE(opener), packed, NULL, NULL, gafork_on_fds,
+                                   &fds);
+    gafork_callable_call_bytes_async(GAFORK_CALLABLE(opener), packed, NULL, NULL, gafork_on_bytes,
+                                     &bytes);
+    gafork_wait(f->main_context, variant.calls && fds.calls && bytes.calls);
+    g_autofree char *found = g_variant_print(variant.variant, FALSE);
+    g_assert_cmpstr(found, ==, "[<int64 6>]");
+    g_assert_cmpint(g_unix_fd_list_get_length(fds.fd_list), ==, 1);
+    g_assert_null(bytes.fd_list);
+}
+
+/* --- What is told --- */
+
+struct told {
+    unsigned started, exited, drains, destroyed, events;
+    int pid, status;
+    char *tail, *event;
+};
+
+static void told_clear(struct told *told)
+{
+    g_clear_pointer(&told->tail, g_free);
+    g_clear_pointer(&told->event, g_free);
+}
+
+static void on_started(G_GNUC_UNUSED GAforkPool *pool, GAforkWorker *worker, gpointer data)
+{
+    struct told *told = data;
+
+    told->started++;
+    g_assert_cmpint(gafork_worker_get_pid(worker), >, 0);
+}
+
+static void on_exited(G_GNUC_UNUSED GAforkPool *pool, GAforkWorker *worker, GAforkExit *exit,
+                      gpointer data)
+{
+    struct told *told = data;
+
+    told->exited++;
+    told->pid = gafork_worker_get_pid(worker);
+    g_assert_cmpuint(gafork_worker_get_calls(worker), ==, 0);
+    told->status = gafork_exit_get_status(exit);
+    g_free(told->tail);
+    told->tail = g_strdup(gafork_exit_get_stderr_tail(exit));
+}
+
+static void on_drain(G_GNUC_UNUSED GAforkPool *pool, gpointer data)
+{
+    ((struct told *)data)->drains++;
+}
+
+static void on_destroyed(G_GNUC_UNUSED GAforkPool *pool, gpointer data)
+{
+    ((struct told *)data)->destroyed++;
+}
+
+static void on_event(G_GNUC_UNUSED GAforkPool *pool, int pid, GBytes *octets,
+                     G_GNUC_UNUSED GUnixFDList *fd_list, gpointer data)
+{
+    struct told *told = data;
+    g_auto(GStrv) words = gafork_bytes_to_strv(octets, NULL);
+
+    g_assert_cmpint(pid, >, 0);
+    told->events++;
+    g_free(told->event);
+    told->event = g_strjoinv(" ", words);
+}
+
+static void listen_to(GAforkPool *pool, struct told *told)
+{
+    g_signal_connect(pool, "worker-started", G_CALLBACK(on_started), told);
+    g_signal_connect(pool, "worker-exited", G_CALLBACK(on_exited), told);
+    g_signal_connect(pool, "drain", G_CALLBACK(on_drain), told);
+    g_signal_connect(pool, "destroyed", G_CALLBACK(on_destroyed), told);
+    g_signal_connect(pool, "event", G_CALLBACK(on_event), told);
+}
+
+#define told_auto __attribute__((cleanup(told_clear))) struct told
+
+static void worker_exits(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "leave", options);
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    g_autoptr(GError) error = gafork_call_error(f, pool, "7");
+    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_EXITED);
+    g_assert_nonnull(strstr(error->message, "status 7"));
+    gafork_wait(f->main_context, told.exited);
+    g_assert_cmpuint(told.started, ==, 1);
+    g_assert_cmpint(told.status, ==, 7);
+    g_assert_cmpint(told.pid, >, 0);
+    g_assert_cmpstr(told.tail, ==, "leaving with 7");
+    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
+    g_assert_cmpuint(stats->crashed, ==, 1);
+}
+
+static void crash_is_retried(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_object_set(options, "crash", GAFORK_CRASH_RETRY_ONCE, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "leave", options);
+    g_autoptr(GError) error = gafork_call_error(f, pool, "1");
+    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
+
+    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_EXITED);
+    g_assert_cmpuint(stats->retried, ==, 1);
+}
+
+static void events(struct gafork_test *f)
+{
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "tell", NULL);
+    g_autoptr(GAforkCallOptions) options = gafork_call_options_new();
+    told_auto told = {0}, call_told = {0};
+    gafork_call_auto call = {0};
+
+    listen_to(pool, &told);
+    g_autofree char *text = gafork_call_one(f, pool, "hello");
+    g_assert_cmpuint(told.events, ==, 1);
+    g_assert_cmpstr(told.event, ==, "hello");
+    g_assert_cmpstr(text, ==, "1");
+    g_signal_connect_swapped(options, "event", G_CALLBACK(on_drain), &call_told);
+    gafork_call_start(pool, "x", options, NULL, &call);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_cmpuint(told.events, ==, 1);
+}
+
+/* --- Numbers --- */
+
+static void count(G_GNUC_UNUSED GObject *object, G_GNUC_UNUSED GParamSpec *pspec, gpointer data)
+{
+    ++*(unsigned *)data;
+}
+
+static void numbers(struct gafork_test *f)
+{
+    enum { N = 50 };
+    g_autoptr(GAforkPoolOptions) options = options_of(2);
+    g_object_set(options, "load", 1, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    GListModel *workers = gafork_pool_get_workers(pool);
+    struct gafork_call calls[N] = {{0}};
+    unsigned n_queued = 0, n_workers = 0, n_busy = 0, n_running = 0, done = 0;
+
+    g_signal_connect(pool, "notify::n-queued", G_CALLBACK(count), &n_queued);
+    g_signal_connect(pool, "notify::n-running", G_CALLBACK(count), &n_running);
+    g_signal_connect(pool, "notify::n-workers", G_CALLBACK(count), &n_workers);
+    g_signal_connect(pool, "notify::n-busy", G_CALLBACK(count), &n_busy);
+    for (int i = 0; i < N; i++)
+        gafork_call_start(pool, "1", NULL, NULL, &calls[i]);
+    g_assert_cmpuint(n_queued, ==, 0); /* none inside a call */
+    gafork_wait(f->main_context, gafork_pool_get_n_queued(pool));
+    g_assert_cmpuint(n_queued, ==, 1); /* one for all */
+    gafork_wait(f->main_context, gafork_pool_get_n_busy(pool) == 2);
+    g_assert_cmpuint(g_list_model_get_n_items(workers), ==, 2);
+    g_assert_true(g_list_model_get_item_type(workers) == GAFORK_TYPE_WORKER);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(GAforkWorker) worker = g_list_model_get_item(workers, i);
+        int pid;
+        guint n;
+        g_object_get(worker, "pid", &pid, "calls", &n, NULL);
+        g_assert_cmpint(pid, ==, gafork_worker_get_pid(worker));
+        g_assert_cmpint(pid, >, 0);
+        g_assert_cmpuint(n, <=, 1);
+    }
+    for (; done < N; done++)
+        gafork_wait(f->main_context, calls[done].calls);
+    gafork_wait(f->main_context, !gafork_pool_get_n_running(pool));
+    g_assert_cmpuint(gafork_pool_get_n_queued(pool), ==, 0);
+    g_assert_cmpuint(gafork_pool_get_n_busy(pool), ==, 0);
+    g_assert_cmpuint(n_workers, >=, 1);
+    g_assert_cmpuint(n_busy, >=, 2);
+    for (int i = 0; i < N; i++)
+        gafork_call_clear(&calls[i]);
+}
+
+static void sizes(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(2);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "echo", options);
+    g_autoptr(GError) error = NULL;
+    unsigned n_max = 0, n_idle = 0, n_load = 0;
+
+    g_signal_connect(pool, "notify::max", G_CALLBACK(count), &n_max);
+    g_signal_connect(pool, "notify::idle", G_CALLBACK(count), &n_idle);
+    g_signal_connect(pool, "notify::load", G_CALLBACK(count), &n_load);
+    g_assert_cmpuint(gafork_pool_get_max(pool), ==, 2);
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 2);
+    g_object_set(pool, "max", 4, "idle", 3, NULL);
+    g_assert_cmpuint(gafork_pool_get_max(pool), ==, 4);
+    gafork_wait(f->main_context, gafork_pool_get_n_workers(pool) == 3);
+    g_assert_false(gafork_pool_set_size(pool, 2, 3, 1, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    g_assert_cmpuint(gafork_pool_get_idle(pool), ==, 3);
+    g_assert_true(gafork_pool_set_size(pool, 0, 1, 5, NULL));
+    g_assert_cmpuint(gafork_pool_get_max(pool), ==, gafork_cpu_count());
+    g_assert_cmpuint(n_load, ==, 1);
+    g_assert_cmpuint(n_idle, ==, 2);
+    g_assert_cmpuint(n_max, >=, 1);
+    gafork_callable_finish(GAFORK_CALLABLE(pool));
+    g_object_set(pool, "load", 9, NULL);
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 5);
+}
+
+static void retired(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "pid", options);
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    g_autofree char *first = gafork_call_one(f, pool, "");
+    g_autofree char *same = gafork_call_one(f, pool, "");
+    g_assert_cmpstr(first, ==, same);
+    g_assert_true(gafork_pool_retire(pool, NULL));
+    g_autofree char *other = gafork_call_one(f, pool, "");
+    g_assert_cmpstr(first, !=, other);
+    gafork_wait(f->main_context, told.exited);
+    g_assert_cmpint(told.pid, ==, atoi(first));
+    g_assert_cmpint(told.status, ==, 0);
+}
+
+static void single_calls(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions)
+        options = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "single-call", TRUE, "max", 2, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "pid", options);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (int i = 0; i < 5; i++)
+        g_assert_true(g_hash_table_add(seen, gafork_call_one(f, pool, "")));
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 1);
+}
+
+static void limits(struct gafork_test *f)
+{
+    g_autoptr(GAforkLimits)
+        confined = g_object_new(GAFORK_TYPE_LIMITS, "file-size", (guint64)1, NULL);
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_object_set(options, "limits", confined, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "open_file", options);
+    const char *const arguments[] = {"1", "2", NULL};
+    gafork_call_auto call = {0};
+
+    gafork_callable_call_strv_async(GAFORK_CALLABLE(pool), arguments, NULL, NULL, gafork_on_strv,
+                                    &call);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_error(call.error, GAFORK_ERROR, GAFORK_ERROR_SIGNALLED);
+}
+
+/* --- The queue --- */
+
+static void queue_full(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_object_set(options, "queue-max", 4, "load", 1, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    struct gafork_call calls[20] = {{0}};
+    told_auto told = {0};
+    unsigned refused = 0;
+
+    listen_to(pool, &told);
+    for (int i = 0; i < 20; i++)
+        gafork_call_start(pool, "1", NULL, NULL, &calls[i]);
+    for (int i = 0; i < 20; i++) {
+        gafork_wait(f->main_context, calls[i].calls);
+        refused += g_error_matches(calls[i].error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+        gafork_call_clear(&calls[i]);
+    }
+    g_assert_cmpuint(refused, >=, 14);
+    g_assert_cmpuint(refused, <=, 16);
+    gafork_wait(f->main_context, told.drains == 1);
+}
+
+static void note_order(struct gafork_call *call)
+{
+    g_string_append(call->data, call->strv[0]);
+}
+
+static void priorities(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) pool_options = options_of(1);
+    g_object_set(pool_options, "load", 1, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "echo", pool_options);
+    g_autoptr(GAforkCallOptions) high = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "priority", 5, NULL);
+    g_autoptr(GAforkCallOptions) moved = gafork_call_options_new();
+    g_autoptr(GString) text = g_string_new(NULL);
+    static const char *const words[] = {"a", "b", "c", "d", "e", "f"};
+    GAforkCallOptions *options[] = {NULL, NULL, NULL, high, moved, NULL};
+    struct gafork_call calls[6];
+
+    for (int i = 0; i < 6; i++) {
+        calls[i] = (struct gafork_call){.action = note_order, .data = text};
+        gafork_call_start(pool, words[i], options[i], NULL, &calls[i]);
+    }
+    g_object_set(moved, "priority", 6, NULL);
+    gafork_wait(f->main_context, text->len == 6);
+    /* The first may have had a worker before. */
+    g_assert_nonnull(strstr(text->str, "ed"));
+    g_assert_cmpint(strchr(text->str, 'd') - text->str, <=, 2);
+    g_assert_nonnull(strstr(text->str, "bcf"));
+    for (int i = 0; i < 6; i++)
+        gafork_call_clear(&calls[i]);
+}
+
+static void run_timeout(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    g_autoptr(GAforkCallOptions)
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "run-timeout", (gint64)20000, NULL);
+    gafork_call_auto call = {0};
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    gafork_call_start(pool, "60000", how, NULL, &call);
+    gafork_wait(f->main_context, call.calls && told.exited);
+    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+    g_assert_cmpint(told.status, ==, SIGKILL);
+    g_autofree char *text = gafork_call_one(f, pool, "1");
+    g_assert_cmpstr(text, ==, "1");
+}
+
+static void killed_on_cancel(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    g_autoptr(GAforkCallOptions)
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    gafork_call_auto call = {0}, next = {0};
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    gafork_call_start(pool, "60000", how, cancellable, &call);
+    gafork_call_start(pool, "1", NULL, NULL, &next);
+    gafork_wait(f->main_context, told.events); /* it is at work */
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, call.calls && told.exited && next.calls);
+    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_assert_cmpint(told.status, ==, SIGKILL);
+    g_assert_no_error(next.error);
+}
+
+/* --- Ends --- */
+
+static void broken(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_object_set(options, "max-failures", 2, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "not::there", options);
+    unsigned told = 0;
+
+    g_signal_connect(pool, "notify::broken", G_CALLBACK(count), &told);
+    g_autoptr(GError) first = gafork_call_error(f, pool, "x");
+    g_assert_error(first, GAFORK_ERROR, GAFORK_ERROR_FUNCTION);
+    g_assert_nonnull(strstr(first->message, "not::there"));
+    gafork_wait(f->main_context, gafork_pool_get_broken(pool));
+    g_assert_cmpuint(told, ==, 1);
+    g_autoptr(GError) second = gafork_call_error(f, pool, "x");
+    g_assert_error(second, GAFORK_ERROR, GAFORK_ERROR_BROKEN);
+    g_test_message("%s", second->message);
+    g_assert_nonnull(strstr(second->message, "not::there"));
+    g_assert_true(gafork_pool_reset(pool, NULL));
+    gafork_wait(f->main_context, !gafork_pool_get_broken(pool));
+    g_assert_cmpuint(told, ==, 2);
+}
+
+static void finished(struct gafork_test *f)
+{
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", NULL);
+    g_autoptr(GError) error = NULL;
+    told_auto told = {0};
+    gafork_call_auto call = {0};
+
+    listen_to(pool, &told);
+    gafork_call_start(pool, "1", NULL, NULL, &call);
+    gafork_callable_finish(GAFORK_CALLABLE(pool));
+    gafork_callable_finish(GAFORK_CALLABLE(pool));
+    g_autoptr(GError) late = gafork_call_error(f, pool, "1");
+    g_assert_error(late, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE);
+    gafork_wait(f->main_context, told.destroyed);
+    g_assert_cmpuint(call.calls, ==, 1);
+    g_assert_no_error(call.error);
+    g_assert_cmpuint(gafork_pool_get_n_workers(pool), ==, 0);
+    g_assert_cmpuint(g_list_model_get_n_items(gafork_pool_get_workers(pool)), ==, 0);
+    g_assert_null(gafork_pool_get_stats(pool, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE);
+    gafork_callable_close(GAFORK_CALLABLE(pool));
+    gafork_settle(f);
+    g_assert_cmpuint(told.destroyed, ==, 1);
+}
+
+static void cancelled(struct gafork_test *f)
+{
+    enum { N = 100 };
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", NULL);
+    struct gafork_call calls[N] = {{0}};
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    for (int i = 0; i < N; i++)
+        gafork_call_start(pool, "60000", NULL, NULL, &calls[i]);
+    gafork_wait(f->main_context, told.events);
+    gafork_pool_cancel(pool);
+    g_assert_cmpuint(calls[0].calls, ==, 0);
+    gafork_wait(f->main_context, told.destroyed);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpuint(calls[i].calls, ==, 1);
+        g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        gafork_call_clear(&calls[i]);
+    }
+    gafork_pool_cancel(pool);
+}
+
+static void closed(struct gafork_test *f)
+{
+    enum { N = 1000 };
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", NULL);
+    g_autofree struct gafork_call *calls = g_new0(struct gafork_call, N);
+    told_auto told = {0};
+
+    listen_to(pool, &told);
+    for (int i = 0; i < N; i++)
+        gafork_call_start(pool, "60000", NULL, NULL, &calls[i]);
+    gafork_wait(f->main_context, told.events && gafork_pool_get_n_queued(pool));
+    told.exited = 0;
+    gafork_callable_close(GAFORK_CALLABLE(pool));
+    gafork_callable_close(GAFORK_CALLABLE(pool));
+    g_assert_cmpuint(gafork_pool_get_n_workers(pool), ==, 0);
+    g_assert_cmpuint(gafork_pool_get_n_queued(pool), ==, 0);
+    g_assert_cmpuint(calls[0].calls, ==, 0);
+    gafork_wait(f->main_context, calls[N - 1].calls);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpuint(calls[i].calls, ==, 1);
+        g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        gafork_call_clear(&calls[i]);
+    }
+    g_autoptr(GError) error = gafork_call_error(f, pool, "1");
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+    g_assert_cmpuint(told.exited + told.destroyed, ==, 0);
+}
+
+enum place {
+    IN_CALL,
+    IN_EVENT,
+    IN_STARTED,
+    IN_EXITED,
+    IN_NOTIFY,
+    IN_LIST,
+    IN_DESTROYED,
+    NOWHERE,
+    N_PLACES
+};
+enum deed { UNREF, FINISH, CANCEL, CLOSE, CLOSE_CONTEXT, DISPOSE, N_DEEDS };
+
+struct drop {
+    struct gafork_test *f;
+    enum deed deed;
+    GAforkPool *pool;
+    unsigned calls;
+};
+
+static void drop(struct drop *d)
+{
+    if (d->calls++)
+        return;
+    switch (d->deed) {
+    case FINISH:
+        gafork_callable_finish(GAFORK_CALLABLE(d->pool));
+        break;
+    case CANCEL:
+        gafork_pool_cancel(d->pool);
+        break;
+    case CLOSE:
+        gafork_callable_close(GAFORK_CALLABLE(d->pool));
+        break;
+    case CLOSE_CONTEXT:
+        gafork_context_close(d->f->context);
+        break;
+    case DISPOSE:
+        g_object_run_dispose(G_OBJECT(d->pool));
+        break;
+    default:
+        g_clear_object(&d->pool);
+    }
+}
+
+static void drop_in_call(struct gafork_call *call)
+{
+    drop(call->data);
+}
+
+static void connect_drop(struct drop *d, enum place place)
+{
+    static const char *const signals[N_PLACES] = {
+        [IN_EVENT] = "event",          [IN_STARTED] = "worker-started",
+        [IN_EXITED] = "worker-exited", [IN_NOTIFY] = "notify::n-running",
+        [IN_DESTROYED] = "destroyed",
+    };
+
+    if (signals[place])
+        g_signal_connect_swapped(d->pool, signals[place], G_CALLBACK(drop), d);
+    if (place == IN_LIST)
+        g_signal_connect_swapped(gafork_pool_get_workers(d->pool), "items-changed",
+                                 G_CALLBACK(drop), d);
+}
+
+static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(2);
+    g_object_set(options, "retire-calls", (guint64)1, NULL);
+    struct drop d = {.f = f, .deed = deed, .pool = gafork_calls_pool(f, "tell", options)};
+    struct gafork_call calls[3] = {{0}};
+
+    g_test_message("place %d, deed %d", (int)place, (int)deed);
+    if (place == IN_CALL)
+        calls[0] = (struct gafork_call){.action = drop_in_call, .data = &d};
+    connect_drop(&d, place);
+    for (int i = 0; i < 3; i++)
+        gafork_call_start(d.pool, "x", NULL, NULL, &calls[i]);
+    if (place == IN_DESTROYED)
+        gafork_callable_finish(GAFORK_CALLABLE(d.pool));
+    if (place == NOWHERE)
+        drop(&d);
+    gafork_wait(f->main_context, d.calls && calls[0].calls && calls[1].calls && calls[2].calls);
+    g_clear_object(&d.pool);
+    gafork_settle(f);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpuint(calls[i].calls, ==, 1);
+        gafork_call_clear(&calls[i]);
+    }
+    if (deed != CLOSE_CONTEXT)
+        return;
+    g_object_unref(f->context);
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"),
+                              "environment-changes", f->t->environment, NULL);
+}
+
+static void dropped_in_callbacks(struct gafork_test *f)
+{
+    for (int place = 0; place < N_PLACES; place++)
+        for (int deed = 0; deed < N_DEEDS; deed++)
+            drop_at(f, place, deed);
+}
+
+static gpointer unref_elsewhere(gpointer object)
+{
+    g_object_unref(object);
+    return NULL;
+}
+
+static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
+{
+    g_atomic_pointer_set((GThread **)thread, g_thread_self());
+}
+
+/* As garbage collectors do. */
+static void dropped_in_another_thread(struct gafork_test *f)
+{
+    enum { NEW, IDLE, UNDER_WAY, FINISHED, CANCELLED, CLOSED, N_STATES };
+
+    for (int state = 0; state < N_STATES; state++) {
+        GAforkPool *pool = gafork_calls_pool(f, "echo", NULL);
+        GThread *gone_in = NULL;
+        gafork_call_auto call = {0};
+        g_object_weak_ref(G_OBJECT(pool), note_gone, &gone_in);
+        if (state != NEW)
+            gafork_call_start(pool, "x", NULL, NULL, &call);
+        if (state == FINISHED)
+            gafork_callable_finish(GAFORK_CALLABLE(pool));
+        if (state == CANCELLED)
+            gafork_pool_cancel(pool);
+        if (state == CLOSED)
+            gafork_callable_close(GAFORK_CALLABLE(pool));
+        if (state != NEW && state != UNDER_WAY)
+            gafork_wait(f->main_context, call.calls);
+        g_thread_join(g_thread_new("collector", unref_elsewhere, pool));
+        gafork_wait(f->main_context,
+                    (state == NEW || call.calls) && g_atomic_pointer_get(&gone_in));
+        g_assert_true(gone_in == g_thread_self());
+    }
+}
+
+/* The process that the pool was made of has no more to do with it. */
+static void process_goes(struct gafork_test *f)
+{
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "echo", NULL, NULL);
+
+    gafork_process_close(process);
+    g_autofree char *text = gafork_call_one(f, pool, "x");
+    g_assert_cmpstr(text, ==, "x");
+}
+
+static void constructor_errors(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions)
+        options = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", 1, "idle", 2, NULL);
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(gafork_pool_new(process, "echo", options, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    g_clear_error(&error);
+    gafork_process_close(process);
+    g_assert_null(gafork_pool_new(process, "echo", NULL, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+}
+
+int main(int argc, char **argv)
+{
+    gafork_test_init(&argc, &argv);
+    gafork_calls_add("/gafork/pool/calls", calls);
+    gafork_calls_add("/gafork/pool/forms", forms);
+    gafork_calls_add("/gafork/pool/worker-exits", worker_exits);
+    gafork_calls_add("/gafork/pool/crash-is-retried", crash_is_retried);
+    gafork_calls_add("/gafork/pool/events", events);
+    gafork_calls_add("/gafork/pool/numbers", numbers);
+    gafork_calls_add("/gafork/pool/sizes", sizes);
+    gafork_calls_add("/gafork/pool/retired", retired);
+    gafork_calls_add("/gafork/pool/single-calls", single_calls);
+    gafork_calls_add("/gafork/pool/limits", limits);
+    gafork_calls_add("/gafork/pool/queue-full", queue_full);
+    gafork_calls_add("/gafork/pool/priorities", priorities);
+    gafork_calls_add("/gafork/pool/run-timeout", run_timeout);
+    gafork_calls_add("/gafork/pool/killed-on-cancel", killed_on_cancel);
+    gafork_calls_add("/gafork/pool/broken", broken);
+    gafork_calls_add("/gafork/pool/finished", finished);
+    gafork_calls_add("/gafork/pool/cancelled", cancelled);
+    gafork_calls_add("/gafork/pool/closed", closed);
+    gafork_calls_add("/gafork/pool/process-goes", process_goes);
+    gafork_calls_add("/gafork/pool/constructor-errors", constructor_errors);
+    gafork_calls_add("/gafork/pool/dropped-in-callbacks", dropped_in_callbacks);
+    gafork_calls_add("/gafork/pool/dropped-in-another-thread", dropped_in_another_thread);
+    return g_test_run();
+}
