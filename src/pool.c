@@ -205,6 +205,7 @@ static void detach(struct afork_pool *pool)
     LIST_REMOVE(&pool->attachment, link);
     afork__pool_sizes_clear(pool);
     afork__turn_clear(pool->context, &pool->turn);
+    afork__turn_clear(pool->context, &pool->due.turn);
     afork__pool_unref(pool); /* its own life's */
 }
 

@@ -396,6 +396,7 @@ static void forget_process(struct afork_rpc *rpc)
 static void leave_context(struct afork_rpc *rpc)
 {
     LIST_REMOVE(&rpc->attachment, link);
+    afork__turn_clear(rpc->context, &rpc->due.turn);
     afork__rpc_unref_memory(rpc);
 }
 

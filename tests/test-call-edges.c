@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calls at their edges: what callbacks do to others, what ends while a callback turns the loop, times
+ * that never come, numbers that wrap around.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pool.h"
+#include "rpc.h"
+#include "test-pool-lib.h"
+#include "util.h"
+
+enum { MILLISECOND = 1000, BIG = 4 * 1024 * 1024 };
+
+static const char *const one[] = {"pid", NULL};
+
+/* ---- What one callback does to other calls ---- */
+
+struct canceller {
+    struct afork_call *call;
+    unsigned calls;
+};
+
+static void cancel_other(const struct afork_reply *reply, void *data)
+{
+    struct canceller *canceller = data;
+
+    (void)reply;
+    canceller->calls++;
+    if (canceller->call)
+        test_ok(afork_call_cancel(canceller->call, AFORK_CANCEL_ABANDON));
+}
+
+static void unref_at_end(struct afork_rpc *rpc, int error, const char *message,
+                         const struct afork_exit *exit, void *data)
+{
+    (void)error, (void)message, (void)exit;
+    ++*(unsigned *)data;
+    afork_rpc_unref(rpc);
+}
+
+/* A call that is cancelled while all are told of the worker's end. */
+static void cancel_while_all_fail(struct test *t)
+{
+    struct canceller canceller = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = AFORK_RPC_OPTIONS_INIT;
+    struct afork_call_options none = AFORK_CALL_OPTIONS_INIT;
+    struct iovec strings[] = {{(void *)"exit", 4}, {(void *)"3", 1}};
+    unsigned ends = 0;
+
+    options.on_end = unref_at_end;
+    options.data = &ends;
+    struct afork_rpc *rpc = test_rpc(t, NULL, "act", &options);
+    test_ok(afork_rpc_call_strings(rpc, strings, 2, NULL, cancel_other, &canceller, NULL));
+    test_ok(test_call_full(rpc, &reply, &none, one, &canceller.call));
+    test_wait(t, ends);
+    g_assert_cmpint(reply.error, ==, -ECANCELED);
+    test_turn_for(t, 20 * MILLISECOND);
+}
+
+/* ---- Pools ---- */
+
+/* A pool that is over as soon as the last of several cancelled calls is told of. */
+static void cancelled_calls_are_the_last(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct test_reply replies[3] = {0};
+    struct afork_call *calls[3];
+
+    options.max = options.load = 1;
+    options.queue_max = 2;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    test_ok(test_pool_call(&pool, &replies[0], "sleep", NULL, NULL, &calls[0]));
+    test_wait(t, calls[0]->state == AFORK__CALL_SENT);
+    test_ok(test_pool_call(&pool, &replies[1], "pid", NULL, NULL, &calls[1]));
+    test_ok(test_pool_call(&pool, &replies[2], "pid", NULL, NULL, &calls[2]));
+    g_assert_cmpint(test_pool_call(&pool, NULL, "pid", NULL, NULL, NULL), ==, -ENOSPC);
+    g_autoptr(GArray) pids = test_pool_pids(&pool);
+    for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
+        test_ok(afork_call_cancel(calls[i], AFORK_CANCEL_ABANDON));
+    test_pool_finish(&pool);
+    test_turn_for(t, 20 * MILLISECOND);
+    g_assert_cmpint(replies[2].error, ==, -ECANCELED);
+    kill(g_array_index(pids, pid_t, 0), SIGKILL);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_reply_clear(&replies[i]);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *path;
+        test_func *func;
+    } cases[] = {
+        {"/call-edges/cancel/all-fail", cancel_while_all_fail},
+        {"/call-edges/cancel/last", cancelled_calls_are_the_last},
+    };
+
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
+        test_perl_add(cases[i].path, cases[i].func);
+    return g_test_run();
+}
