@@ -477,6 +477,8 @@ struct afork__due *afork__rpc_due(struct afork_rpc *rpc)
 
 struct afork_call *afork__rpc_current(const struct afork_rpc *rpc)
 {
+    if (rpc->state == AFORK__RPC_ENDED) /* whoever was told of it may be freed */
+        return NULL;
     return rpc->n_used ? afork__rpc_oldest(rpc) : TAILQ_FIRST(&rpc->unsent);
 }
 

@@ -19,6 +19,23 @@ enum { MILLISECOND = 1000, BIG = 4 * 1024 * 1024 };
 
 static const char *const one[] = {"pid", NULL};
 
+/* A back end that does what a call's only string says, and then claims to hold answers. */
+static const char holding[] =
+    "no warnings; sub frame { my $p = pop; pack('CCnNN', @_, length $p) . $p }"
+    "sub get { my ($fh, $n) = @_; my $b = '';"
+    "  while (length $b < $n) { sysread $fh, $b, $n - length $b, length $b or exit 0 } $b }"
+    "$SIG{USR1} = sub { $main::go = 1 };"
+    "sub nap { select undef, undef, undef, .01 }"
+    "*AFork::RPC::Sync::run = sub { my $fh = shift; syswrite $fh, frame(2, 0, 0, 1, qq(\\5afork));"
+    "  while (1) { my ($kind, $fds, $flags, $id, $len) = unpack 'CCnNN', get($fh, 12);"
+    "    my $what = substr get($fh, $len), 1, 4;"
+    "    if ($what eq 'wait') { nap() until $main::go; exit 3 }"
+    "    if ($what eq 'nap') { nap() until $main::go }"
+    "    if ($what eq 'hang') { nap() while 1 }"
+    "    if ($what eq 'keep') { push @main::kept, $id; next }"
+    "    if ($what eq 'free') { syswrite $fh, frame(3, 0, 0, $_, '') for splice @main::kept }"
+    "    syswrite $fh, frame(3, 0, 1, $id, '') } }";
+
 /* ---- What one callback does to other calls ---- */
 
 struct canceller {
@@ -64,6 +81,45 @@ static void cancel_while_all_fail(struct test *t)
     test_turn_for(t, 20 * MILLISECOND);
 }
 
+/* ---- The pool's ---- */
+
+static struct afork_rpc *worker_rpc(struct test_pool *pool)
+{
+    struct afork__worker *worker = TAILQ_FIRST(&pool->pool->workers);
+
+    return worker ? worker->rpc : NULL;
+}
+
+/* The same in a pool, whose worker may have begun several. */
+static void cancel_while_a_pool_loses(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options timed = AFORK_CALL_OPTIONS_INIT;
+    struct canceller canceller = {0};
+    test_reply_auto first = {0}, begun = {0}, other = {0};
+    g_autofree char *big = g_malloc0(BIG);
+    pid_t pid;
+
+    options.max = 1;
+    options.load = 4;
+    timed.run_timeout = INT64_C(60000000);
+    test_pool_new(t, &pool, holding, "f", &options);
+    test_ok(test_pool_call(&pool, &first, "good", NULL, &timed, NULL));
+    test_wait(t, !pool.open);
+    test_ok(test_pool_call(&pool, &begun, "wait", NULL, NULL, NULL));
+    test_ok(afork_pool_call(pool.pool, big, BIG, NULL, cancel_other, &canceller, NULL));
+    test_ok(test_pool_call(&pool, &other, "good", NULL, NULL, &canceller.call));
+    test_wait(t, worker_rpc(&pool)->writing);
+    g_autoptr(GArray) pids = test_pool_pids(&pool);
+    pid = g_array_index(pids, pid_t, 0);
+    test_ok(kill(pid, SIGUSR1));
+    test_wait(t, !pool.open && canceller.calls);
+    g_assert_cmpint(begun.error, ==, -ECONNRESET);
+    g_assert_cmpint(other.error, ==, -ECANCELED);
+    test_pool_finish(&pool);
+}
+
 /* ---- Pools ---- */
 
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
@@ -100,6 +156,7 @@ int main(int argc, char **argv)
         test_func *func;
     } cases[] = {
         {"/call-edges/cancel/all-fail", cancel_while_all_fail},
+        {"/call-edges/cancel/pool-loses", cancel_while_a_pool_loses},
         {"/call-edges/cancel/last", cancelled_calls_are_the_last},
     };
 
