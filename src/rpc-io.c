@@ -283,10 +283,12 @@ void afork__rpc_send(struct afork_rpc *rpc)
 {
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
         return;
+    rpc->refs++; /* data that are released may close it */
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    if (!rpc->finishing)
+    if (!rpc->finishing && rpc->state <= AFORK__RPC_OPEN)
         afork__turn_due(rpc->context, &rpc->uncork);
+    afork__rpc_unref_memory(rpc);
 }
 
 void afork__rpc_uncork(struct afork__turn *turn)
@@ -295,8 +297,10 @@ void afork__rpc_uncork(struct afork__turn *turn)
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
+    rpc->refs++;
     flush(rpc);
     afork__rpc_update_watch(rpc);
+    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Receiving ---- */

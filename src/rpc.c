@@ -204,7 +204,8 @@ void afork_rpc_unref(struct afork_rpc *rpc)
 
 /* ---- The end ---- */
 
-/* The channel, and what was half through it. */
+/* The channel, and what was half through it: the data of a call that was given up, whose release may
+ * close the rpc. */
 static void close_socket(struct afork_rpc *rpc)
 {
     if (rpc->io && !afork__context_is_copy(rpc->context))
@@ -238,9 +239,9 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
         rpc->error = error;
         rpc->message = message ? strndup(message, len) : NULL;
     }
-    close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
-    if (rpc->exit || rpc->unreported)
+    close_socket(rpc);
+    if (rpc->closed || rpc->exit || rpc->unreported)
         return;
     want_exit(rpc);
     rpc->wait.cb = wait_expired;
@@ -270,9 +271,10 @@ static void process_closed(void *data)
 
     if (rpc->state == AFORK__RPC_STARTING && !rpc->closed) {
         rpc->error = -ESHUTDOWN;
-        close_socket(rpc);
         rpc->state = AFORK__RPC_CLOSED;
-        afork__turn_due(rpc->context, &rpc->due.turn);
+        close_socket(rpc);
+        if (!rpc->closed)
+            afork__turn_due(rpc->context, &rpc->due.turn);
     }
     afork__rpc_unref_memory(rpc);
 }
@@ -289,7 +291,7 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
     if (!result) {
-        if (!rpc->own_frames && rpc->hooks) /* the original does not say that it is there */
+        if (!rpc->closed && !rpc->own_frames && rpc->hooks) /* the original does not say that it is there */
             rpc->hooks->ready(rpc->data);
         return;
     }
@@ -298,8 +300,8 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     rpc->error = result;
     rpc->message = failure ? strdup(failure->message) : NULL;
     rpc->exit = failure ? copy_exit(failure) : NULL;
-    close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
+    close_socket(rpc);
     afork__rpc_try_end(rpc);
 }
 

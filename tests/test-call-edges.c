@@ -120,6 +120,95 @@ static void cancel_while_a_pool_loses(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* ---- What a release does ---- */
+
+static struct afork_rpc *to_close;
+static unsigned n_released;
+
+static void close_rpc(void *data)
+{
+    (void)data;
+    n_released++;
+    afork_rpc_close(to_close);
+    afork_rpc_unref(to_close);
+}
+
+/* The data of a call that was given up are released when the channel ends, and what releases them
+ * closes it. */
+static void release_closes(struct test *t)
+{
+    static char big[BIG];
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_process *process = test_rpc_process(
+        t, "no warnings; $SIG{USR1} = sub { $main::go = 1 };"
+           "*AFork::RPC::Sync::run = sub { select undef, undef, undef, .01 until $main::go;"
+           "  close $_[0]; sleep 1000 }");
+    struct afork_call *call;
+
+    n_released = 0;
+    test_ok(afork_rpc_new(process, "f", &options, &to_close));
+    test_ok(afork_rpc_call_take(to_close, big, BIG, close_rpc, NULL, test_on_reply, &reply, &call));
+    test_wait(t, to_close->state == AFORK__RPC_OPEN && to_close->writing);
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+    test_wait(t, reply.calls);
+    g_assert_cmpuint(n_released, ==, 0);
+    test_ok(kill(afork_process_peer_pid(process), SIGUSR1));
+    test_wait(t, n_released);
+    test_turn_for(t, 1200 * MILLISECOND);
+    g_assert_cmpuint(n_released, ==, 1);
+    g_assert_cmpuint(end.calls, ==, 0);
+    test_ok(afork_process_kill(process, SIGKILL));
+    afork_process_unref(process);
+}
+
+/* The kernel has no room for a moment: what is sent then is released by nobody but a time. */
+static int sending_error, sending_fd;
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (!sending_error || fd != sending_fd)
+        return __real_sendmsg(fd, message, flags);
+    errno = sending_error;
+    return -1;
+}
+
+static void release_closes_after_retry(struct test *t)
+{
+    static const int errors[] = {ENOBUFS, ENOMEM, ETOOMANYREFS};
+    static char big[BIG / 16];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+        test_end_auto end = {0};
+        test_reply_auto first = {0}, reply = {0};
+        struct afork_rpc_options options = test_rpc_options(&end);
+        struct afork_process *process = test_rpc_process(t, holding);
+        struct afork_call *call;
+        n_released = 0;
+        test_ok(afork_rpc_new(process, "f", &options, &to_close));
+        test_wait(t, to_close->begun);
+        test_call(to_close, &first, "nap", NULL);
+        test_ok(afork_rpc_call_take(to_close, big, sizeof big, close_rpc, NULL, test_on_reply,
+                                    &reply, &call));
+        test_wait(t, to_close->writing);
+        test_ok(kill(afork_process_peer_pid(process), SIGUSR1));
+        sending_fd = to_close->fd;
+        sending_error = errors[i];
+        test_wait(t, to_close->wait.set);
+        sending_error = 0;
+        test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+        test_wait(t, reply.calls);
+        test_wait(t, n_released);
+        test_turn_for(t, 40 * MILLISECOND);
+        g_assert_cmpuint(n_released, ==, 1);
+        afork_process_kill(process, SIGKILL); /* it may have ended at the end of file */
+        afork_process_unref(process);
+    }
+}
+
 /* ---- Pools ---- */
 
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
@@ -158,6 +247,8 @@ int main(int argc, char **argv)
         {"/call-edges/cancel/all-fail", cancel_while_all_fail},
         {"/call-edges/cancel/pool-loses", cancel_while_a_pool_loses},
         {"/call-edges/cancel/last", cancelled_calls_are_the_last},
+        {"/call-edges/release-closes", release_closes},
+        {"/call-edges/release-closes/retry", release_closes_after_retry},
     };
 
     g_test_init(&argc, &argv, NULL);
