@@ -638,7 +638,9 @@ void afork__rpc_io_cb(unsigned events, void *data)
     if (events & AFORK_IN)
         receive(rpc, false);
     rpc->dispatching = rpc->again = false;
-    if (rpc->state == AFORK__RPC_OPEN) {
+    if (rpc->gone) {
+        afork__rpc_gone(rpc);
+    } else if (rpc->state == AFORK__RPC_OPEN) {
         flush(rpc);
         afork__rpc_update_watch(rpc);
     }

@@ -317,9 +317,16 @@ static void process_ended(struct afork_process *process, const struct afork_exit
         rpc->unreported = true; /* it has just begun: of its end only the channel will tell */
         return;
     }
-    rpc->refs++;
     free(rpc->exit);
     rpc->exit = copy_exit(exit);
+    rpc->gone = true;
+    if (!rpc->dispatching) /* else a callback turns the loop, and some of it was received already */
+        afork__rpc_gone(rpc);
+}
+
+void afork__rpc_gone(struct afork_rpc *rpc)
+{
+    rpc->refs++;
     afork__rpc_drain(rpc);
     afork__rpc_close_channel(rpc, 0, NULL, 0);
     afork__deadline_clear(rpc->context, &rpc->wait);

@@ -32,6 +32,7 @@ struct afork_rpc {
     bool finishing;  /* no more calls */
     bool shut;       /* the worker was told so */
     bool unreported; /* nobody tells of the worker's end */
+    bool gone;       /* it has ended: nothing comes after what is in the channel */
     bool holding;    /* the worker may be past the oldest call */
     bool begun;      /* the back end is there: what it was given may have begun */
 
@@ -83,6 +84,8 @@ void afork__rpc_unref_memory(struct afork_rpc *rpc);
 void afork__rpc_answer(struct afork_rpc *rpc, struct afork_call *call, struct afork_reply *reply);
 /* The channel has ended, or is of no use any more. 0: by end of file. */
 void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len);
+/* The worker is gone: takes what it wrote, and ends. */
+void afork__rpc_gone(struct afork_rpc *rpc);
 /* Tells everybody, if all is known. */
 void afork__rpc_try_end(struct afork_rpc *rpc);
 

@@ -209,6 +209,49 @@ static void release_closes_after_retry(struct test *t)
     }
 }
 
+/* ---- Callbacks that turn the loop ---- */
+
+struct turner {
+    struct test *t;
+    const unsigned *until; /* something else that is to happen */
+    struct afork_rpc *rpc; /* or its process is to end */
+    unsigned calls;
+    int error;
+};
+
+static void turn_until(const struct afork_reply *reply, void *data)
+{
+    struct turner *turner = data;
+
+    turner->error = reply->error;
+    if (turner->until)
+        test_wait(turner->t, *turner->until);
+    if (turner->rpc) {
+        test_wait(turner->t, turner->rpc->process->ended);
+        test_turn_for(turner->t, 20 * MILLISECOND);
+    }
+    turner->calls++;
+}
+
+/* A worker that has answered all has not failed, whoever looks when. */
+static void end_while_turning(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct turner turner = {.t = t};
+
+    turner.rpc = test_rpc(t, NULL, "act", &options);
+    test_ok(afork_rpc_call(turner.rpc, "\3pid", 4, NULL, turn_until, &turner, NULL));
+    test_call(turner.rpc, &reply, "pid", NULL);
+    afork_rpc_unref(turner.rpc);
+    test_wait(t, end.calls);
+    g_assert_cmpuint(turner.calls, ==, 1);
+    test_ok(turner.error);
+    test_ok(reply.error);
+    test_ok(end.error);
+}
+
 /* ---- Pools ---- */
 
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
@@ -249,6 +292,7 @@ int main(int argc, char **argv)
         {"/call-edges/cancel/last", cancelled_calls_are_the_last},
         {"/call-edges/release-closes", release_closes},
         {"/call-edges/release-closes/retry", release_closes_after_retry},
+        {"/call-edges/turning/end", end_while_turning},
     };
 
     g_test_init(&argc, &argv, NULL);
