@@ -250,6 +250,8 @@ bool afork__due_next(struct afork__due *due)
     if (!call)
         return false;
     TAILQ_REMOVE(&due->calls, call, link);
+    if (!TAILQ_EMPTY(&due->calls)) /* a user who turns the loop gets the others there */
+        afork__turn_due(call->context, &due->turn);
     afork__call_fail(call, call->error, NULL, NULL);
     return true;
 }

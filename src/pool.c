@@ -76,7 +76,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
     afork__pool_called_back(pool);
 }
 
-/* Those that were cancelled, or are late. A user who turns the loop gets the others there. */
+/* Those that were cancelled, or are late. */
 static void complete_due(struct afork__turn *turn)
 {
     struct afork_pool *pool = pool_of(turn, due.turn);
@@ -86,8 +86,6 @@ static void complete_due(struct afork__turn *turn)
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
         count(pool, call->error);
         forget_call(pool, call);
-        if (TAILQ_NEXT(call, link))
-            afork__turn_due(pool->context, turn);
         pool->n_callbacks++;
         afork__due_next(&pool->due);
         pool->n_callbacks--;

@@ -252,6 +252,68 @@ static void end_while_turning(struct test *t)
     test_ok(end.error);
 }
 
+/* Calls that are due at the same turn. */
+static void cancelled_while_turning(struct test *t)
+{
+    for (int same = 0; same < 2; same++) {
+        test_end_auto end = {0}, other_end = {0};
+        test_reply_auto reply = {0};
+        struct afork_rpc_options options = test_rpc_options(&end);
+        struct afork_rpc_options other_options = test_rpc_options(&other_end);
+        struct afork_call_options none = AFORK_CALL_OPTIONS_INIT;
+        struct turner turner = {.t = t, .until = &reply.calls};
+        struct afork_rpc *rpc = test_rpc(t, NULL, "act", &options);
+        struct afork_rpc *other = test_rpc(t, NULL, "act", &other_options);
+        struct afork_call *first, *second;
+        test_ok(afork_rpc_call(rpc, "\3pid", 4, NULL, turn_until, &turner, &first));
+        test_ok(test_call_full(same ? rpc : other, &reply, &none, one, &second));
+        test_ok(afork_call_cancel(first, AFORK_CANCEL_ABANDON));
+        test_ok(afork_call_cancel(second, AFORK_CANCEL_ABANDON));
+        test_wait(t, turner.calls);
+        g_assert_cmpint(reply.error, ==, -ECANCELED);
+        test_finish(t, rpc, &end);
+        test_finish(t, other, &other_end);
+    }
+}
+
+static void turn_at_end(struct afork_rpc *rpc, int error, const char *message,
+                        const struct afork_exit *exit, void *data)
+{
+    struct turner *turner = data;
+
+    (void)rpc, (void)error, (void)message, (void)exit;
+    test_wait(turner->t, *turner->until);
+    turner->calls++;
+}
+
+/* A time that comes in a callback that another time brought. */
+static void time_while_turning(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc_options closing = AFORK_RPC_OPTIONS_INIT;
+    struct afork_call_options timed = AFORK_CALL_OPTIONS_INIT;
+    struct turner turner = {.t = t, .until = &reply.calls};
+    struct afork_process *process = test_rpc_process(
+        t, "no warnings; *AFork::RPC::Sync::run = sub { close $_[0]; sleep 1000 }");
+    struct afork_rpc *rpc, *other = test_rpc(t, NULL, "act", &options);
+
+    closing.on_end = turn_at_end;
+    closing.data = &turner;
+    test_ok(afork_rpc_new(process, "f", &closing, &rpc));
+    timed.timeout = 1500 * MILLISECOND;
+    test_wait(t, rpc->state == AFORK__RPC_CLOSED);
+    test_ok(test_call_full(other, &reply, &timed, (const char *[]){"sleep", NULL}, NULL));
+    test_wait(t, turner.calls);
+    g_assert_cmpint(reply.error, ==, -ETIMEDOUT);
+    test_ok(afork_process_kill(process, SIGKILL));
+    afork_process_unref(process);
+    afork_rpc_unref(rpc);
+    test_ok(afork_process_kill(other->process, SIGKILL));
+    test_finish(t, other, &end);
+}
+
 /* ---- Pools ---- */
 
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
@@ -293,6 +355,8 @@ int main(int argc, char **argv)
         {"/call-edges/release-closes", release_closes},
         {"/call-edges/release-closes/retry", release_closes_after_retry},
         {"/call-edges/turning/end", end_while_turning},
+        {"/call-edges/turning/cancelled", cancelled_while_turning},
+        {"/call-edges/turning/time", time_while_turning},
     };
 
     g_test_init(&argc, &argv, NULL);
