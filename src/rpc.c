@@ -570,5 +570,11 @@ int afork_rpc_call_strings(struct afork_rpc *rpc, const struct iovec *strings, s
 
 size_t afork_rpc_get_pending(struct afork_rpc *rpc)
 {
-    return rpc ? rpc->n_calls : 0;
+    const struct afork_call *call;
+    size_t n = rpc ? rpc->n_calls : 0;
+
+    if (rpc)
+        TAILQ_FOREACH (call, &rpc->due.calls, link)
+            n++;
+    return n;
 }

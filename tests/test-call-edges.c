@@ -276,6 +276,24 @@ static void cancelled_while_turning(struct test *t)
     }
 }
 
+/* What is cancelled is not completed until that was told. */
+static void due_calls_are_pending(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_call_options none = AFORK_CALL_OPTIONS_INIT;
+    struct afork_rpc *rpc = test_rpc(t, NULL, "act", &options);
+    struct afork_call *call;
+
+    test_ok(test_call_full(rpc, &reply, &none, one, &call));
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+    g_assert_cmpuint(afork_rpc_get_pending(rpc), ==, 1);
+    test_wait(t, reply.calls);
+    g_assert_cmpuint(afork_rpc_get_pending(rpc), ==, 0);
+    test_finish(t, rpc, &end);
+}
+
 static void turn_at_end(struct afork_rpc *rpc, int error, const char *message,
                         const struct afork_exit *exit, void *data)
 {
@@ -356,6 +374,7 @@ int main(int argc, char **argv)
         {"/call-edges/release-closes/retry", release_closes_after_retry},
         {"/call-edges/turning/end", end_while_turning},
         {"/call-edges/turning/cancelled", cancelled_while_turning},
+        {"/call-edges/pending", due_calls_are_pending},
         {"/call-edges/turning/time", time_while_turning},
     };
 
