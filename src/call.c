@@ -118,7 +118,8 @@ static int set_options(struct afork_call *call, const struct afork_call_options 
     call->release = options->release;
     if (options->timeout) {
         call->timeout.cb = timed_out;
-        afork__deadline_set(call->context, &call->timeout, afork__now() + options->timeout, false);
+        afork__deadline_set(call->context, &call->timeout,
+                            afork__later(afork__now(), options->timeout), false);
     }
     return 0;
 }

@@ -253,7 +253,7 @@ void afork__pool_grow(struct afork_pool *pool)
         pool->is_short = true;
         pool->short_since = afork__now();
     }
-    wait_until(pool, pool->short_since + pool->options.start);
+    wait_until(pool, afork__later(pool->short_since, pool->options.start));
 }
 
 static void grow_due(struct afork__deadline *deadline)
@@ -292,7 +292,8 @@ static void stop_idle(struct afork_pool *pool)
         if (!late && pool->stop.set) /* it will look */
             return;
         if (!late && afork__now() - worker->idle_since < stop) {
-            afork__deadline_set(pool->context, &pool->stop, worker->idle_since + stop, true);
+            afork__deadline_set(pool->context, &pool->stop, afork__later(worker->idle_since, stop),
+                                true);
             return;
         }
         afork__worker_retire(worker);
@@ -336,7 +337,7 @@ static void retire_old(struct afork_pool *pool)
         next = TAILQ_NEXT(worker, link);
         if (worker->state >= AFORK__WORKER_RETIRING)
             continue;
-        int64_t end = worker->started_at + pool->options.retire_age;
+        int64_t end = afork__later(worker->started_at, pool->options.retire_age);
         if (end > now) {
             afork__deadline_set(pool->context, &pool->age, end, true);
             return;

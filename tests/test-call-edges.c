@@ -332,6 +332,35 @@ static void time_while_turning(struct test *t)
     test_finish(t, other, &end);
 }
 
+/* ---- Times ---- */
+
+/* What is too far away to be told never comes. */
+static void endless_times(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options timed = AFORK_CALL_OPTIONS_INIT;
+    struct test_reply replies[4] = {0};
+
+    options.max = 2;
+    options.load = 1;
+    options.start = options.stop = options.retire_age = INT64_MAX;
+    timed.timeout = timed.run_timeout = INT64_MAX;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(test_pool_call(&pool, &replies[i], "pid", NULL, &timed, NULL));
+    test_wait(t, !pool.open);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(replies[i].error);
+    g_assert_cmpuint(test_pool_stats(&pool).started, ==, 1);
+    test_turn_for(t, 20 * MILLISECOND);
+    test_assert_idle(t, 200 * MILLISECOND);
+    g_assert_cmpuint(test_pool_stats(&pool).workers, ==, 1);
+    test_pool_finish(&pool);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_reply_clear(&replies[i]);
+}
+
 /* ---- Pools ---- */
 
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
@@ -376,6 +405,7 @@ int main(int argc, char **argv)
         {"/call-edges/turning/cancelled", cancelled_while_turning},
         {"/call-edges/pending", due_calls_are_pending},
         {"/call-edges/turning/time", time_while_turning},
+        {"/call-edges/endless-times", endless_times},
     };
 
     g_test_init(&argc, &argv, NULL);
