@@ -181,7 +181,7 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
     rpc->last_id = call->id;
     rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){.id = call->id,
                                                                          .call = call};
-    for (size_t i = 0; i < call->n_fds; i++)
+    for (size_t i = 0; !call->pool && i < call->n_fds; i++) /* else another worker may need them */
         afork__close(&call->fds[i]);
     rpc->writing = call;
     rpc->written = 0;

@@ -363,6 +363,39 @@ static void endless_times(struct test *t)
 
 /* ---- Pools ---- */
 
+/* Descriptors go with a call that is given to another worker. */
+static void descriptors_are_tried_again(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    test_reply_auto ends = {0}, waits = {0}, again = {0};
+    int fds[2];
+
+    options.max = 1;
+    options.load = 4;
+    options.crash = AFORK_CRASH_RETRY_ONCE;
+    test_pool_new(t, &pool,
+                  "sub f { my ($what, $fh) = @_; select undef, undef, undef, .1;"
+                  "  if ($what eq 'exit' && sysread $fh, my $octet, 1) { exit 3 } fileno $fh }",
+                  "f", &options);
+    test_ok(pipe2(fds, O_CLOEXEC));
+    call.fds = fds;
+    call.n_fds = 1;
+    g_assert_cmpint(write(fds[1], "x", 1), ==, 1);
+    test_ok(test_pool_call(&pool, &ends, "exit", NULL, &call, NULL));
+    test_ok(test_pool_call(&pool, &waits, "a", NULL, &call, NULL));
+    test_ok(test_pool_call(&pool, &again, "b", NULL, &call, NULL));
+    close(fds[0]);
+    close(fds[1]);
+    test_wait(t, !pool.open);
+    test_ok(ends.error);
+    test_ok(waits.error);
+    test_ok(again.error);
+    g_assert_cmpuint(test_pool_stats(&pool).crashed, ==, 1);
+    test_pool_finish(&pool);
+}
+
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
 static void cancelled_calls_are_the_last(struct test *t)
 {
@@ -406,6 +439,7 @@ int main(int argc, char **argv)
         {"/call-edges/pending", due_calls_are_pending},
         {"/call-edges/turning/time", time_while_turning},
         {"/call-edges/endless-times", endless_times},
+        {"/call-edges/descriptors/again", descriptors_are_tried_again},
     };
 
     g_test_init(&argc, &argv, NULL);
