@@ -546,6 +546,18 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
     parse(rpc, buffer, len);
 }
 
+/* Descriptors come with the first octet of their frame: more than the one that is under way has are no
+ * frame's, and would pile up. */
+static void check_descriptors(struct afork_rpc *rpc)
+{
+    size_t most = !rpc->header_got                              ? 0
+                  : rpc->header_got < received_header_size(rpc) ? AFORK_CALL_FDS_MAX
+                                                                : rpc->frame.n_fds;
+
+    if (rpc->state == AFORK__RPC_OPEN && rpc->fds.count > most)
+        protocol_error(rpc, "the worker sent descriptors that belong to nothing");
+}
+
 /* A payload that is under way goes to where it stays; what follows it, to the buffer. */
 static ssize_t receive_some(struct afork_rpc *rpc, uint8_t *buffer)
 {
@@ -563,6 +575,8 @@ static ssize_t receive_some(struct afork_rpc *rpc, uint8_t *buffer)
     ssize_t got = afork__fd_receive_iov(rpc->fd, iov, n, &rpc->fds, MSG_DONTWAIT);
     if (got > 0)
         parse_received(rpc, buffer, (size_t)got);
+    if (rpc->fds.count)
+        check_descriptors(rpc);
     return got;
 }
 

@@ -423,6 +423,44 @@ static void cancelled_calls_are_the_last(struct test *t)
         test_reply_clear(&replies[i]);
 }
 
+/* ---- Frames ---- */
+
+static struct afork_rpc *open_rpc(struct test *t, const char *code, const char *function,
+                                  const struct afork_rpc_options *options)
+{
+    struct afork_rpc *rpc = test_rpc(t, code, function, options);
+
+    test_wait(t, rpc->begun);
+    return rpc;
+}
+
+/* Descriptors that no frame has a use for are not piled up. */
+static void descriptors_of_no_frame(struct test *t)
+{
+    test_end_auto end = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
+    struct afork__rpc_header event = {.kind = AFORK__RPC_EVENT};
+    uint8_t frame[AFORK__RPC_HEADER_SIZE];
+    struct iovec iov = {frame, sizeof frame};
+    int pair[2];
+
+    test_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    unsigned n_fds = test_count_fds();
+    g_assert_cmpint(dup2(pair[0], rpc->fd), >=, 0); /* the worker finds its channel ended */
+    afork__rpc_put_header(frame, &event);
+    for (int i = 0; i < 10 && rpc->state == AFORK__RPC_OPEN; i++) {
+        g_assert_cmpint(afork__fd_send(pair[1], &iov, 1, pair, 2, MSG_DONTWAIT), ==, sizeof frame);
+        afork__rpc_io_cb(AFORK_IN, rpc);
+    }
+    g_assert_cmpuint(test_count_fds(), <=, n_fds);
+    test_wait(t, end.calls);
+    g_assert_cmpint(end.error, ==, -EPROTO);
+    afork_rpc_unref(rpc);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -440,6 +478,7 @@ int main(int argc, char **argv)
         {"/call-edges/turning/time", time_while_turning},
         {"/call-edges/endless-times", endless_times},
         {"/call-edges/descriptors/again", descriptors_are_tried_again},
+        {"/call-edges/descriptors/of-no-frame", descriptors_of_no_frame},
     };
 
     g_test_init(&argc, &argv, NULL);
