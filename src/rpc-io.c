@@ -74,6 +74,13 @@ struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc)
     return slot ? slot->call : NULL;
 }
 
+bool afork__rpc_may_hold(const struct afork_rpc *rpc)
+{
+    const struct afork__rpc_slot *slot = rpc->n_used ? slot_of(rpc, rpc->oldest_id) : NULL;
+
+    return rpc->holding && !(slot && slot->prompt);
+}
+
 static void free_slot(struct afork_rpc *rpc, struct afork__rpc_slot *slot)
 {
     if (slot->id == rpc->oldest_id)
@@ -179,8 +186,8 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
     if (!rpc->n_used++)
         rpc->oldest_id = call->id;
     rpc->last_id = call->id;
-    rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){.id = call->id,
-                                                                         .call = call};
+    rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){
+        .id = call->id, .prompt = call->run_timeout, .call = call};
     for (size_t i = 0; !call->pool && i < call->n_fds; i++) /* else another worker may need them */
         afork__close(&call->fds[i]);
     rpc->writing = call;

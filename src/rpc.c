@@ -291,7 +291,8 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
     if (!result) {
-        if (!rpc->closed && !rpc->own_frames && rpc->hooks) /* the original does not say that it is there */
+        if (!rpc->closed && !rpc->own_frames &&
+            rpc->hooks) /* the original does not say that it is there */
             rpc->hooks->ready(rpc->data);
         return;
     }
@@ -369,11 +370,11 @@ static void describe_end(struct afork_rpc *rpc)
 static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 {
     struct afork_call *oldest = afork__rpc_oldest(rpc), *call;
+    bool several = rpc->async || afork__rpc_may_hold(rpc);
 
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
-        bool begun = rpc->begun && call->state == AFORK__CALL_SENT &&
-                     (rpc->async || rpc->holding || call == oldest);
+        bool begun = rpc->begun && call->state == AFORK__CALL_SENT && (several || call == oldest);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);

@@ -16,6 +16,7 @@
 /* Calls that the worker was given, by id. */
 struct afork__rpc_slot {
     uint32_t id;             /* 0: free */
+    bool prompt;             /* no answer is kept while it is worked on */
     struct afork_call *call; /* NULL: its answer is dropped */
 };
 
@@ -103,6 +104,8 @@ void afork__rpc_update_watch(struct afork_rpc *rpc);
 /* Nobody writes any more: releases what was completed before it was written. */
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
+/* Whether the worker may have begun with more than the oldest call. */
+bool afork__rpc_may_hold(const struct afork_rpc *rpc);
 /* The call whose answer is next from a synchronous back end. */
 struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc);
 /* Forgets that a call has an answer to come; `dropped`: it will come none the less. */

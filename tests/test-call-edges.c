@@ -396,6 +396,31 @@ static void descriptors_are_tried_again(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* A call that has a time limit is alone to blame when that is over. */
+static void others_are_not_to_blame(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options timed = AFORK_CALL_OPTIONS_INIT;
+    test_reply_auto first = {0}, hangs = {0}, second = {0}, third = {0};
+
+    options.max = 1;
+    options.load = 4;
+    timed.run_timeout = 100 * MILLISECOND;
+    test_pool_new(t, &pool, holding, "f", &options);
+    test_ok(test_pool_call(&pool, &first, "good", NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    g_assert_true(worker_rpc(&pool)->holding);
+    test_ok(test_pool_call(&pool, &hangs, "hang", NULL, &timed, NULL));
+    test_ok(test_pool_call(&pool, &second, "good", NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &third, "good", NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpint(hangs.error, ==, -ETIMEDOUT);
+    test_ok(second.error);
+    test_ok(third.error);
+    test_pool_finish(&pool);
+}
+
 /* A pool that is over as soon as the last of several cancelled calls is told of. */
 static void cancelled_calls_are_the_last(struct test *t)
 {
@@ -479,6 +504,7 @@ int main(int argc, char **argv)
         {"/call-edges/endless-times", endless_times},
         {"/call-edges/descriptors/again", descriptors_are_tried_again},
         {"/call-edges/descriptors/of-no-frame", descriptors_of_no_frame},
+        {"/call-edges/blame", others_are_not_to_blame},
     };
 
     g_test_init(&argc, &argv, NULL);
