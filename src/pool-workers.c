@@ -142,6 +142,7 @@ int afork__worker_kill(struct afork__worker *worker)
     if (worker->state != AFORK__WORKER_LEAVING) {
         set_state(worker, AFORK__WORKER_LEAVING);
         worker->pool->credits++;
+        afork__rpc_want_exit(worker->rpc);
     }
     return 0;
 }

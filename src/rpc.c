@@ -224,8 +224,7 @@ static void wait_expired(struct afork__deadline *deadline)
     afork__rpc_try_end((struct afork_rpc *)((char *)deadline - offsetof(struct afork_rpc, wait)));
 }
 
-/* From now on the notice of the end is what the program runs for. */
-static void want_exit(struct afork_rpc *rpc)
+void afork__rpc_want_exit(struct afork_rpc *rpc)
 {
     rpc->process->exit_in_background = false;
     afork__process_update_busy(rpc->process);
@@ -243,7 +242,7 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     close_socket(rpc);
     if (rpc->closed || rpc->exit || rpc->unreported)
         return;
-    want_exit(rpc);
+    afork__rpc_want_exit(rpc);
     rpc->wait.cb = wait_expired;
     afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
 }
@@ -456,7 +455,7 @@ void afork_rpc_finish(struct afork_rpc *rpc)
     if (!rpc || rpc->finishing || rpc->closed || afork__context_check(rpc->context) < 0)
         return;
     rpc->finishing = true;
-    want_exit(rpc);
+    afork__rpc_want_exit(rpc);
     afork__rpc_send(rpc);
 }
 

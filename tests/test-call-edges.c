@@ -448,6 +448,23 @@ static void cancelled_calls_are_the_last(struct test *t)
         test_reply_clear(&replies[i]);
 }
 
+/* The end of a pool that was cancelled is told before the loop ends by itself. */
+static void cancel_keeps_alive(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+
+    options.idle = 2;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    test_wait(t, pool.starts == 2);
+    test_ok(afork_poll_run(t->loop_self));
+    afork_pool_cancel(pool.pool);
+    test_ok(afork_poll_run(t->loop_self));
+    g_assert_cmpuint(pool.exits, ==, 2);
+    g_assert_cmpuint(pool.destroys, ==, 1);
+    afork_pool_unref(pool.pool);
+}
+
 /* ---- Frames ---- */
 
 static struct afork_rpc *open_rpc(struct test *t, const char *code, const char *function,
@@ -505,6 +522,7 @@ int main(int argc, char **argv)
         {"/call-edges/descriptors/again", descriptors_are_tried_again},
         {"/call-edges/descriptors/of-no-frame", descriptors_of_no_frame},
         {"/call-edges/blame", others_are_not_to_blame},
+        {"/call-edges/keep-alive", cancel_keeps_alive},
     };
 
     g_test_init(&argc, &argv, NULL);
