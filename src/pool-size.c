@@ -194,10 +194,21 @@ static bool is_wanted(const struct afork_pool *pool)
     return pool->queue.n > (size_t)pool->n_starting * pool->options.load;
 }
 
+/* Whether it is yet to be seen if a worker starts; also one that has its only call already. */
+static bool is_trying(const struct afork_pool *pool)
+{
+    const struct afork__worker *worker;
+
+    TAILQ_FOREACH (worker, &pool->workers, link)
+        if (worker->state != AFORK__WORKER_LEAVING && !worker->was_ready)
+            return true;
+    return false;
+}
+
 static bool may_start(const struct afork_pool *pool)
 {
     if (pool->failures)
-        return !pool->n_starting && afork__now() >= pool->retry_at;
+        return afork__now() >= pool->retry_at && !is_trying(pool);
     if (pool->credits || pool->options.start < 0 || pool->options.single_call)
         return true;
     return !pool->n_workers && pool->queue.n;
@@ -245,7 +256,7 @@ void afork__pool_grow(struct afork_pool *pool)
         return;
     }
     if (pool->failures) {
-        if (!pool->n_starting)
+        if (!is_trying(pool))
             wait_until(pool, pool->retry_at);
         return;
     }

@@ -290,8 +290,8 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
     if (!result) {
-        if (!rpc->closed && !rpc->own_frames &&
-            rpc->hooks) /* the original does not say that it is there */
+        /* The original does not say that it is there. */
+        if (!rpc->closed && !rpc->own_frames && rpc->hooks)
             rpc->hooks->ready(rpc->data);
         return;
     }

@@ -465,6 +465,31 @@ static void cancel_keeps_alive(struct test *t)
     afork_pool_unref(pool.pool);
 }
 
+/* After a failure one worker at a time is tried, also where each is for one call. */
+static void failures_one_at_a_time(struct test *t)
+{
+    for (int single = 0; single < 2; single++) {
+        struct test_pool pool = {0};
+        struct afork_pool_options options = test_pool_options(&pool);
+        test_many_auto many;
+        t->options.standard_error.mode = AFORK_STDIO_NULL;
+        test_many_init(&many, 8);
+        options.max = 4;
+        options.max_failures = 3;
+        options.single_call = single;
+        options.load = 1;
+        options.start = -1;
+        options.rpc.init = "bad";
+        test_pool_new(t, &pool, "sub bad { die }", "act", &options);
+        for (int i = 0; i < 8; i++)
+            test_ok(test_many_call(&pool, &many, "pid", NULL, NULL, NULL));
+        test_wait(t, !pool.open);
+        g_assert_cmpuint(many.bad[ENOEXEC], ==, 8);
+        g_assert_cmpuint(test_pool_stats(&pool).started, ==, 4 + 2);
+        test_pool_finish(&pool);
+    }
+}
+
 /* ---- Frames ---- */
 
 static struct afork_rpc *open_rpc(struct test *t, const char *code, const char *function,
@@ -523,6 +548,7 @@ int main(int argc, char **argv)
         {"/call-edges/descriptors/of-no-frame", descriptors_of_no_frame},
         {"/call-edges/blame", others_are_not_to_blame},
         {"/call-edges/keep-alive", cancel_keeps_alive},
+        {"/call-edges/one-at-a-time", failures_one_at_a_time},
     };
 
     g_test_init(&argc, &argv, NULL);
