@@ -542,12 +542,14 @@ void afork_pool_cancel(struct afork_pool *pool)
             afork__pool_queue_remove(&pool->queue, call);
         afork__due_add(&pool->due, call, -ECANCELED);
     }
-    for (worker = TAILQ_FIRST(&pool->workers); worker; worker = next) {
+    afork__pool_ref(pool); /* what is released may close it */
+    for (worker = TAILQ_FIRST(&pool->workers); worker && !pool->closed; worker = next) {
         next = TAILQ_NEXT(worker, link);
         if (afork__worker_kill(worker) < 0) /* nothing tells its end either */
             afork__worker_close(worker, false);
     }
     afork__pool_settle(pool);
+    afork__pool_unref(pool);
 }
 
 struct afork_pool *afork_pool_ref(struct afork_pool *pool)

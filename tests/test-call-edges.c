@@ -448,6 +448,45 @@ static void cancelled_calls_are_the_last(struct test *t)
         test_reply_clear(&replies[i]);
 }
 
+static struct test_pool *pool_to_close;
+
+static void close_pool(void *data)
+{
+    (void)data;
+    n_released++;
+    afork_pool_close(pool_to_close->pool);
+    afork_pool_unref(pool_to_close->pool);
+}
+
+/* Workers that cannot be killed are closed, and what that releases closes the pool. */
+static void cancel_closes(struct test *t)
+{
+    static char big[BIG];
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    test_reply_auto first = {0}, second = {0}, third = {0};
+    struct afork_call *call;
+
+    options.max = options.load = options.idle = 2;
+    n_released = 0;
+    pool_to_close = &pool;
+    test_pool_new(t, &pool, "sub doze { my $parent = getppid;"
+                  "  select undef, undef, undef, .01 while getppid == $parent }", "doze", &options);
+    test_wait(t, pool.starts == 2);
+    test_ok(test_pool_call(&pool, &first, NULL, NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &second, NULL, NULL, NULL, NULL));
+    test_ok(afork_pool_call_take(pool.pool, big, BIG, close_pool, NULL, test_on_reply, &third,
+                                 &call));
+    test_wait(t, call->writing);
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+    test_wait(t, third.calls);
+    afork_pool_cancel(pool.pool);
+    g_assert_cmpuint(n_released, ==, 1);
+    test_turn_for(t, 20 * MILLISECOND);
+    g_assert_cmpuint(first.calls + second.calls + pool.destroys, ==, 0);
+    g_assert_cmpuint(first.released + second.released, ==, 2);
+}
+
 /* The end of a pool that was cancelled is told before the loop ends by itself. */
 static void cancel_keeps_alive(struct test *t)
 {
@@ -552,6 +591,7 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
+    test_perl_add_peer("afork-perl-as-original", "/call-edges/others/cancel", cancel_closes);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
         test_perl_add(cases[i].path, cases[i].func);
     return g_test_run();
