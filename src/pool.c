@@ -336,7 +336,8 @@ static int check_call(struct afork_pool *pool, const struct afork_call_options *
         return -EINVAL;
     if (options && options->run_timeout && !afork__pool_can_kill(pool->source))
         return -ENOTSUP;
-    if (options && pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL && options->n_fds)
+    if (options && options->n_fds && (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
+                                      pool->source->peer == AFORK_PEER_ORIGINAL))
         return -ENOTSUP;
     if (pool->options.queue_max && pool->queue.n >= pool->options.queue_max) {
         pool->drain = true;

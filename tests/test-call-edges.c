@@ -470,8 +470,8 @@ static void cancel_closes(struct test *t)
     options.max = options.load = options.idle = 2;
     n_released = 0;
     pool_to_close = &pool;
-    test_pool_new(t, &pool, "sub doze { my $parent = getppid;"
-                  "  select undef, undef, undef, .01 while getppid == $parent }", "doze", &options);
+    test_pool_new(t, &pool, "sub doze { my ($parent, $n) = (getppid, 0);"
+                  "  select undef, undef, undef, .01 while getppid == $parent && ++$n < 300 }", "doze", &options);
     test_wait(t, pool.starts == 2);
     test_ok(test_pool_call(&pool, &first, NULL, NULL, NULL, NULL));
     test_ok(test_pool_call(&pool, &second, NULL, NULL, NULL, NULL));
@@ -485,6 +485,22 @@ static void cancel_closes(struct test *t)
     test_turn_for(t, 20 * MILLISECOND);
     g_assert_cmpuint(first.calls + second.calls + pool.destroys, ==, 0);
     g_assert_cmpuint(first.released + second.released, ==, 2);
+}
+
+/* To where no descriptor can be sent, none is taken. */
+static void no_descriptors_for_others(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    test_reply_auto reply = {0};
+    int fd = STDIN_FILENO;
+
+    call.fds = &fd;
+    call.n_fds = 1;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    g_assert_cmpint(test_pool_call(&pool, &reply, "pid", NULL, &call, NULL), ==, -ENOTSUP);
+    test_pool_finish(&pool);
 }
 
 /* The end of a pool that was cancelled is told before the loop ends by itself. */
@@ -592,6 +608,8 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     test_perl_add_peer("afork-perl-as-original", "/call-edges/others/cancel", cancel_closes);
+    test_perl_add_peer("afork-perl-as-original", "/call-edges/others/descriptors",
+                       no_descriptors_for_others);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
         test_perl_add(cases[i].path, cases[i].func);
     return g_test_run();
