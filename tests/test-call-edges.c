@@ -470,13 +470,15 @@ static void cancel_closes(struct test *t)
     options.max = options.load = options.idle = 2;
     n_released = 0;
     pool_to_close = &pool;
-    test_pool_new(t, &pool, "sub doze { my ($parent, $n) = (getppid, 0);"
-                  "  select undef, undef, undef, .01 while getppid == $parent && ++$n < 300 }", "doze", &options);
+    test_pool_new(t, &pool,
+                  "sub doze { my ($parent, $n) = (getppid, 0);"
+                  "  select undef, undef, undef, .01 while getppid == $parent && ++$n < 300 }",
+                  "doze", &options);
     test_wait(t, pool.starts == 2);
     test_ok(test_pool_call(&pool, &first, NULL, NULL, NULL, NULL));
     test_ok(test_pool_call(&pool, &second, NULL, NULL, NULL, NULL));
-    test_ok(afork_pool_call_take(pool.pool, big, BIG, close_pool, NULL, test_on_reply, &third,
-                                 &call));
+    test_ok(
+        afork_pool_call_take(pool.pool, big, BIG, close_pool, NULL, test_on_reply, &third, &call));
     test_wait(t, call->writing);
     test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
     test_wait(t, third.calls);
@@ -556,6 +558,97 @@ static struct afork_rpc *open_rpc(struct test *t, const char *code, const char *
     return rpc;
 }
 
+/* Numbers of calls begin anew, but for 0. */
+static void numbers_wrap_around(struct test *t)
+{
+    test_end_auto end = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct test_reply replies[100] = {0};
+    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
+
+    rpc->last_id = UINT32_MAX - 20;
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+            g_autofree char *text = g_strdup_printf("%zu", i);
+            test_call(rpc, &replies[i], text, NULL);
+        }
+        test_wait(t, !rpc->n_calls);
+        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+            g_autofree char *text = g_strdup_printf("%zu", i);
+            g_assert_cmpstr(test_reply_string(&replies[i], 0), ==, text);
+            test_reply_clear(&replies[i]);
+        }
+    }
+    g_assert_cmpuint(rpc->last_id, ==, 180);
+    g_assert_cmpuint(rpc->n_used, ==, 0);
+    test_finish(t, rpc, &end);
+    test_ok(end.error);
+}
+
+/* And but for those that an asynchronous worker has not answered. */
+static void numbers_in_use_are_left(struct test *t)
+{
+    test_end_auto end = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct test_reply kept[3] = {0};
+    struct afork_rpc *rpc = open_rpc(t, holding, "f", &options);
+
+    rpc->async = true; /* its answers are taken as they come */
+    rpc->last_id = UINT32_MAX - 2;
+    for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
+        test_call(rpc, &kept[i], "keep", NULL);
+    for (int i = 0; i < 100; i++) {
+        test_reply_auto reply = {0};
+        test_call(rpc, &reply, "good", NULL);
+        test_wait(t, reply.calls);
+        test_ok(reply.error);
+    }
+    g_assert_cmpuint(rpc->n_slots, ==, 16);
+    rpc->last_id = UINT32_MAX - 3;
+    test_reply_auto last = {0};
+    test_call(rpc, &last, "free", NULL);
+    test_wait(t, last.calls);
+    test_ok(last.error);
+    for (size_t i = 0; i < G_N_ELEMENTS(kept); i++) {
+        g_assert_cmpuint(kept[i].calls, ==, 1);
+        test_ok(kept[i].error);
+        test_reply_clear(&kept[i]);
+    }
+    g_assert_cmpuint(rpc->n_used, ==, 0);
+    test_finish(t, rpc, &end);
+    test_ok(end.error);
+}
+
+/* Sizes of frames about those of buffers, both ways. */
+static void sizes_about_the_buffers(struct test *t)
+{
+    static const size_t borders[] = {8192, 65536, 1024 * 1024};
+    g_autofree char *text = g_malloc(borders[2] + 64);
+    test_end_auto end = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
+
+    memset(text, 'x', borders[2] + 64);
+    for (size_t i = 0; i < G_N_ELEMENTS(borders); i++) {
+        struct test_reply replies[64] = {0};
+        for (size_t j = 0; j < G_N_ELEMENTS(replies); j++) {
+            struct iovec string = {text, borders[i] - 40 + j};
+            test_ok(
+                afork_rpc_call_strings(rpc, &string, 1, NULL, test_on_reply, &replies[j], NULL));
+        }
+        test_wait(t, !rpc->n_calls);
+        for (size_t j = 0; j < G_N_ELEMENTS(replies); j++) {
+            test_ok(replies[j].error);
+            g_assert_cmpuint(replies[j].strings->len, ==, 1);
+            g_assert_cmpuint(g_bytes_get_size(g_ptr_array_index(replies[j].strings, 0)), ==,
+                             borders[i] - 40 + j);
+            test_reply_clear(&replies[j]);
+        }
+    }
+    test_finish(t, rpc, &end);
+    test_ok(end.error);
+}
+
 /* Descriptors that no frame has a use for are not piled up. */
 static void descriptors_of_no_frame(struct test *t)
 {
@@ -604,6 +697,9 @@ int main(int argc, char **argv)
         {"/call-edges/blame", others_are_not_to_blame},
         {"/call-edges/keep-alive", cancel_keeps_alive},
         {"/call-edges/one-at-a-time", failures_one_at_a_time},
+        {"/call-edges/numbers", numbers_wrap_around},
+        {"/call-edges/numbers/in-use", numbers_in_use_are_left},
+        {"/call-edges/sizes", sizes_about_the_buffers},
     };
 
     g_test_init(&argc, &argv, NULL);
