@@ -54,7 +54,8 @@ struct afork_reply {
     const struct afork_exit *exit;
 };
 
-/* Called once for each call that was accepted. */
+/* Called once for each call that was accepted. It may do anything. If it turns the loop, what else its
+ * worker has answered waits until it has returned. */
 typedef void afork_call_cb(const struct afork_reply *reply, void *data);
 
 /* What a worker tells before it has answered, or apart from any call. Valid during the callback. */
