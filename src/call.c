@@ -197,6 +197,7 @@ static void leave(struct afork_call *call)
     call->release = NULL;
     if (release)
         release(call->cb_data);
+    call->state = AFORK__CALL_GONE;
     if (!call->writing)
         afork__call_free(call);
 }

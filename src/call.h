@@ -21,7 +21,8 @@ enum afork__call_state {
     AFORK__CALL_UNSENT, /* with an rpc, nothing of it is written */
     AFORK__CALL_SENT,   /* some of it is */
     AFORK__CALL_DUE,    /* it completes at the next turn, see struct afork__due */
-    AFORK__CALL_DONE,   /* it was completed */
+    AFORK__CALL_DONE,   /* it was completed, and the user is told */
+    AFORK__CALL_GONE,   /* he was: it is there as long as it is being written */
 };
 
 struct afork_call {

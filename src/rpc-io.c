@@ -202,7 +202,7 @@ void afork__rpc_stop_writing(struct afork_rpc *rpc)
     if (!call)
         return;
     call->writing = false;
-    if (call->state == AFORK__CALL_DONE)
+    if (call->state == AFORK__CALL_GONE)
         afork__call_free(call);
 }
 

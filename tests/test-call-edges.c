@@ -125,6 +125,12 @@ static void cancel_while_a_pool_loses(struct test *t)
 static struct afork_rpc *to_close;
 static unsigned n_released;
 
+static void count_released(void *data)
+{
+    (void)data;
+    n_released++;
+}
+
 static void close_rpc(void *data)
 {
     (void)data;
@@ -250,6 +256,31 @@ static void end_while_turning(struct test *t)
     test_ok(turner.error);
     test_ok(reply.error);
     test_ok(end.error);
+}
+
+/* What is completed and half written is needed until its callback has returned. */
+static void end_of_writing_while_turning(struct test *t)
+{
+    static char big[BIG];
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct turner turner = {.t = t};
+    struct afork_call_options with_release = AFORK_CALL_OPTIONS_INIT;
+    struct afork_call *call;
+
+    with_release.release = count_released;
+    n_released = 0;
+    turner.rpc = test_rpc(t, NULL, "act", &options);
+    test_call(turner.rpc, &reply, "sleep", NULL);
+    test_ok(afork_rpc_call(turner.rpc, big, BIG, &with_release, turn_until, &turner, &call));
+    test_wait(t, turner.rpc->writing);
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+    test_ok(afork_process_kill(turner.rpc->process, SIGKILL));
+    test_wait(t, end.calls && turner.calls);
+    g_assert_cmpuint(n_released, ==, 1);
+    g_assert_cmpint(turner.error, ==, -ECANCELED);
+    afork_rpc_unref(turner.rpc);
 }
 
 /* Calls that are due at the same turn. */
@@ -688,6 +719,7 @@ int main(int argc, char **argv)
         {"/call-edges/release-closes", release_closes},
         {"/call-edges/release-closes/retry", release_closes_after_retry},
         {"/call-edges/turning/end", end_while_turning},
+        {"/call-edges/turning/writing", end_of_writing_while_turning},
         {"/call-edges/turning/cancelled", cancelled_while_turning},
         {"/call-edges/pending", due_calls_are_pending},
         {"/call-edges/turning/time", time_while_turning},
