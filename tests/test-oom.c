@@ -9,8 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/socket.h>
+
+#include "rpc.h"
+#include "spawn.h"
 #include "test-lib.h"
 
+static unsigned n_released;
 static int countdown; /* the allocation to fail, 1 being the next; 0: none */
 
 static bool fails(void)
@@ -413,6 +418,115 @@ static void calls_of_pools(struct test *t)
     afork_process_unref(process);
 }
 
+/* ---- Remote procedure calls ---- */
+
+static void any_reply(const struct afork_reply *reply, void *data)
+{
+    *(int *)data = reply->error ? reply->error : 1;
+}
+
+static void count_release(void *data)
+{
+    (void)data;
+    n_released++;
+}
+
+static void making_rpcs(struct test *t)
+{
+    struct afork_process *process = test_new(t);
+    bool reached = true;
+
+    for (int n = 1; reached; n++) {
+        struct afork_process *copy = test_fork(process);
+        struct afork_rpc *rpc = NULL;
+        countdown = n;
+        int result = afork_rpc_new(copy, "f", NULL, &rpc);
+        reached = !countdown;
+        countdown = 0;
+        g_assert_cmpint(result, ==, reached ? -ENOMEM : 0);
+        g_assert_true(reached || n > 8);
+        afork_rpc_close(rpc);
+        afork_rpc_unref(rpc);
+        afork_process_unref(copy);
+    }
+    afork_process_unref(process);
+}
+
+/* What is refused leaves nothing, and is released by nobody. */
+static void calls_of_rpcs(struct test *t)
+{
+    struct afork_process *process = test_new(t);
+    struct afork_call_options options = AFORK_CALL_OPTIONS_INIT;
+    static char octets[] = "\1x";
+    int fds[] = {0, 1}, reply = 0, n_refused = 0;
+    struct afork_rpc *rpc;
+    bool reached = true;
+
+    n_released = 0;
+    options.timeout = 1000000;
+    options.fds = fds;
+    options.n_fds = 2;
+    test_ok(afork_rpc_new(process, "f", NULL, &rpc));
+    unsigned n_fds = test_count_fds();
+    for (int n = 1; reached; n++) {
+        countdown = n;
+        int result = afork_rpc_call_take(rpc, octets, 2, count_release, &options, any_reply, &reply,
+                                         NULL);
+        reached = !countdown;
+        countdown = 0;
+        g_assert_cmpint(result, ==, reached ? -ENOMEM : 0);
+        n_refused += result < 0;
+        g_assert_cmpuint(test_count_fds(), ==, n_fds); /* what was accepted is sent */
+        g_assert_cmpuint(n_released, ==, 0);
+    }
+    g_assert_cmpint(n_refused, ==, 3); /* the call, its descriptors, the table */
+    afork_rpc_close(rpc);
+    g_assert_cmpuint(n_released, ==, 1);
+    afork_rpc_unref(rpc);
+    afork_process_unref(process);
+}
+
+/* Answers that come while memory is short: each call completes, or its channel ends. */
+static void answers_of_rpcs(struct test *t)
+{
+    enum { LARGE = 100000 };
+    g_autofree uint8_t *octets = g_malloc0(AFORK__RPC_HEADER_SIZE + LARGE);
+    struct afork__rpc_header frame = {.kind = AFORK__RPC_RESULT, .n_fds = 1, .id = 1, .len = LARGE};
+    struct afork_process *process = test_new(t);
+    struct iovec iov = {octets, AFORK__RPC_HEADER_SIZE + LARGE};
+    bool reached = true;
+    int n = 0;
+
+    afork__rpc_put_header(octets, &frame);
+    while (reached) {
+        struct afork_process *copy = test_fork(process);
+        struct afork_rpc *rpc;
+        int pair[2], reply = 0;
+        test_ok(afork_rpc_new(copy, "f", NULL, &rpc));
+        test_ok(afork__socketpair(SOCK_STREAM, pair));
+        test_ok(afork_rpc_call(rpc, "\1x", 2, NULL, any_reply, &reply, NULL));
+        test_ok(afork__rpc_open(rpc, pair[0]));
+        g_assert_cmpuint(rpc->last_id, ==, 1);
+        g_assert_cmpint(afork__fd_send(pair[1], &iov, 1, pair, 1, 0), ==, iov.iov_len);
+        free(t->context->receive_buffer);
+        t->context->receive_buffer = NULL;
+        countdown = ++n;
+        afork__rpc_io_cb(AFORK_IN, rpc);
+        afork__rpc_io_cb(AFORK_IN, rpc);
+        reached = !countdown;
+        countdown = 0;
+        g_assert_cmpint(rpc->state, ==, reached ? AFORK__RPC_CLOSED : AFORK__RPC_OPEN);
+        g_assert_cmpint(reply, ==, reached ? 0 : 1);
+        g_assert_cmpint(rpc->error, ==, reached ? -ENOMEM : 0);
+        afork_rpc_close(rpc);
+        afork_rpc_unref(rpc);
+        close(pair[1]);
+        afork_process_unref(copy);
+    }
+    g_assert_cmpint(n, ==, 4); /* the buffer, the descriptors, the payload */
+    afork_process_unref(process);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -422,6 +536,9 @@ int main(int argc, char **argv)
     test_add_for(&test_loop_poll, "/oom/handover", handover);
     test_add_for(&test_loop_poll, "/oom/remote", remote);
     test_add_for(&test_loop_poll, "/oom/answers", answers);
+    test_add_for(&test_loop_poll, "/oom/rpcs", making_rpcs);
+    test_add_for(&test_loop_poll, "/oom/rpc-calls", calls_of_rpcs);
+    test_add_for(&test_loop_poll, "/oom/rpc-answers", answers_of_rpcs);
     test_add_for(&test_loop_poll, "/oom/pools", making_pools);
     test_add_for(&test_loop_poll, "/oom/pool-calls", calls_of_pools);
     return g_test_run();

@@ -122,6 +122,7 @@ static void priorities_order(struct test *t)
     test_pool_new(t, &pool, record, "nap", &options);
     test_ok(test_pool_call(&pool, &replies[G_N_ELEMENTS(order)], "0", NULL, NULL, NULL));
     test_wait(t, !pool.open);
+    test_reply_clear(&replies[G_N_ELEMENTS(order)]);
     for (unsigned i = 0; i < G_N_ELEMENTS(order); i++) {
         struct afork_call_options with = AFORK_CALL_OPTIONS_INIT;
         with.priority = order[i].priority;
