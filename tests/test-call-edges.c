@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Calls at their edges: what callbacks do to others, what ends while a callback turns the loop, times
- * that never come, numbers that wrap around.
+ * that never come.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,6 @@ static const char holding[] =
     "    if ($what eq 'wait') { nap() until $main::go; exit 3 }"
     "    if ($what eq 'nap') { nap() until $main::go }"
     "    if ($what eq 'hang') { nap() while 1 }"
-    "    if ($what eq 'keep') { push @main::kept, $id; next }"
-    "    if ($what eq 'free') { syswrite $fh, frame(3, 0, 0, $_, '') for splice @main::kept }"
     "    syswrite $fh, frame(3, 0, 1, $id, '') } }";
 
 /* ---- What one callback does to other calls ---- */
@@ -578,135 +576,6 @@ static void failures_one_at_a_time(struct test *t)
     }
 }
 
-/* ---- Frames ---- */
-
-static struct afork_rpc *open_rpc(struct test *t, const char *code, const char *function,
-                                  const struct afork_rpc_options *options)
-{
-    struct afork_rpc *rpc = test_rpc(t, code, function, options);
-
-    test_wait(t, rpc->begun);
-    return rpc;
-}
-
-/* Numbers of calls begin anew, but for 0. */
-static void numbers_wrap_around(struct test *t)
-{
-    test_end_auto end = {0};
-    struct afork_rpc_options options = test_rpc_options(&end);
-    struct test_reply replies[100] = {0};
-    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
-
-    rpc->last_id = UINT32_MAX - 20;
-    for (int round = 0; round < 2; round++) {
-        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
-            g_autofree char *text = g_strdup_printf("%zu", i);
-            test_call(rpc, &replies[i], text, NULL);
-        }
-        test_wait(t, !rpc->n_calls);
-        for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
-            g_autofree char *text = g_strdup_printf("%zu", i);
-            g_assert_cmpstr(test_reply_string(&replies[i], 0), ==, text);
-            test_reply_clear(&replies[i]);
-        }
-    }
-    g_assert_cmpuint(rpc->last_id, ==, 180);
-    g_assert_cmpuint(rpc->n_used, ==, 0);
-    test_finish(t, rpc, &end);
-    test_ok(end.error);
-}
-
-/* And but for those that an asynchronous worker has not answered. */
-static void numbers_in_use_are_left(struct test *t)
-{
-    test_end_auto end = {0};
-    struct afork_rpc_options options = test_rpc_options(&end);
-    struct test_reply kept[3] = {0};
-    struct afork_rpc *rpc = open_rpc(t, holding, "f", &options);
-
-    rpc->async = true; /* its answers are taken as they come */
-    rpc->last_id = UINT32_MAX - 2;
-    for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
-        test_call(rpc, &kept[i], "keep", NULL);
-    for (int i = 0; i < 100; i++) {
-        test_reply_auto reply = {0};
-        test_call(rpc, &reply, "good", NULL);
-        test_wait(t, reply.calls);
-        test_ok(reply.error);
-    }
-    g_assert_cmpuint(rpc->n_slots, ==, 16);
-    rpc->last_id = UINT32_MAX - 3;
-    test_reply_auto last = {0};
-    test_call(rpc, &last, "free", NULL);
-    test_wait(t, last.calls);
-    test_ok(last.error);
-    for (size_t i = 0; i < G_N_ELEMENTS(kept); i++) {
-        g_assert_cmpuint(kept[i].calls, ==, 1);
-        test_ok(kept[i].error);
-        test_reply_clear(&kept[i]);
-    }
-    g_assert_cmpuint(rpc->n_used, ==, 0);
-    test_finish(t, rpc, &end);
-    test_ok(end.error);
-}
-
-/* Sizes of frames about those of buffers, both ways. */
-static void sizes_about_the_buffers(struct test *t)
-{
-    static const size_t borders[] = {8192, 65536, 1024 * 1024};
-    g_autofree char *text = g_malloc(borders[2] + 64);
-    test_end_auto end = {0};
-    struct afork_rpc_options options = test_rpc_options(&end);
-    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
-
-    memset(text, 'x', borders[2] + 64);
-    for (size_t i = 0; i < G_N_ELEMENTS(borders); i++) {
-        struct test_reply replies[64] = {0};
-        for (size_t j = 0; j < G_N_ELEMENTS(replies); j++) {
-            struct iovec string = {text, borders[i] - 40 + j};
-            test_ok(
-                afork_rpc_call_strings(rpc, &string, 1, NULL, test_on_reply, &replies[j], NULL));
-        }
-        test_wait(t, !rpc->n_calls);
-        for (size_t j = 0; j < G_N_ELEMENTS(replies); j++) {
-            test_ok(replies[j].error);
-            g_assert_cmpuint(replies[j].strings->len, ==, 1);
-            g_assert_cmpuint(g_bytes_get_size(g_ptr_array_index(replies[j].strings, 0)), ==,
-                             borders[i] - 40 + j);
-            test_reply_clear(&replies[j]);
-        }
-    }
-    test_finish(t, rpc, &end);
-    test_ok(end.error);
-}
-
-/* Descriptors that no frame has a use for are not piled up. */
-static void descriptors_of_no_frame(struct test *t)
-{
-    test_end_auto end = {0};
-    struct afork_rpc_options options = test_rpc_options(&end);
-    struct afork_rpc *rpc = open_rpc(t, NULL, "echo", &options);
-    struct afork__rpc_header event = {.kind = AFORK__RPC_EVENT};
-    uint8_t frame[AFORK__RPC_HEADER_SIZE];
-    struct iovec iov = {frame, sizeof frame};
-    int pair[2];
-
-    test_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    unsigned n_fds = test_count_fds();
-    g_assert_cmpint(dup2(pair[0], rpc->fd), >=, 0); /* the worker finds its channel ended */
-    afork__rpc_put_header(frame, &event);
-    for (int i = 0; i < 10 && rpc->state == AFORK__RPC_OPEN; i++) {
-        g_assert_cmpint(afork__fd_send(pair[1], &iov, 1, pair, 2, MSG_DONTWAIT), ==, sizeof frame);
-        afork__rpc_io_cb(AFORK_IN, rpc);
-    }
-    g_assert_cmpuint(test_count_fds(), <=, n_fds);
-    test_wait(t, end.calls);
-    g_assert_cmpint(end.error, ==, -EPROTO);
-    afork_rpc_unref(rpc);
-    close(pair[0]);
-    close(pair[1]);
-}
-
 int main(int argc, char **argv)
 {
     static const struct {
@@ -725,13 +594,9 @@ int main(int argc, char **argv)
         {"/call-edges/turning/time", time_while_turning},
         {"/call-edges/endless-times", endless_times},
         {"/call-edges/descriptors/again", descriptors_are_tried_again},
-        {"/call-edges/descriptors/of-no-frame", descriptors_of_no_frame},
         {"/call-edges/blame", others_are_not_to_blame},
         {"/call-edges/keep-alive", cancel_keeps_alive},
         {"/call-edges/one-at-a-time", failures_one_at_a_time},
-        {"/call-edges/numbers", numbers_wrap_around},
-        {"/call-edges/numbers/in-use", numbers_in_use_are_left},
-        {"/call-edges/sizes", sizes_about_the_buffers},
     };
 
     g_test_init(&argc, &argv, NULL);
