@@ -112,8 +112,10 @@ static void deliver_run(struct afork_process *process)
 
     process->run = AFORK__RUN_DONE;
     process->run_cb = NULL;
-    if (!cb)
+    if (!cb) { /* nobody wants the channel any more */
+        afork__process_forget_socket(process);
         return;
+    }
     void (*release)(void *data) = process->run_release;
     process->run_release = NULL;
     if (ready)

@@ -213,6 +213,30 @@ static void release_closes_after_retry(struct test *t)
     }
 }
 
+/* An rpc that is closed when its worker has entered the back end, which nobody was told yet. */
+static void close_before_it_is_told(struct test *t)
+{
+    struct test_exit end = {0};
+    struct afork_process *process = test_rpc_process(t, NULL);
+    struct afork_rpc *rpc;
+    gint64 deadline = test_deadline_new();
+
+    unsigned n_fds = test_count_fds();
+    test_ok(afork_rpc_new(process, "echo", NULL, &rpc));
+    while (process->run != AFORK__RUN_READY) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_usleep(1000);
+        afork__monitor_drain(t->context); /* the loop would tell */
+    }
+    afork_rpc_close(rpc);
+    afork_rpc_unref(rpc);
+    test_ok(afork_process_on_exit(process, test_on_exit, &end));
+    test_wait(t, end.calls);
+    g_assert_cmpint(end.status, ==, 0);
+    afork_process_unref(process);
+    g_assert_cmpuint(test_count_fds(), <=, n_fds); /* its socket, but for what times need */
+}
+
 /* ---- Callbacks that turn the loop ---- */
 
 struct turner {
@@ -587,6 +611,7 @@ int main(int argc, char **argv)
         {"/call-edges/cancel/last", cancelled_calls_are_the_last},
         {"/call-edges/release-closes", release_closes},
         {"/call-edges/release-closes/retry", release_closes_after_retry},
+        {"/call-edges/close", close_before_it_is_told},
         {"/call-edges/turning/end", end_while_turning},
         {"/call-edges/turning/writing", end_of_writing_while_turning},
         {"/call-edges/turning/cancelled", cancelled_while_turning},
