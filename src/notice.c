@@ -172,6 +172,13 @@ static struct afork_process *next_notice(struct afork_context *context)
     return NULL;
 }
 
+/* The timer may be what brought us: what else is due comes, too, if a callback turns the loop. */
+static void set_timer_for_others(struct afork_context *context)
+{
+    if (!STAILQ_EMPTY(&context->warnings) || !TAILQ_EMPTY(&context->notices))
+        afork__notice_set_timer(context);
+}
+
 void afork__notice_deliver(struct afork_context *context)
 {
     struct afork__warning *warning;
@@ -181,8 +188,10 @@ void afork__notice_deliver(struct afork_context *context)
     for (int share = AFORK__SHARE_RECORDS; share > 0 && !context->closed; share--) {
         if ((warning = STAILQ_FIRST(&context->warnings))) {
             STAILQ_REMOVE_HEAD(&context->warnings, link);
+            set_timer_for_others(context);
             deliver_warning(context, warning);
         } else if ((process = next_notice(context))) {
+            set_timer_for_others(context);
             deliver(process);
             afork__process_unref_memory(process);
         } else {

@@ -451,6 +451,41 @@ static void copy_releases_the_loop(struct test *t)
     afork_process_unref(process);
 }
 
+struct waiter {
+    struct test *t;
+    struct test_exit *other;
+    unsigned calls;
+};
+
+static void turn_until_other(struct afork_process *process, const struct afork_exit *exit,
+                             void *data)
+{
+    struct waiter *waiter = data;
+
+    (void)process, (void)exit;
+    test_wait(waiter->t, waiter->other->calls == 2);
+    waiter->calls++;
+}
+
+/* Callbacks that are due at the same turn: the first turns the loop until the second has come. */
+static void nested_loop_brings_others(struct test *t)
+{
+    struct afork_process *a = test_new(t), *b = test_new(t);
+    struct test_exit a_end = {0}, b_end = {0};
+    struct waiter waiter = {t, &b_end, 0};
+
+    test_ok(afork_process_on_exit(a, test_on_exit, &a_end));
+    test_ok(afork_process_on_exit(b, test_on_exit, &b_end));
+    test_ok(afork_process_kill(a, SIGKILL));
+    test_ok(afork_process_kill(b, SIGKILL));
+    test_wait(t, a_end.calls && b_end.calls);
+    test_ok(afork_process_on_exit(a, turn_until_other, &waiter));
+    test_ok(afork_process_on_exit(b, test_on_exit, &b_end));
+    test_wait(t, waiter.calls);
+    afork_process_unref(a);
+    afork_process_unref(b);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -462,6 +497,7 @@ int main(int argc, char **argv)
                  pending_signal_keeps_the_loop);
     test_add("/races/entered-twice", entered_twice);
     test_add("/races/nested-loop-rests", nested_loop_rests);
+    test_add("/races/nested-loop-brings-others", nested_loop_brings_others);
     test_add("/races/failed-default-template", failed_default_template_is_replaced);
     test_add("/races/release/sends-the-next", release_sends_the_next);
     test_add("/races/release/peer-gone", release_when_the_peer_is_gone);
