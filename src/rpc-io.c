@@ -194,20 +194,30 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
     rpc->written = 0;
 }
 
-void afork__rpc_stop_writing(struct afork_rpc *rpc)
+/* The call that is to be released, or NULL. */
+static struct afork_call *end_writing(struct afork_rpc *rpc)
 {
     struct afork_call *call = rpc->writing;
 
     rpc->writing = NULL;
-    if (!call)
-        return;
-    call->writing = false;
-    if (call->state == AFORK__CALL_GONE)
-        afork__call_free(call);
+    if (call)
+        call->writing = false;
+    return call && call->state == AFORK__CALL_GONE ? call : NULL;
 }
 
+void afork__rpc_stop_writing(struct afork_rpc *rpc)
+{
+    struct afork_call *gone = end_writing(rpc);
+
+    if (gone)
+        afork__call_free(gone);
+}
+
+/* Only what was half written before can be given up; its release comes last. */
 static void note_written(struct afork_rpc *rpc, size_t n)
 {
+    struct afork_call *gone = NULL;
+
     while (n) {
         if (!rpc->writing)
             begin_writing(rpc, TAILQ_FIRST(&rpc->unsent));
@@ -215,9 +225,11 @@ static void note_written(struct afork_rpc *rpc, size_t n)
         size_t part = n < left ? n : left;
         rpc->written += part;
         n -= part;
-        if (part == left)
-            afork__rpc_stop_writing(rpc);
+        struct afork_call *ended = part == left ? end_writing(rpc) : NULL;
+        gone = ended ? ended : gone;
     }
+    if (gone)
+        afork__call_free(gone);
 }
 
 static void try_again(struct afork__deadline *deadline)

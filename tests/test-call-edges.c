@@ -23,7 +23,8 @@ static const char *const one[] = {"pid", NULL};
 static const char holding[] =
     "no warnings; sub frame { my $p = pop; pack('CCnNN', @_, length $p) . $p }"
     "sub get { my ($fh, $n) = @_; my $b = '';"
-    "  while (length $b < $n) { sysread $fh, $b, $n - length $b, length $b or exit 0 } $b }"
+    "  while (length $b < $n) { my $got = sysread $fh, $b, $n - length $b, length $b;"
+    "    exit 0 if defined $got ? !$got : $! != 4 } $b }" /* not if a signal came */
     "$SIG{USR1} = sub { $main::go = 1 };"
     "sub nap { select undef, undef, undef, .01 }"
     "*AFork::RPC::Sync::run = sub { my $fh = shift; syswrite $fh, frame(2, 0, 0, 1, qq(\\5afork));"
@@ -211,6 +212,46 @@ static void release_closes_after_retry(struct test *t)
         afork_process_kill(process, SIGKILL); /* it may have ended at the end of file */
         afork_process_unref(process);
     }
+}
+
+static struct afork_call *to_cancel;
+
+static void cancel_in_release(void *data)
+{
+    (void)data;
+    n_released++;
+    test_ok(afork_call_cancel(to_cancel, AFORK_CANCEL_ABANDON));
+}
+
+/* What one write ends and what it sends besides is noted before anybody is called back. */
+static void release_cancels(struct test *t)
+{
+    static char big[BIG / 16];
+    test_end_auto end = {0};
+    test_reply_auto first = {0}, reply = {0}, second = {0}, third = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_call_options none = AFORK_CALL_OPTIONS_INIT;
+    struct afork_rpc *rpc = test_rpc(t, holding, "f", &options);
+    struct afork_call *call;
+
+    n_released = 0;
+    test_wait(t, rpc->begun);
+    test_call(rpc, &first, "nap", NULL);
+    test_ok(afork_rpc_call_take(rpc, big, sizeof big, cancel_in_release, NULL, test_on_reply,
+                                &reply, &call));
+    test_ok(test_call_full(rpc, &second, &none, (const char *[]){"good", NULL}, &to_cancel));
+    test_call(rpc, &third, "good", NULL);
+    test_wait(t, rpc->writing);
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
+    test_wait(t, reply.calls);
+    g_assert_cmpuint(n_released, ==, 0);
+    test_ok(kill(afork_process_peer_pid(rpc->process), SIGUSR1));
+    test_wait(t, second.calls && third.calls);
+    g_assert_cmpuint(n_released, ==, 1);
+    g_assert_cmpint(second.error, ==, -ECANCELED);
+    test_ok(third.error);
+    test_finish(t, rpc, &end);
+    test_ok(end.error);
 }
 
 /* An rpc that is closed when its worker has entered the back end, which nobody was told yet. */
@@ -611,6 +652,7 @@ int main(int argc, char **argv)
         {"/call-edges/cancel/last", cancelled_calls_are_the_last},
         {"/call-edges/release-closes", release_closes},
         {"/call-edges/release-closes/retry", release_closes_after_retry},
+        {"/call-edges/release-cancels", release_cancels},
         {"/call-edges/close", close_before_it_is_told},
         {"/call-edges/turning/end", end_while_turning},
         {"/call-edges/turning/writing", end_of_writing_while_turning},
