@@ -322,6 +322,31 @@ static void misuse(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* A call that is too late is blamed itself, however short those before it were. */
+static void short_calls_are_not_blamed(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    struct test_reply replies[60] = {0};
+    test_reply_auto stuck = {0};
+
+    options.max = 1;
+    options.load = 64;
+    call.run_timeout = 200 * 1000;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(test_pool_call(&pool, &replies[i], "nothing", NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &stuck, "sleep", NULL, &call, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpint(stuck.error, ==, -ETIMEDOUT);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
+        test_ok(replies[i].error);
+        test_reply_clear(&replies[i]);
+    }
+    test_pool_finish(&pool);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -332,6 +357,7 @@ int main(int argc, char **argv)
     test_calls_add("/pool/cancel-begun", cancelling_a_begun_call);
     test_calls_add("/pool/late", late_calls_fail);
     test_calls_add("/pool/abandoned", abandoned_calls_have_their_time);
+    test_calls_add("/pool/blame", short_calls_are_not_blamed);
     test_calls_add("/pool/full", full_queue);
     test_calls_add("/pool/misuse", misuse);
     return g_test_run();
