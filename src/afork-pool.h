@@ -110,8 +110,8 @@ AFORK_EXPORT AFORK_NODISCARD int afork_pool_new(struct afork_process *process, c
                                                 struct afork_pool **ret);
 
 /* As afork_rpc_call() and its kin. Errors besides: -ENOSPC (the queue is full), -EPIPE (the pool
- * was told to end), -EIO (it is broken), -ENOTSUP (a `run_timeout`, but workers of
- * AFORK_PEER_ORIGINAL, which cannot be killed). */
+ * was told to end), -EIO (it is broken), -ENOTSUP (a `run_timeout`, but workers that cannot be
+ * killed: of AFORK_PEER_ORIGINAL, unless they are remote ones, whose command is). */
 AFORK_EXPORT int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
                                  const struct afork_call_options *options, afork_call_cb *cb,
                                  void *cb_data, struct afork_call **ret);

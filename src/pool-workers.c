@@ -132,7 +132,7 @@ void afork__worker_replace(struct afork__worker *worker)
 
 int afork__worker_kill(struct afork__worker *worker)
 {
-    int result = worker->process->peer == AFORK_PEER_ORIGINAL
+    int result = !afork__pool_can_kill(worker->process)
                      ? -ENOTSUP /* whatever is known of it, it may live */
                      : afork_process_kill(worker->process, SIGKILL);
 

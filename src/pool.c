@@ -335,7 +335,7 @@ static int check_call(struct afork_pool *pool, const struct afork_call_options *
         return -EIO;
     if (options && options->run_timeout && pool->options.rpc.async)
         return -EINVAL;
-    if (options && options->run_timeout && pool->source->peer == AFORK_PEER_ORIGINAL)
+    if (options && options->run_timeout && !afork__pool_can_kill(pool->source))
         return -ENOTSUP;
     if (options && pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL && options->n_fds)
         return -ENOTSUP;

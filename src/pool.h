@@ -107,6 +107,13 @@ struct afork_pool {
     struct afork_pool_stats stats;
 };
 
+/* Whether a worker can be killed, so that its call ends: one that reports, or a command of ours, of
+ * which the far end takes leave as well, sooner or later. */
+static inline bool afork__pool_can_kill(const struct afork_process *process)
+{
+    return process->peer != AFORK_PEER_ORIGINAL || (process->remote && !process->adopted);
+}
+
 /* pool.c */
 struct afork_pool *afork__pool_ref(struct afork_pool *pool);
 void afork__pool_unref(struct afork_pool *pool);

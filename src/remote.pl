@@ -102,7 +102,7 @@ sub fail {
     my $octets = $text;
     utf8::encode($octets) if utf8::is_utf8($octets);
     chomp $text;
-    print STDERR "[$0] ERROR: $text\n";
+    warn "[$0] ERROR: $text\n";
     answer($TOKEN . pack "a $ORDER/a*", $phase, substr $octets, 0, 16384);
     1 while sysread $in, my $rest, 65536;
     exit 255;

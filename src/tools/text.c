@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See text.h.
+ */
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A buffer that was larger is given back once it is empty. */
+enum { KEEP = 1 << 20 };
+
+void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (memory)
+        return memory;
+    fputs("afork-run: out of memory\n", stderr);
+    exit(EXIT_TROUBLE);
+}
+
+char *buffer_reserve(struct buffer *buffer, size_t len)
+{
+    if (buffer->start && buffer->size - buffer->start - buffer->len < len) {
+        memmove(buffer->data, buffer->data + buffer->start, buffer->len);
+        buffer->start = 0;
+    }
+    if (buffer->size - buffer->start - buffer->len < len) {
+        size_t size = buffer->size ? buffer->size : 4096;
+        while (size - buffer->len < len)
+            size *= 2;
+        char *data = allocate(size);
+        if (buffer->len)
+            memcpy(data, buffer->data, buffer->len);
+        free(buffer->data);
+        buffer->data = data;
+        buffer->size = size;
+    }
+    return buffer->data + buffer->start + buffer->len;
+}
+
+void buffer_add(struct buffer *buffer, const void *data, size_t len)
+{
+    if (!len)
+        return;
+    memcpy(buffer_reserve(buffer, len), data, len);
+    buffer->len += len;
+}
+
+void buffer_consume(struct buffer *buffer, size_t len)
+{
+    buffer->start += len;
+    buffer->len -= len;
+    if (buffer->len)
+        return;
+    buffer->start = 0;
+    if (buffer->size > KEEP)
+        buffer_free(buffer);
+}
+
+void buffer_free(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){0};
+}
+
+static void print_octet(FILE *file, unsigned char octet)
+{
+    static const char letters[] = {['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['\\'] = '\\'};
+
+    if (octet < sizeof letters && letters[octet])
+        fprintf(file, "\\%c", letters[octet]);
+    else if (octet < ' ' || octet == 0x7f)
+        fprintf(file, "\\x%02x", octet);
+    else
+        putc(octet, file);
+}
+
+void print_escaped(FILE *file, const char *text, size_t len, size_t max)
+{
+    size_t end = max && len > max ? max : len;
+
+    for (size_t i = 0; i < end; i++)
+        print_octet(file, (unsigned char)text[i]);
+    if (end < len)
+        fputs("...", file);
+}
+
+void print_message(FILE *file, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len && text[len - 1] == '\n')
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\n' || text[i] == '\t' || text[i] == '\\')
+            putc(text[i], file);
+        else
+            print_octet(file, (unsigned char)text[i]);
+    putc('\n', file);
+}
