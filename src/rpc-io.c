@@ -114,6 +114,7 @@ static void put_header(const struct afork_rpc *rpc, struct afork_call *call)
     struct afork__rpc_header frame = {
         .kind = AFORK__RPC_CALL,
         .n_fds = (unsigned)call->n_fds,
+        .flags = call->run_timeout ? AFORK__RPC_PROMPT : 0,
         .id = call->id,
         .len = (uint32_t)call->len,
     };
@@ -338,7 +339,7 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     }
     struct afork_call *call = slot->call;
     free_slot(rpc, slot);
-    rpc->holding = rpc->frame.holding;
+    rpc->holding = rpc->frame.flags & AFORK__RPC_HOLDING;
     if (call)
         afork__rpc_answer(rpc, call, reply);
     else if (rpc->hooks)

@@ -7,7 +7,6 @@
 #ifndef AFORK_RPC_WIRE_H
 #define AFORK_RPC_WIRE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,14 +26,21 @@ enum afork__rpc_kind {
     AFORK__RPC_RETIRE, /* the worker wants to be given no more calls */
 };
 
+enum afork__rpc_flags {
+    /* RESULT, ERROR: from now on the worker may keep answers for a moment, so that it may be past the
+     * oldest call that is not answered. */
+    AFORK__RPC_HOLDING = 1 << 0,
+    /* CALL: no answer is kept while it is worked on, its own neither, since it has a time limit. */
+    AFORK__RPC_PROMPT = 1 << 1,
+};
+
 #define AFORK__RPC_VERSION 1
 #define AFORK__RPC_PROBE "afork"
 
 struct afork__rpc_header {
     enum afork__rpc_kind kind;
     unsigned n_fds;
-    bool holding; /* RESULT, ERROR: from now on the worker may keep answers for a moment, so that it may be
-                     past the oldest call that is not answered; the only flag there is, 1 */
+    unsigned flags;
     uint32_t id, len;
 };
 
@@ -46,7 +52,7 @@ struct afork__rpc_header {
 void afork__rpc_put_header(uint8_t out[AFORK__RPC_HEADER_SIZE],
                            const struct afork__rpc_header *header);
 
-/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or there is an unknown flag. */
+/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or it has a flag that its kind has not. */
 int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE], struct afork__rpc_header *ret);
 
 void afork__rpc_put_number(uint8_t out[4], uint32_t number);

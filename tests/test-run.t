@@ -396,7 +396,7 @@ gives('imports left out', "x\n", ['-I', $top, '-m', 'Own', '-e', 'defined &own ?
 }
 SKIP: {
     skip 'memory under sanitizers', 3 if $ENV{AFORK_TEST_SANITIZERS};
-    my $run = start($tool, '-j2', '-e', '"$_ " . "x" x 200');
+    my $run = start($tool, '-j2', '--hold', '4M', '-e', '"$_ " . "x" x 200');
     my $writer = fork // die $!;
     if (!$writer) { print { $run->{in} } lines(1 .. 100_000); POSIX::_exit(0) }
     my $wrong = 0;
@@ -408,7 +408,7 @@ SKIP: {
 }
 {
     # Somebody who does not read, of a list without end.
-    my $run = start('/bin/sh', '-c', 'yes | exec "$0" "$@"', $tool, '-j2', '-e', '"x" x 1000');
+    my $run = start('/bin/sh', '-c', 'yes | exec "$0" "$@"', $tool, '-j2', '--hold', '4M', '-e', '"x" x 1000');
     my ($pid) = ();
     until_true('the tool', sub { ($pid) = grep { slurp("/proc/$_/cmdline") =~ /^\S*afork-run\0-j2\0/ } left() });
     my $tool_run = { pid => $pid };

@@ -6,7 +6,8 @@
  * buffer, and each of the last HOLD_AFTER calls took less than HOLD_SHORT_NSEC, answers are held
  * back to be written together. They are written before the back end reads again; when the buffer
  * is full; when the first of them is HOLD_NSEC old at the end of a call; after a call that was not
- * short; with an event or a descriptor; by flush; and when the process exits. A process that is
+ * short; before and after one with a time limit; with an event or a descriptor; by flush; and when
+ * the process exits. A process that is
  * killed then has begun with more calls than the oldest that is not answered: the answer before
  * says so, which is why only our own frames have this.
  */
@@ -85,7 +86,7 @@ void afork__rpc_send_error(pTHX_ struct afork__rpc *rpc, uint32_t id, SV *except
         sizes[i] = afork__ber_put(lengths[i], lens[i]);
     struct afork__rpc_header fields = {
         .kind = AFORK__RPC_ERROR,
-        .holding = id && rpc->holding,
+        .flags = id && rpc->holding ? AFORK__RPC_HOLDING : 0,
         .id = id,
         .len = (uint32_t)(sizes[0] + lens[0] + sizes[1] + (list.n ? lens[1] : 0)),
     };
@@ -179,8 +180,10 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
 static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *call)
 {
     struct afork__rpc_list list;
-    bool told = rpc->holding;
+    bool told = rpc->holding, prompt = call->flags & AFORK__RPC_PROMPT;
 
+    if (prompt)
+        afork__rpc_io_flush(aTHX_ &rpc->io);
     ENTER;
     SAVETMPS;
     bool good = compute(aTHX_ rpc, call, &list);
@@ -199,7 +202,7 @@ static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     LEAVE;
     if (call->len > AFORK__RPC_SPARE_KEEP)
         afork__rpc_trim(aTHX_ rpc);
-    return told && rpc->holding && now - rpc->held_since < HOLD_NSEC && more_buffered(rpc);
+    return told && rpc->holding && !prompt && now - rpc->held_since < HOLD_NSEC && more_buffered(rpc);
 }
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)

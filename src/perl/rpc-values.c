@@ -374,7 +374,7 @@ static void put_header(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
         struct afork__rpc_header fields = {
             .kind = kind,
             .n_fds = (unsigned)rpc->n_fds,
-            .holding = kind == AFORK__RPC_RESULT && rpc->holding,
+            .flags = kind == AFORK__RPC_RESULT && rpc->holding ? AFORK__RPC_HOLDING : 0,
             .id = id,
             .len = (uint32_t)len,
         };

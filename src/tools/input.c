@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See input.h. Standard input is shared with others and stays as it is, blocking in general: so it is
- * read once each time that the loop says it is readable. What no loop can watch, files, is read when it
- * is wanted.
+ * See input.h. Standard input is shared with others and stays as it is, blocking in general: so it
+ * is read once each time that the loop says it is readable. What no loop can watch, files, is read
+ * when it is wanted.
  */
 #include "input.h"
 
@@ -82,8 +82,8 @@ int input_new(struct afork_loop *loop, const char *file, char separator, struct 
     return 0;
 }
 
-/* Hands out the first `len` octets of the buffer, and forgets them with `more` behind them. They stay
- * where they are until the next piece is read. */
+/* Hands out the first `len` octets of the buffer, and forgets them with `more` behind them. They
+ * stay where they are until the next piece is read. */
 static enum input_state hand_out(struct input *input, size_t len, size_t more, const char **ret,
                                  size_t *ret_len)
 {

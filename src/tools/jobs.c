@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See jobs.h. A job lives from its line until its result is in the output. All that live are in one list,
- * in the order of their lines; where results are wanted in that order, a job that is done stays in it
- * until it is the first.
+ * See jobs.h. A job lives from its line until its result is in the output. All that live are in one
+ * list, in the order of their lines; where results are wanted in that order, a job that is done
+ * stays in it until it is the first.
  */
 #include "jobs.h"
 
@@ -12,8 +12,8 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Octets that wait for the reader of the output before no more calls are made; octets of a line that are
- * shown with an error. */
+/* Octets that wait for the reader of the output before no more calls are made; octets of a line
+ * that are shown with an error. */
 enum { OUTPUT_MAX = 1 << 20, SHOWN = 200 };
 
 enum state {

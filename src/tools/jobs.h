@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calls: made of lines as there is room for them, made again where they fail, and their results put
- * in order.
+ * The calls: made of lines as there is room for them, made again where they fail, and their results
+ * put in order.
  */
 #ifndef AFORK_RUN_JOBS_H
 #define AFORK_RUN_JOBS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * afork-run: calls a Perl function for each line of a list. This file has the run from its start to its
- * exit status, and the signals.
+ * afork-run: calls a Perl function for each line of a list. This file has the run from its start to
+ * its exit status, and the signals.
  */
 #include <errno.h>
 #include <fcntl.h>

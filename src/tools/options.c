@@ -204,7 +204,8 @@ static bool parse_halt(const char *text, struct options *o)
     return complain("--halt takes never, soon or now, and then maybe ,fail=NUMBER: ", text);
 }
 
-/* Lists and joined texts are never freed before the end: there are no more than on the command line. */
+/* Lists and joined texts are never freed before the end: there are no more than on the command
+ * line. */
 static bool add(const char ***list, const char *value)
 {
     size_t n = 0;

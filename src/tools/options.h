@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The command line. Lists end with NULL; strings are those of the command line but for `code`, `begin`
- * and `init`, which are joined of all that were given.
+ * The command line. Lists end with NULL; strings are those of the command line but for `code`,
+ * `begin` and `init`, which are joined of all that were given.
  */
 #ifndef AFORK_RUN_OPTIONS_H
 #define AFORK_RUN_OPTIONS_H

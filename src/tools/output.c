@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See output.h. Whether writing waits is a matter of the open file, which others have as well: it is not
- * changed. A pipe or a terminal is opened once more, for ourselves; where that is not allowed, it is
- * written to in pieces that are taken at once when it is writable.
+ * See output.h. Whether writing waits is a matter of the open file, which others have as well: it
+ * is not changed. A pipe or a terminal is opened once more, for ourselves; where that is not
+ * allowed, it is written to in pieces that are taken at once when it is writable.
  */
 #include "output.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Standard output, which may be slower than the calls: what it does not take waits here, and who makes
- * calls looks at how much that is.
+ * Standard output, which may be slower than the calls: what it does not take waits here, and who
+ * makes calls looks at how much that is.
  */
 #ifndef AFORK_RUN_OUTPUT_H
 #define AFORK_RUN_OUTPUT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See progress.h. A timer draws, not each call: a terminal at the end of a slow line must not slow down
- * the work.
+ * See progress.h. A timer draws, not each call: a terminal at the end of a slow line must not slow
+ * down the work.
  */
 #include "progress.h"
 

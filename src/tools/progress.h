@@ -16,8 +16,8 @@ struct counts {
 
 struct progress;
 
-/* A bar on standard error, which shows `counts` until the end; borrowed. Where it is no terminal there is
- * none unless `force`, and the calls below do nothing. Returned; 0 or a negative errno. */
+/* A bar on standard error, which shows `counts` until the end; borrowed. Where it is no terminal
+ * there is none unless `force`, and the calls below do nothing. Returned; 0 or a negative errno. */
 int progress_new(struct afork_loop *loop, const struct counts *counts, bool force,
                  struct progress **ret);
 

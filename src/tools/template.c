@@ -16,8 +16,8 @@ static const char add_directories[] = "unshift @INC, @_";
 
 static const char import[] = "$_[0]->import(@_[1 .. $#_])";
 
-/* A server tells its standard error what it dies of, which we are about to say ourselves. Until all is
- * prepared, that is kept back; other warnings are not. */
+/* A server tells its standard error what it dies of, which we are about to say ourselves. Until all
+ * is prepared, that is kept back; other warnings are not. */
 static const char quiet[] = "$SIG{__WARN__} = $AFork::Run::quiet"
                             " = sub { warn @_ if $_[0] !~ /^\\[[^\\]]*\\] ERROR: / }";
 static const char quiet_end[] =
@@ -41,8 +41,8 @@ static const char prepend_arguments[] =
     " my $function = \\&$name;"
     " *AFork::Run::call = sub { unshift @_, @first; goto &$function }";
 
-/* On another host it is the command that is killed for a call that takes too long; what it has started
- * there, and computes without ever looking at us, is to end as well. */
+/* On another host it is the command that is killed for a call that takes too long; what it has
+ * started there, and computes without ever looking at us, is to end as well. */
 static const char set_alarm[] = "no strict 'refs';"
                                 " my ($name, $seconds) = @_;"
                                 " my $function = \\&$name;"
@@ -157,7 +157,8 @@ static int eval_code(struct afork_process *process, const struct options *option
     return result;
 }
 
-/* Here already, not for each worker: so what is wrong is told once. What is loaded has been read. */
+/* Here already, not for each worker, so that what is wrong is told once. What is loaded has been
+ * read. */
 static int confine(struct afork_process *process, const struct options *options)
 {
     struct afork_limits limits = AFORK_LIMITS_INIT;

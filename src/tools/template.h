@@ -9,9 +9,8 @@
 
 #include "options.h"
 
-/* Makes one, here or on a host; what is wrong with code and modules is told later, by its end, which may
- * have come already. `host` NULL: here.
- * Returned; 0 or a negative errno. */
+/* Makes one, here or on a host; what is wrong with code and modules is told later, by its end,
+ * which may have come already. `host` NULL: here. Returned; 0 or a negative errno. */
 int template_new(struct afork_context *context, const struct options *options, const char *host,
                  struct afork_process **ret);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Octets that grow, and octets made fit to be shown. Who runs out of memory here has nothing left to
- * do: the program says so and ends, and its workers with it.
+ * Octets that grow, and octets made fit to be shown. Who runs out of memory here has nothing left
+ * to do: the program says so and ends, and its workers with it.
  */
 #ifndef AFORK_RUN_TEXT_H
 #define AFORK_RUN_TEXT_H

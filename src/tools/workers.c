@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See workers.h. How many calls a worker is given ahead depends on how long they take: a worker must not
- * wait for us between short ones, nor hold calls that others could do behind a long one.
+ * See workers.h. How many calls a worker is given ahead depends on how long they take: a worker
+ * must not wait for us between short ones, nor hold calls that others could do behind a long one.
  */
 #include "workers.h"
 
@@ -118,8 +118,8 @@ static bool was_ready(struct crew *crew, const struct afork_process *worker)
     return false;
 }
 
-/* A worker that had started ended because of a call: that is told where the call is, and no reason to
- * doubt that others can start. */
+/* A worker that had started ended because of a call: that is told where the call is, and no reason
+ * to doubt that others can start. */
 static void worker_ended(struct afork_pool *pool, struct afork_process *worker,
                          const struct afork_exit *exit, void *data)
 {

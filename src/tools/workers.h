@@ -23,13 +23,13 @@ struct crew *workers_choose(struct workers *workers);
 /* Whether nobody can work any more, which has been told. */
 bool workers_are_gone(const struct workers *workers);
 
-/* Has a line worked on, within the time of the options. The line is copied. 0 or a negative errno: -EMSGSIZE
- * and -ENOMEM are about the line; others mean that the crew has nobody who can work. */
+/* Has a line worked on, within the time of the options. The line is copied. 0 or a negative errno:
+ * -EMSGSIZE and -ENOMEM are about the line; others mean that the crew has nobody who can work. */
 int crew_call(struct crew *crew, const char *line, size_t len, afork_call_cb *cb, void *data,
               struct afork_call **ret);
 
-/* To be told of each reply. False: it is not about the call, but about workers that cannot be started;
- * then the call is for another crew. */
+/* To be told of each reply. False: it is not about the call, but about workers that cannot be
+ * started; then the call is for another crew. */
 bool crew_answered(struct crew *crew, const struct afork_reply *reply);
 
 /* Its workers cannot be started: says why, the first time. */

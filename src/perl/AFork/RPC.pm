@@ -21,6 +21,7 @@ use constant CHUNK => 1 << 20;
 use constant VERSION => 1;    # of our frames
 use constant OCTETS => '(sub { pack "(w/a*)*", @_ }, sub { unpack "(w/a*)*", shift })';
 use constant { CALL => 1, READY => 2, RESULT => 3, ERROR => 4, EVENT => 5, RETIRE => 6 };
+use constant PROMPT => 2;     # a flag that asks for what is so here in any case
 
 # Code that is compiled from now on may leave out parentheses.
 sub AFork::RPC::event;
@@ -179,10 +180,10 @@ sub error_frame {
 sub next_frame {
     my $size = $own ? 12 : $async ? 8 : 4;
     return if length $in < $size;
-    my ($kind, $n_handles, $zero, $id, $len) = (CALL, 0, 0, 1);
+    my ($kind, $n_handles, $flags, $id, $len) = (CALL, 0, 0, 1);
     if ($own) {
-        ($kind, $n_handles, $zero, $id, $len) = unpack 'C C n N N', $in;
-        protocol_error('malformed frame') if $kind != CALL || $zero || !$id;
+        ($kind, $n_handles, $flags, $id, $len) = unpack 'C C n N N', $in;
+        protocol_error('malformed frame') if $kind != CALL || $flags & ~PROMPT || !$id;
     } elsif ($async) {
         ($id, $len) = unpack 'N N', $in;
     } else {
