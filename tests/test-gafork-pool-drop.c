@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkPool: objects that are dropped, closed or disposed of in every callback, and in other threads.
+ * GAforkPool: objects that are dropped, closed or disposed of in every callback, and in other
+ * threads.
  */
 #include "gafork-calls.h"
 

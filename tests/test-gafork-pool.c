@@ -419,7 +419,8 @@ static gint64 cpu_usec(void)
     return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-/* Four of a hundred pictures are their workers' undoing: four fail, and the program goes on drawing. */
+/* Four of a hundred pictures are their workers' undoing: four fail, and the program goes on
+ * drawing. */
 static void bad_pictures(struct gafork_test *f)
 {
     enum { N = 100 };
