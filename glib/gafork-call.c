@@ -41,9 +41,20 @@ struct call {
     enum form form;
     GAforkSerialiser serialiser;
     GAforkCallOptions *options; /* may be NULL */
-    GSource *cancelled;
+    struct watch *watch;        /* NULL: cannot be cancelled (any more) */
     GList
         link; /* in the list of the options; the data are the core's call, NULL before and after */
+};
+
+/* Waits for a cancellation, which may come in any thread. There may be thousands of calls: a source
+ * for each would cost something at each turn of the loop, so that one is made only then. */
+struct watch {
+    gatomicrefcount refs; /* the call's, the signal's, the source's */
+    GMainContext *main_context;
+    int priority;
+    GCancellable *cancellable;
+    gulong handler;
+    struct call *call; /* for its thread alone; NULL: it is not interested any more */
 };
 
 /* What a task has apart from its result. */
@@ -79,6 +90,87 @@ static void changed(GTask *task)
 
     if (iface->changed)
         iface->changed(self);
+}
+
+/* --- Cancelling --- */
+
+static void watch_unref(gpointer data)
+{
+    struct watch *watch = data;
+
+    if (!g_atomic_ref_count_dec(&watch->refs))
+        return;
+    g_main_context_unref(watch->main_context);
+    g_free(watch);
+}
+
+static void watch_closure_unref(gpointer watch, G_GNUC_UNUSED GClosure *closure)
+{
+    watch_unref(watch);
+}
+
+static void unwatch(struct call *call)
+{
+    struct watch *watch = g_steal_pointer(&call->watch);
+
+    if (!watch)
+        return;
+    watch->call = NULL;
+    /* Not g_cancellable_disconnect(), which must not be called from handlers of that signal. */
+    g_signal_handler_disconnect(watch->cancellable, watch->handler);
+    g_object_unref(watch->cancellable);
+    watch_unref(watch);
+}
+
+static gboolean cancel_call(gpointer data)
+{
+    struct call *call = ((struct watch *)data)->call;
+
+    if (!call)
+        return G_SOURCE_REMOVE;
+    g_autoptr(GTask) task = g_steal_pointer(&call->task);
+    struct afork_call *core = call->link.data;
+    unwatch(call);
+    if (!gafork__call_options_kills(call->options) ||
+        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
+        afork_call_cancel(core, AFORK_CANCEL_ABANDON);
+    changed(task);
+    gafork__task_return_cancelled(task);
+    return G_SOURCE_REMOVE;
+}
+
+/* In whichever thread. */
+static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
+{
+    struct watch *watch = data;
+    g_autoptr(GSource) source = g_idle_source_new();
+
+    g_atomic_ref_count_inc(&watch->refs);
+    g_source_set_callback(source, cancel_call, watch, watch_unref);
+    g_source_set_priority(source, watch->priority);
+    g_source_attach(source, watch->main_context);
+}
+
+static void watch(struct call *call)
+{
+    GCancellable *cancellable = g_task_get_cancellable(call->task);
+
+    if (!cancellable)
+        return;
+    struct watch *made = g_new(struct watch, 1);
+    *made = (struct watch){
+        .main_context = g_main_context_ref(g_task_get_context(call->task)),
+        .priority = g_task_get_priority(call->task),
+        .cancellable = g_object_ref(cancellable),
+        .call = call,
+    };
+    g_atomic_ref_count_init(&made->refs);
+    g_atomic_ref_count_inc(&made->refs);
+    call->watch = made;
+    made->handler = g_signal_connect_data(cancellable, "cancelled", G_CALLBACK(on_cancelled), made,
+                                          watch_closure_unref, 0);
+    if (g_cancellable_is_cancelled(cancellable)) /* perhaps before there was a handler */
+        on_cancelled(cancellable, made);
 }
 
 /* --- Replies --- */
@@ -147,7 +239,7 @@ static void on_reply(const struct afork_reply *reply, void *data)
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
-    gafork__task_unwatch(&call->cancelled);
+    unwatch(call);
     if (!task)
         return;
     changed(task);
@@ -177,28 +269,13 @@ static void on_release(void *data)
 {
     struct call *call = data;
 
-    gafork__task_unwatch(&call->cancelled);
+    unwatch(call);
     if (call->task)
         gafork__task_return_closed(g_steal_pointer(&call->task));
     if (call->options && call->link.data)
         gafork__call_options_remove(call->options, &call->link);
     g_clear_object(&call->options);
     g_free(call);
-}
-
-static gboolean on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
-{
-    struct call *call = data;
-    g_autoptr(GTask) task = g_steal_pointer(&call->task);
-    struct afork_call *core = call->link.data;
-
-    gafork__task_unwatch(&call->cancelled);
-    if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
-        afork_call_cancel(core, AFORK_CANCEL_ABANDON);
-    changed(task);
-    gafork__task_return_cancelled(task);
-    return G_SOURCE_REMOVE;
 }
 
 /* --- Calls --- */
@@ -243,8 +320,8 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
-    call->cancelled = gafork__task_watch_cancellable(taken, on_cancelled, call);
     call->task = g_steal_pointer(&taken);
+    watch(call);
     changed(task);
 }
 

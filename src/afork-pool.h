@@ -71,10 +71,10 @@ struct afork_pool_options {
     enum afork_crash crash;
 
     /* Workers that may fail one after the other, that is, end by themselves before they have
-     * answered a call or failed one that they had begun, or cannot be started; 0: 5. After each, one at a time is tried, 0.1 to
-     * 10 s later, twice as late each time. When so many have failed and no other is left, or
-     * nothing is left that could be forked, the pool is broken: the calls that wait fail with
-     * the last error, and no more are accepted until afork_pool_reset(). */
+     * answered a call or failed one that they had begun, or cannot be started; 0: 5. After each,
+     * one at a time is tried, 0.1 to 10 s later, twice as late each time. When so many have failed
+     * and no other is left, or nothing is left that could be forked, the pool is broken: the calls
+     * that wait fail with the last error, and no more are accepted until afork_pool_reset(). */
     unsigned max_failures;
 
     /* All called from the loop; each may be NULL. `pid` is 0 where it is not known, or not any

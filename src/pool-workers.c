@@ -399,8 +399,8 @@ static void tell_exit(struct afork_pool *pool, struct afork_process *process,
     afork__pool_called_back(pool);
 }
 
-/* A call that ends its worker is to blame, not the worker: it has failed, and there are no more such
- * ends than calls. */
+/* A call that ends its worker is to blame, not the worker: it has failed, and there are no more
+ * such ends than calls. */
 static bool has_failed(const struct afork__worker *worker)
 {
     return worker->state != AFORK__WORKER_LEAVING && !worker->n_answers && !worker->failed_call &&
