@@ -6,6 +6,7 @@
 #define AFORK_GLIB_COMPILATION
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "gafork-call-private.h"
 
@@ -33,6 +34,9 @@
 G_DEFINE_INTERFACE(GAforkCallable, gafork_callable, G_TYPE_OBJECT)
 
 enum form { BYTES, FDS, STRV, VARIANT };
+
+/* Octets from which on sharing them beats a copy. */
+enum { TAKE_OCTETS = 16384 };
 
 /* A call that the core has. It holds the object that is called by its task; after a cancellation it
  * is alone until the core lets go of it. */
@@ -234,6 +238,14 @@ static void return_error(GTask *task, const struct afork_reply *reply)
     g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
+static GBytes *take_bytes(const struct afork_reply *reply)
+{
+    void *octets = reply->len >= TAKE_OCTETS ? afork_reply_steal(reply) : NULL;
+
+    return octets ? g_bytes_new_with_free_func(octets, reply->len, free, octets)
+                  : g_bytes_new(reply->data, reply->len);
+}
+
 static void on_reply(const struct afork_reply *reply, void *data)
 {
     struct call *call = data;
@@ -252,8 +264,7 @@ static void on_reply(const struct afork_reply *reply, void *data)
     } else {
         if (call->form == FDS && reply->n_fds)
             need_extra(task)->fd_list = gafork__fd_list_new(reply->fds, reply->n_fds);
-        g_task_return_pointer(task, g_bytes_new(reply->data, reply->len),
-                              (GDestroyNotify)g_bytes_unref);
+        g_task_return_pointer(task, take_bytes(reply), (GDestroyNotify)g_bytes_unref);
     }
 }
 
@@ -310,7 +321,7 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     if (result < 0) {
         g_free(call);
         if (arguments->release)
-            arguments->release((void *)arguments->data);
+            arguments->release(arguments->release_data);
         iface->check(self, result, &error);
         g_task_return_error(taken, error);
         return;
@@ -334,6 +345,10 @@ static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOp
         return;
     }
     arguments.data = g_bytes_get_data(octets, &arguments.len);
+    if (arguments.len >= TAKE_OCTETS) {
+        arguments.release = (GDestroyNotify)g_bytes_unref;
+        arguments.release_data = g_bytes_ref(octets);
+    }
     start(task, form, &arguments, options);
 }
 
@@ -487,11 +502,6 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void release_json(void *json)
-{
-    g_free(json);
-}
-
 static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
                           GAforkCallOptions *options)
 {
@@ -501,7 +511,8 @@ static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *va
 
     if (serialiser == GAFORK_SERIALISER_JSON) {
         packed.data = gafork__variant_to_json(values, &packed.len, &error);
-        packed.release = release_json;
+        packed.release = g_free;
+        packed.release_data = (void *)packed.data;
     } else if (serialiser == GAFORK_SERIALISER_OCTETS) {
         packed.strings = strings = gafork__variant_to_iovec(values, &packed.n_strings, &error);
     } else {

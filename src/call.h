@@ -55,7 +55,8 @@ struct afork_call {
     size_t n_fds;
     const void *data;
     size_t len;
-    void (*release_data)(void *data); /* NULL: `data` is `copy` */
+    void (*release_taken)(void *release_data); /* of `data`; NULL: that is `copy` */
+    void *release_data;
 
     /* What is written: the end of `header`, as much as the frames have, and the data, which follow
      * at once if they are `copy`. */
@@ -69,7 +70,8 @@ TAILQ_HEAD(afork__calls, afork_call);
 struct afork__call_data {
     const void *data;
     size_t len;
-    void (*release)(void *data); /* NULL: `data` is copied, or */
+    void (*release)(void *release_data); /* NULL: `data` is copied, or */
+    void *release_data;
     const struct iovec *strings; /* packed from these */
     size_t n_strings;
 };

@@ -142,7 +142,7 @@ static size_t add_call(const struct afork_rpc *rpc, struct afork_call *call, siz
 {
     size_t size = sent_header_size(rpc);
 
-    if (!call->release_data)
+    if (!call->release_taken)
         return add_part(iov, n, header_of(rpc, call), size + call->len, skip);
     n = add_part(iov, n, header_of(rpc, call), size, skip);
     return add_part(iov, n, (void *)call->data, call->len, skip > size ? skip - size : 0);
@@ -339,6 +339,7 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     }
     struct afork_call *call = slot->call;
     free_slot(rpc, slot);
+    reply->memory = &rpc->memory;
     rpc->holding = rpc->frame.flags & AFORK__RPC_HOLDING;
     if (call)
         afork__rpc_answer(rpc, call, reply);
@@ -535,8 +536,10 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
         uint8_t *payload = rpc->payload;
         rpc->payload = NULL;
         rpc->payload_got = rpc->payload_room = 0;
+        rpc->memory = payload;
         handle(rpc, payload, rpc->frame.len);
-        free(payload);
+        free(rpc->memory);
+        rpc->memory = NULL;
         len -= part;
     }
     parse(rpc, buffer, len);

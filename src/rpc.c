@@ -538,11 +538,13 @@ int afork_rpc_call(struct afork_rpc *rpc, const void *data, size_t len,
     return data || !len ? call(rpc, &given, options, cb, cb_data, ret) : -EINVAL;
 }
 
-int afork_rpc_call_take(struct afork_rpc *rpc, void *data, size_t len, void (*release)(void *data),
+int afork_rpc_call_take(struct afork_rpc *rpc, const void *data, size_t len,
+                        void (*release)(void *release_data), void *release_data,
                         const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
                         struct afork_call **ret)
 {
-    const struct afork__call_data given = {.data = data, .len = len, .release = release};
+    const struct afork__call_data given = {
+        .data = data, .len = len, .release = release, .release_data = release_data};
 
     return data && release ? call(rpc, &given, options, cb, cb_data, ret) : -EINVAL;
 }

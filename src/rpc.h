@@ -69,6 +69,7 @@ struct afork_rpc {
     size_t header_got, payload_got, payload_room;
     struct afork__rpc_header frame;
     uint8_t *payload; /* NULL: nothing of it is here */
+    void *memory;     /* of the reply that is being told of, if it has its own */
     struct afork__fd_queue fds;
 
     /* Why it ends. */
