@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,7 +194,7 @@ static void watch_time(struct afork__worker *worker)
 {
     struct afork_pool *pool = worker->pool;
 
-    if (!pool->timed || !worker->was_ready || worker->state == AFORK__WORKER_LEAVING)
+    if (!pool->timed || !worker->begun || worker->state == AFORK__WORKER_LEAVING)
         return;
     const struct afork_call *call = afork__rpc_current(worker->rpc);
     uint64_t order = call ? call->order : 0;
@@ -311,12 +312,20 @@ static bool is_tried_again(struct afork_pool *pool, struct afork_call *call)
 
 /* ---- What the rpc tells ---- */
 
+/* From now on its first call has its time. */
+static void on_begun(void *data)
+{
+    struct afork__worker *worker = data;
+
+    worker->begun = true;
+    watch_time(worker);
+}
+
 static void on_ready(void *data)
 {
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
-    worker->was_ready = true;
     if (worker->state == AFORK__WORKER_LEAVING)
         return;
     afork__pool_ref(pool);
@@ -395,10 +404,12 @@ static void tell_exit(struct afork_pool *pool, struct afork_process *process,
 }
 
 /* In single-call mode the call that ends its worker is to blame, not the worker. */
-static bool has_failed(const struct afork__worker *worker)
+static bool has_failed(const struct afork__worker *worker, int error)
 {
+    bool started = worker->begun && error != -ENOEXEC;
+
     return worker->state != AFORK__WORKER_LEAVING && !worker->n_answers &&
-           !(worker->pool->options.single_call && worker->was_ready);
+           !(worker->pool->options.single_call && started);
 }
 
 static void on_ended(int error, const char *message, const struct afork_exit *exit, void *data)
@@ -406,7 +417,7 @@ static void on_ended(int error, const char *message, const struct afork_exit *ex
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
     int64_t started_at = worker->started_at;
-    bool failed = has_failed(worker);
+    bool failed = has_failed(worker, error);
 
     afork__pool_ref(pool);
     if (error && !exit) /* it said what is not an answer, and may still be there */
@@ -428,6 +439,7 @@ static void on_ended(int error, const char *message, const struct afork_exit *ex
 }
 
 static const struct afork__rpc_hooks hooks = {
+    .begun = on_begun,
     .ready = on_ready,
     .retire = on_retire,
     .dropped = on_dropped,

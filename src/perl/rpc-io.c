@@ -42,15 +42,20 @@ static bool is_socket(int fd)
     return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+void afork__rpc_io_reserve(struct afork__rpc_io *io)
+{
+    if (!io->in)
+        Newx(io->in, AFORK__RPC_IN_SIZE, uint8_t);
+    if (!io->out)
+        Newx(io->out, AFORK__RPC_OUT_SIZE, uint8_t);
+}
+
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd)
 {
     *io = (struct afork__rpc_io){.rfd = rfd, .wfd = wfd, .in = io->in, .out = io->out};
     io->rfd_is_socket = is_socket(rfd);
     io->wfd_is_socket = wfd == rfd ? io->rfd_is_socket : is_socket(wfd);
-    if (!io->in)
-        Newx(io->in, AFORK__RPC_IN_SIZE, uint8_t);
-    if (!io->out)
-        Newx(io->out, AFORK__RPC_OUT_SIZE, uint8_t);
+    afork__rpc_io_reserve(io);
 }
 
 /* Code of the user may have made the descriptor non-blocking. */
@@ -59,9 +64,23 @@ static void wait_for(int fd, short events)
     poll(&(struct pollfd){.fd = fd, .events = events}, 1, -1);
 }
 
+/* What is there already, or 0. */
+static size_t receive_at_once(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
+{
+    io->may_wait = false;
+    if (!io->rfd_is_socket || PL_sig_pending)
+        return 0;
+    ssize_t n = afork__fd_receive_once(io->rfd, data, room, &io->fds, MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* At least one octet, or 0 at end of file. Handlers of the user run when a signal interrupts. */
 static size_t receive(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
 {
+    size_t there = io->may_wait ? receive_at_once(aTHX_ io, data, room) : 0;
+
+    if (there)
+        return there;
     afork__rpc_io_flush(aTHX_ io);
     while (!io->ended) {
         PERL_ASYNC_CHECK(); /* a signal that came before would interrupt nothing */

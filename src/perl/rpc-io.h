@@ -18,6 +18,7 @@ struct afork__rpc_io {
     int rfd, wfd;
     bool rfd_is_socket, wfd_is_socket;
     bool ended;  /* nothing more comes */
+    bool may_wait; /* what was put is not written before something is received, if that is there */
     bool copied; /* this is a copy of the process whose channel it is: nothing is read */
     struct afork__fd_queue fds; /* that came and are not claimed yet */
     size_t start, end;          /* of what is in `in` */
@@ -26,6 +27,9 @@ struct afork__rpc_io {
     size_t n_out_fds;
     uint8_t *in, *out;
 };
+
+/* Allocates the buffers; for a template, whose children then need not. */
+void afork__rpc_io_reserve(struct afork__rpc_io *io);
 
 /* The descriptors stay the caller's. */
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd);

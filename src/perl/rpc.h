@@ -28,6 +28,7 @@ struct afork__rpc {
     bool octets;         /* the serialiser is the default: `freeze` and `thaw` are NULL */
     SV *handle;          /* keeps the channel open */
     SV *function, *freeze, *thaw;
+    SV *probe; /* what the serialiser shows that it is the right one with */
     CV *pack, *text; /* ours, as functions that can be called inside an eval */
     uint32_t id;     /* of the call that is worked on; 0: none */
     SV *spares[AFORK__RPC_SPARES];
@@ -85,6 +86,23 @@ void afork__rpc_serve(pTHX_ struct afork__rpc *rpc) __attribute__((noreturn));
 
 /* Defines the function `run` of a back end if that is what the name says. Whether it was. */
 bool afork__rpc_define(pTHX_ const char *name, size_t len);
+
+/* Defines AFork::RPC::prepare, by which a template gets ready for children that run the synchronous back
+ * end, with our own frames, all with the same parameters. The last one that was prepared counts. */
+void afork__rpc_define_prepare(pTHX);
+
+#define AFORK__RPC_SYNC_RUN "AFork::RPC::Sync::run"
+
+/* Whether that is the function, and prepared. Then it needs no arguments: they are all for init. */
+bool afork__rpc_is_prepared(const char *function, size_t len);
+
+/* The name of the function that is called, and whether there is an init. */
+SV *afork__rpc_prepared_name(void);
+bool afork__rpc_prepared_init(void);
+
+/* Becomes the back end. `args`, the arguments of init, is taken over; NULL if there is none. The
+ * descriptor has to stay open. */
+void afork__rpc_run_prepared(pTHX_ int fd, AV *args) __attribute__((noreturn));
 
 /* Defines event, flush and the like, which are there while a back end runs. */
 void afork__rpc_define_functions(pTHX_ bool own);
