@@ -219,7 +219,7 @@ static void run_exit(pTHX_ struct afork__server *server, const char *function, s
 }
 
 /* Many processes are run for a single call, so what was prepared for it needs neither a lookup nor a
- * handle, and arguments only if somebody is given them. */
+ * handle, and arguments only if somebody is given them. The channel blocks when it has to. */
 __attribute__((noreturn))
 static void run_prepared(pTHX_ struct afork__server *server)
 {
@@ -230,7 +230,6 @@ static void run_prepared(pTHX_ struct afork__server *server)
     afork__server_title(aTHX_ server, name, len);
     if (afork__rpc_prepared_init())
         afork__arguments_move(aTHX_ &server->arguments, args = newAV());
-    make_blocking(server->command);
     afork__server_report_entered(server);
     afork__server_release(aTHX_ server);
     afork__rpc_run_prepared(aTHX_ server->command, args);

@@ -192,6 +192,12 @@ static void leave(pTHX)
         afork__rpc_io_flush(aTHX_ &rpc->io);
 }
 
+/* Somebody else may have the channel, too. */
+static void note_copy(void)
+{
+    afork__the_rpc.shared = afork__the_rpc.serving;
+}
+
 static void after_fork(void)
 {
     if (afork__the_rpc.serving)
@@ -357,13 +363,23 @@ static bool make_serialiser(pTHX_ struct afork__rpc *rpc, SV *code)
 static void say_ready(pTHX_ struct afork__rpc *rpc, bool now)
 {
     struct afork__rpc_list list;
-    dSP;
 
-    XPUSHs(rpc->probe);
-    PUTBACK;
-    if (!afork__rpc_pack(aTHX_ rpc, 1, &list))
-        start_failed(aTHX_ rpc);
-    afork__rpc_send(aTHX_ rpc, AFORK__RPC_READY, AFORK__RPC_VERSION, &list);
+    if (rpc->octets) {
+        uint8_t frame[AFORK__RPC_HEADER_SIZE] = {0};
+        static const char packed[] = "\5" AFORK__RPC_PROBE;
+        afork__rpc_put_header(frame, &(struct afork__rpc_header){.kind = AFORK__RPC_READY,
+                                                                 .id = AFORK__RPC_VERSION,
+                                                                 .len = sizeof packed - 1});
+        afork__rpc_io_put(aTHX_ &rpc->io, frame, sizeof frame);
+        afork__rpc_io_put(aTHX_ &rpc->io, packed, sizeof packed - 1);
+    } else {
+        dSP;
+        mXPUSHs(newSVpvs(AFORK__RPC_PROBE));
+        PUTBACK;
+        if (!afork__rpc_pack(aTHX_ rpc, 1, &list))
+            start_failed(aTHX_ rpc);
+        afork__rpc_send(aTHX_ rpc, AFORK__RPC_READY, AFORK__RPC_VERSION, &list);
+    }
     if (now)
         afork__rpc_io_flush(aTHX_ &rpc->io);
     else
@@ -426,13 +442,10 @@ static void be_prepared(pTHX_ struct afork__rpc *rpc, bool own)
     static bool watching_forks;
 
     afork__rpc_define_functions(aTHX_ own);
-    afork__rpc_io_reserve(&rpc->io);
     afork__exit_set_first(leave);
     if (!watching_forks)
-        pthread_atfork(NULL, NULL, after_fork);
+        pthread_atfork(NULL, note_copy, after_fork);
     watching_forks = true;
-    if (!rpc->probe)
-        rpc->probe = newSVpvs(AFORK__RPC_PROBE);
 }
 
 /* The rest of the start, from where init was called, if there is one. `function` has been looked up, or
@@ -477,6 +490,9 @@ static void run_sync(pTHX_ bool own, SSize_t ax, SSize_t items)
     CV *function = (CV *)SvREFCNT_inc(function_named(aTHX_ parameters.function));
     if (!make_serialiser(aTHX_ rpc, parameters.serialiser))
         start_failed(aTHX_ rpc);
+    dSP;
+    PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called run() are out of reach */
+    PUTBACK;
     start(aTHX_ rpc, function, NULL, has_init);
 }
 
@@ -579,7 +595,10 @@ void afork__rpc_run_prepared(pTHX_ int fd, AV *args)
 
     rpc->own = true;
     rpc->exceptions_end = prepared.exceptions_end;
-    open_channel(aTHX_ rpc, fd);
+    if (fd == 0)
+        open_channel(aTHX_ rpc, fd);
+    else
+        afork__rpc_io_init_socket(&rpc->io, fd); /* commands came through it */
     rpc->serving = true;
     if (prepared.init)
         call_init(aTHX_ rpc, prepared.init, args);

@@ -22,18 +22,19 @@ enum {
 struct afork__rpc {
     struct afork__rpc_io io;
     bool serving;        /* or about to */
+    bool shared;         /* there was a copy of the process, which may have the channel */
     void *perl;          /* the interpreter that has events to send; NULL: none */
     bool own;            /* the frames are ours, not the original's */
     bool exceptions_end; /* an exception ends the process */
     bool octets;         /* the serialiser is the default: `freeze` and `thaw` are NULL */
     SV *handle;          /* keeps the channel open */
     SV *function, *freeze, *thaw;
-    SV *probe; /* what the serialiser shows that it is the right one with */
     CV *pack, *text; /* ours, as functions that can be called inside an eval */
     uint32_t id;     /* of the call that is worked on; 0: none */
     SV *spares[AFORK__RPC_SPARES];
     int fds[AFORK__FDS_PER_MESSAGE]; /* of the list that is packed */
     size_t n_fds;
+    bool timed;   /* there was a call before */
     bool holding; /* the last answer said that those behind it may be kept for a moment */
     unsigned short_calls; /* how many calls in a row were short */
     int64_t started;      /* nanoseconds; when the last call began, or ended */

@@ -411,6 +411,10 @@ static bool is_command(uint8_t letter)
 __attribute__((noreturn))
 static void serve(pTHX_ struct afork__server *server)
 {
+    dSP;
+
+    PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called this are out of reach */
+    PUTBACK;
     server->active = true;
     server->code_ran = true;
     server->threads.count = server->threads.warned = 1;
