@@ -227,7 +227,7 @@ static void run_prepared(pTHX_ struct afork__server *server)
     const char *name = SvPV(afork__rpc_prepared_name(), len);
     AV *args = NULL;
 
-    afork__server_title(aTHX_ server, name, len);
+    afork__server_title_use(aTHX_ server, *afork__rpc_prepared_title(), name, len);
     if (afork__rpc_prepared_init())
         afork__arguments_move(aTHX_ &server->arguments, args = newAV());
     afork__server_report_entered(server);

@@ -5,6 +5,7 @@
 #include "exit.h"
 #include "handles.h"
 #include "hooks.h"
+#include "rpc.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -124,6 +125,15 @@ static void pop_handles(pTHX_ struct afork__server *server, unsigned flags, int 
                            STR_WITH_LEN("fork without a socket - stream corrupted?"));
 }
 
+static void prepare_title(pTHX_ struct afork__server *server, SV **title)
+{
+    STRLEN len;
+    const char *name = SvPV(afork__rpc_prepared_name(), len);
+
+    if (!*title)
+        *title = afork__server_title_new(aTHX_ server, name, len);
+}
+
 void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags)
 {
     AFORK__AUTO_FD socket = -1, error_fd = -1;
@@ -141,6 +151,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
+    if (afork__rpc_prepared_title())
+        prepare_title(aTHX_ server, afork__rpc_prepared_title());
     afork__exit_before_fork(aTHX_ server->code_ran);
     flush_handles(aTHX_ server);
 

@@ -504,6 +504,7 @@ static struct {
     GV *gv;         /* where that is; NULL: it was not defined yet */
     SV *init;       /* NULL: none */
     SV *serialiser; /* its code; NULL: it is ready */
+    SV *title;      /* the server's */
     bool exceptions_end;
 } prepared;
 
@@ -513,6 +514,8 @@ static void forget_prepared(pTHX)
     SvREFCNT_dec(prepared.gv);
     SvREFCNT_dec(prepared.init);
     SvREFCNT_dec(prepared.serialiser);
+    if (!afork__the_rpc.serving) /* else it is `$0` */
+        SvREFCNT_dec(prepared.title);
     Zero(&prepared, 1, prepared);
 }
 
@@ -582,6 +585,11 @@ bool afork__rpc_is_prepared(const char *function, size_t len)
 SV *afork__rpc_prepared_name(void)
 {
     return prepared.function;
+}
+
+SV **afork__rpc_prepared_title(void)
+{
+    return prepared.function ? &prepared.title : NULL;
 }
 
 bool afork__rpc_prepared_init(void)

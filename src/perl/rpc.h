@@ -101,6 +101,10 @@ bool afork__rpc_is_prepared(const char *function, size_t len);
 SV *afork__rpc_prepared_name(void);
 bool afork__rpc_prepared_init(void);
 
+/* Where the server keeps the title of processes that become the back end, which is forgotten with the
+ * rest; NULL if nothing was prepared. */
+SV **afork__rpc_prepared_title(void);
+
 /* Becomes the back end. `args`, the arguments of init, is taken over; NULL if there is none. The
  * descriptor has to stay open. */
 void afork__rpc_run_prepared(pTHX_ int fd, AV *args) __attribute__((noreturn));
