@@ -228,6 +228,8 @@ static void run_prepared(pTHX_ struct afork__server *server)
     AV *args = NULL;
 
     afork__server_title_use(aTHX_ server, *afork__rpc_prepared_title(), name, len);
+    if (av_count(server->args))
+        afork__rpc_keep_handle(aTHX_ AvARRAY(server->args)[0]);
     if (afork__rpc_prepared_init())
         afork__arguments_move(aTHX_ &server->arguments, args = newAV());
     afork__server_report_entered(server);
@@ -240,7 +242,7 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     PL_dowarn = server->warn;
     if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
         run_exit(aTHX_ server, function, len);
-    if (afork__rpc_is_prepared(function, len))
+    if (afork__rpc_is_prepared(aTHX_ function, len))
         run_prepared(aTHX_ server);
     SV *called = resolve(aTHX_ server, function, len);
     afork__server_title(aTHX_ server, function, len);

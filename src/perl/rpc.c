@@ -505,6 +505,7 @@ static struct {
     SV *init;       /* NULL: none */
     SV *serialiser; /* its code; NULL: it is ready */
     SV *title;      /* the server's */
+    GV *run;        /* of the back end, which code may have replaced */
     bool exceptions_end;
 } prepared;
 
@@ -514,6 +515,7 @@ static void forget_prepared(pTHX)
     SvREFCNT_dec(prepared.gv);
     SvREFCNT_dec(prepared.init);
     SvREFCNT_dec(prepared.serialiser);
+    SvREFCNT_dec(prepared.run);
     if (!afork__the_rpc.serving) /* else it is `$0` */
         SvREFCNT_dec(prepared.title);
     Zero(&prepared, 1, prepared);
@@ -561,6 +563,7 @@ XS_INTERNAL(xs_prepare)
     }
     if (!prepared.function)
         croak("AFork::RPC: prepare lacks the function");
+    prepared.run = (GV *)SvREFCNT_inc(gv_fetchpvs(AFORK__RPC_SYNC_RUN, GV_ADD, SVt_PVCV));
     be_prepared(aTHX_ rpc, true);
     if (prepared.init) {
         prepared.serialiser = newSVsv(serialiser);
@@ -571,15 +574,14 @@ XS_INTERNAL(xs_prepare)
     XSRETURN_EMPTY;
 }
 
-void afork__rpc_define_prepare(pTHX)
+void afork__rpc_keep_handle(pTHX_ SV *handle)
 {
-    define(aTHX_ "AFork::RPC::prepare", xs_prepare);
-}
+    struct afork__rpc *rpc = &afork__the_rpc;
 
-bool afork__rpc_is_prepared(const char *function, size_t len)
-{
-    return prepared.function && len == strlen(AFORK__RPC_SYNC_RUN) &&
-           !memcmp(function, AFORK__RPC_SYNC_RUN, len);
+    if (rpc->handle && SvRV(rpc->handle) == SvRV(handle))
+        return;
+    SvREFCNT_dec(rpc->handle);
+    rpc->handle = newSVsv(handle);
 }
 
 SV *afork__rpc_prepared_name(void)
@@ -625,6 +627,20 @@ XS_INTERNAL(xs_run)
         afork__rpc_run_async(aTHX_ XSANY.any_i32 & OWN, ax, items);
     else
         run_sync(aTHX_ XSANY.any_i32 & OWN, ax, items);
+}
+
+void afork__rpc_define_prepare(pTHX)
+{
+    define(aTHX_ "AFork::RPC::prepare", xs_prepare);
+}
+
+bool afork__rpc_is_prepared(pTHX_ const char *function, size_t len)
+{
+    if (!prepared.function || len != strlen(AFORK__RPC_SYNC_RUN) ||
+        memcmp(function, AFORK__RPC_SYNC_RUN, len) != 0)
+        return false;
+    const CV *cv = GvCV(prepared.run);
+    return cv && CvISXSUB(cv) && CvXSUB(cv) == xs_run;
 }
 
 bool afork__rpc_define(pTHX_ const char *name, size_t len)

@@ -94,8 +94,8 @@ void afork__rpc_define_prepare(pTHX);
 
 #define AFORK__RPC_SYNC_RUN "AFork::RPC::Sync::run"
 
-/* Whether that is the function, and prepared. Then it needs no arguments: they are all for init. */
-bool afork__rpc_is_prepared(const char *function, size_t len);
+/* Whether that is the function, and prepared, and still ours. Then it needs no arguments: they are all for init. */
+bool afork__rpc_is_prepared(pTHX_ const char *function, size_t len);
 
 /* The name of the function that is called, and whether there is an init. */
 SV *afork__rpc_prepared_name(void);
@@ -104,6 +104,11 @@ bool afork__rpc_prepared_init(void);
 /* Where the server keeps the title of processes that become the back end, which is forgotten with the
  * rest; NULL if nothing was prepared. */
 SV **afork__rpc_prepared_title(void);
+
+/* Keeps the handle of the command socket, if there is one, open: what the back end has not written yet is
+ * written when the process exits, after `@_` is gone. Done in a template, it costs its children
+ * nothing. */
+void afork__rpc_keep_handle(pTHX_ SV *handle);
 
 /* Becomes the back end. `args`, the arguments of init, is taken over; NULL if there is none. The
  * descriptor has to stay open. */
