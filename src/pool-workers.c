@@ -312,13 +312,31 @@ static bool is_tried_again(struct afork_pool *pool, struct afork_call *call)
 
 /* ---- What the rpc tells ---- */
 
-/* From now on its first call has its time. */
+static void tell_start(struct afork_pool *pool, struct afork_process *process)
+{
+    pool->n_callbacks++;
+    if (!pool->closed && pool->options.on_worker_start)
+        pool->options.on_worker_start(pool, process, pool->options.data);
+    pool->n_callbacks--;
+}
+
+/* From now on its first call has its time. One that was given it ahead says that it is ready with the
+ * answer: which may take long, so the user is told now. */
 static void on_begun(void *data)
 {
     struct afork__worker *worker = data;
+    struct afork_pool *pool = worker->pool;
 
     worker->begun = true;
     watch_time(worker);
+    if (worker->state != AFORK__WORKER_RETIRING || worker->told)
+        return;
+    worker->told = true;
+    afork__pool_ref(pool);
+    struct afork_process *process = afork_process_ref(worker->process);
+    tell_start(pool, process);
+    afork_process_unref(process);
+    afork__pool_unref(pool);
 }
 
 static void on_ready(void *data)
@@ -332,16 +350,15 @@ static void on_ready(void *data)
     if (worker->state == AFORK__WORKER_STARTING)
         set_state(worker, AFORK__WORKER_READY);
     watch_time(worker);
+    bool told = worker->told;
     struct afork_process *process = afork_process_ref(worker->process);
     afork__pool_settle(pool);
     if (!pool->closed && worker->stale) { /* it has what it will get */
         afork__worker_replace(worker);
         afork__pool_settle(pool);
     }
-    pool->n_callbacks++;
-    if (!pool->closed && pool->options.on_worker_start)
-        pool->options.on_worker_start(pool, process, pool->options.data);
-    pool->n_callbacks--;
+    if (!told)
+        tell_start(pool, process);
     afork_process_unref(process);
     afork__pool_unref(pool);
 }
