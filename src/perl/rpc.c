@@ -362,8 +362,6 @@ static bool make_serialiser(pTHX_ struct afork__rpc *rpc, SV *code)
  * the host does not need it to know that a call may have begun. */
 static void say_ready(pTHX_ struct afork__rpc *rpc, bool now)
 {
-    struct afork__rpc_list list;
-
     if (rpc->octets) {
         uint8_t frame[AFORK__RPC_HEADER_SIZE] = {0};
         static const char packed[] = "\5" AFORK__RPC_PROBE;
@@ -373,6 +371,7 @@ static void say_ready(pTHX_ struct afork__rpc *rpc, bool now)
         afork__rpc_io_put(aTHX_ &rpc->io, frame, sizeof frame);
         afork__rpc_io_put(aTHX_ &rpc->io, packed, sizeof packed - 1);
     } else {
+        struct afork__rpc_list list;
         dSP;
         mXPUSHs(newSVpvs(AFORK__RPC_PROBE));
         PUTBACK;
