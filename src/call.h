@@ -128,6 +128,7 @@ void afork__pool_move(struct afork_call *call, int priority);
 /* For pools, in place of callbacks. All come from the loop. `ended` comes once and last; calls that the
  * rpc had until then are given to `lost` before, which takes them all over. */
 struct afork__rpc_hooks {
+    void (*begun)(void *data);  /* what it was given may have begun: comes before `ready` */
     void (*ready)(void *data);  /* the back end is there */
     void (*retire)(void *data); /* the worker wants no more calls */
     /* The worker has answered a call that it had when it was taken back. */
