@@ -115,7 +115,8 @@ const char *test_reply_string(struct test_reply *reply, guint i)
     g_assert_cmpuint(i, <, reply->strings->len);
     const void *data = g_bytes_get_data(g_ptr_array_index(reply->strings, i), &size);
     g_assert_cmpuint(size, <, sizeof text);
-    memcpy(text, data, size);
+    if (size)
+        memcpy(text, data, size);
     text[size] = '\0';
     return text;
 }
