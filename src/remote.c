@@ -757,7 +757,7 @@ static int start_command(struct start *start)
 
 static void start_timed_out(struct afork__deadline *deadline)
 {
-    struct start *start = (struct start *)((char *)deadline - offsetof(struct start, deadline));
+    struct start *start = AFORK__CONTAINER(deadline, struct start, deadline);
     struct afork_process *process = start->process;
 
     afork__process_ref_memory(process);
@@ -820,7 +820,7 @@ static void connect_perl(struct afork_process *process)
 /* The first turn of the loop after the process was run. */
 static void begin(struct afork__turn *turn)
 {
-    struct start *start = (struct start *)((char *)turn - offsetof(struct start, turn));
+    struct start *start = AFORK__CONTAINER(turn, struct start, turn);
     struct afork_process *process = start->process;
 
     afork__context_ref(process->context);
