@@ -14,7 +14,7 @@
  *   notice.c         the one way out: callbacks, from the loop only
  *   pool*.c          calls spread over workers (pool.h)
  *   monitor.c        the way in: status records and pidfds
- *   remote.c         processes that a command starts elsewhere (remote.h)
+ *   remote*.c        processes that a command starts elsewhere (remote.h)
  *   spares.c         children forked in advance
  *   words.c          what is said of ends and errors
  */
