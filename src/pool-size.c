@@ -95,6 +95,8 @@ int afork__pool_make_template(struct afork_pool *pool)
         result = afork_process_set_limits(pool->template, pool->options.limits);
     if (!result)
         result = afork__rpc_prepare(pool->template, pool->function, &pool->options.rpc);
+    if (!result && pool->options.spares)
+        result = afork_process_set_spares(pool->template, pool->options.spares);
     if (!result)
         result = afork_process_on_exit(pool->template, template_ended, pool);
     if (result < 0)

@@ -385,11 +385,13 @@ int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
     return data || !len ? submit(pool, &call, options, cb, cb_data, ret) : -EINVAL;
 }
 
-int afork_pool_call_take(struct afork_pool *pool, void *data, size_t len,
-                         void (*release)(void *data), const struct afork_call_options *options,
-                         afork_call_cb *cb, void *cb_data, struct afork_call **ret)
+int afork_pool_call_take(struct afork_pool *pool, const void *data, size_t len,
+                         void (*release)(void *release_data), void *release_data,
+                         const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
+                         struct afork_call **ret)
 {
-    const struct afork__call_data call = {.data = data, .len = len, .release = release};
+    const struct afork__call_data call = {
+        .data = data, .len = len, .release = release, .release_data = release_data};
 
     return data && release ? submit(pool, &call, options, cb, cb_data, ret) : -EINVAL;
 }
@@ -554,6 +556,14 @@ struct afork_pool *afork_pool_ref(struct afork_pool *pool)
     if (pool)
         pool->user_refs++;
     return pool;
+}
+
+void afork_pool_finish(struct afork_pool *pool)
+{
+    if (check(pool) < 0 || pool->ending)
+        return;
+    pool->ending = true;
+    afork__pool_settle(pool);
 }
 
 void afork_pool_unref(struct afork_pool *pool)

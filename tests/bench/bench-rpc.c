@@ -109,7 +109,7 @@ static void call_next(struct host *host)
                     afork_rpc_call_strings(host->rpc, &host->string, 1, NULL, on_echo, host, NULL));
     else
         bench_check("call", afork_rpc_call_take(host->rpc, host->packed, host->packed_len, keep,
-                                                NULL, on_echo, host, NULL));
+                                                NULL, NULL, on_echo, host, NULL));
 }
 
 static void call_all(struct host *host, size_t in_flight)
