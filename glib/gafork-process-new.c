@@ -65,8 +65,8 @@ GAforkProcess *gafork_process_new_exec(GAforkContext *context, GError **error)
  * @self: a process that was not told to run
  * @error: return location for an error
  *
- * Makes a server forked from @self. It starts with a copy of all that was sent to @self so far: code,
- * strings and descriptors; @self keeps its own.
+ * Makes a server forked from @self. It starts with a copy of all that was sent to @self so far:
+ * code, strings and descriptors; @self keeps its own.
  *
  * Returns: (transfer full): a new process, or %NULL with @error set
  *

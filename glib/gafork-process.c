@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkProcess: the core's handle on a process, with GErrors, tasks and signals. What is said to the
- * process goes to the core as it is; what comes back is told here.
+ * GAforkProcess: the core's handle on a process, with GErrors, tasks and signals. What is said to
+ * the process goes to the core as it is; what comes back is told here.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -18,19 +18,19 @@
  *
  * The handle on one Perl process.
  *
- * It starts as a *server* that obeys commands: load this module, evaluate that code, keep this string
- * or descriptor as an argument, fork. It becomes a *worker* when it is told to run a function, which
- * then owns it: the function is called with a socket, the other end of a
+ * It starts as a *server* that obeys commands: load this module, evaluate that code, keep this
+ * string or descriptor as an argument, fork. It becomes a *worker* when it is told to run a
+ * function, which then owns it: the function is called with a socket, the other end of a
  * [class@Gio.SocketConnection], followed by all arguments that were sent. A server kept in order to
  * be forked is a *template*.
  *
- * Commands are queued, in order, and never block. They return an error for what the call itself could
- * not do; what goes wrong in the Perl process later is told by [method@Afork.Process.run_finish] and
- * [property@Afork.Process:exit].
+ * Commands are queued, in order, and never block. They return an error for what the call itself
+ * could not do; what goes wrong in the Perl process later is told by
+ * [method@Afork.Process.run_finish] and [property@Afork.Process:exit].
  *
  * The handle is not the process. When the last reference is gone, a server that was not told to run
- * still gets what was queued, forks included, and ends then; a worker is left alone. Neither is told
- * of any more: who wants to hear of the end holds the process, or waits with
+ * still gets what was queued, forks included, and ends then; a worker is left alone. Neither is
+ * told of any more: who wants to hear of the end holds the process, or waits with
  * [method@Afork.Process.wait_async], which holds it. [method@Afork.Process.close] is for those who
  * want an end at once.
  *
@@ -39,8 +39,9 @@
  * Since: 0.1
  */
 
-/* States: a server, until run; then told to run, and either entered or failed, which the core knows;
- * ended, when `exit` is there. Independent of these, closed: nothing comes from the core any more.
+/* States: a server, until run; then told to run, and either entered or failed, which the core
+ * knows; ended, when `exit` is there. Independent of these, closed: nothing comes from the core any
+ * more.
  *
  * The core has a pointer to this object, for the end, without a reference: let_go() takes it back. */
 struct _GAforkProcess {
@@ -316,8 +317,9 @@ void gafork_process_run_async(GAforkProcess *self, const char *function, GCancel
  * @result: what the callback was given
  * @error: return location for an error
  *
- * The connection to the function. It is independent of @self; closing it, or letting go of it, is what
- * the function sees as end of file. As with any [class@Gio.IOStream], its streams do not hold it.
+ * The connection to the function. It is independent of @self; closing it, or letting go of it, is
+ * what the function sees as end of file. As with any [class@Gio.IOStream], its streams do not hold
+ * it.
  *
  * Returns: (transfer full): the connection, or %NULL with @error set: an [error@Afork.Error] says
  *   what stopped the process, with Perl's text
@@ -431,10 +433,10 @@ gboolean gafork_process_kill(GAforkProcess *self, int signal_number, GError **er
  * gafork_process_close:
  * @self: a process
  *
- * Drops what is queued, ends a server that was not told to run, and leaves a worker alone. Nothing is
- * told of the process any more: asynchronous calls that are under way return with
- * %G_IO_ERROR_CLOSED on a later turn, other calls at once, and no signal but the notification of the
- * pids, which are 0 from now on, is emitted. A second call does nothing.
+ * Drops what is queued, ends a server that was not told to run, and leaves a worker alone. Nothing
+ * is told of the process any more: asynchronous calls that are under way return with
+ * %G_IO_ERROR_CLOSED on a later turn, other calls at once, and no signal but the notification of
+ * the pids, which are 0 from now on, is emitted. A second call does nothing.
  *
  * Since: 0.1
  */
@@ -615,8 +617,8 @@ static void gafork_process_class_init(GAforkProcessClass *klass)
      * @self: the process
      * @exit: how it ended, as [property@Afork.Process:exit]
      *
-     * The process has ended, whatever it was; emitted once, after the callback of its run, as long as
-     * somebody holds @self. Who comes later looks at [property@Afork.Process:exit].
+     * The process has ended, whatever it was; emitted once, after the callback of its run, as long
+     * as somebody holds @self. Who comes later looks at [property@Afork.Process:exit].
      *
      * Since: 0.1
      */

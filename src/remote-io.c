@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote processes: what goes over the socket until the function is entered. doc/wire-protocol.md says
- * how both ends speak.
+ * Remote processes: what goes over the socket until the function is entered. doc/wire-protocol.md
+ * says how both ends speak.
  *
  * Nothing is ever read of what the function may have written: the socket is looked at, and as much
  * taken from it as is ours.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote processes: the record, which is copied and run. The start of the perl behind a command is in
- * remote-start.c, what goes over the socket meanwhile in remote-io.c. From the moment on when the
- * function is entered, a remote process is any worker.
+ * Remote processes: the record, which is copied and run. The start of the perl behind a command is
+ * in remote-start.c, what goes over the socket meanwhile in remote-io.c. From the moment on when
+ * the function is entered, a remote process is any worker.
  */
 #include "config.h"
 

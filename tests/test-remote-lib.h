@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What tests of remote processes share: commands that behave in some way, processes behind them, and
- * how they end.
+ * What tests of remote processes share: commands that behave in some way, processes behind them,
+ * and how they end.
  */
 #ifndef TEST_REMOTE_LIB_H
 #define TEST_REMOTE_LIB_H
@@ -26,8 +26,8 @@ struct afork_remote_options *test_remote_options(const char *behaviour, const ch
 /* A process behind such a command. */
 struct afork_process *test_remote(struct test *t, const char *behaviour, const char *argument);
 
-/* One that works, and knows the functions above: behind the command in AFORK_TEST_REMOTE, if that is
- * set. */
+/* One that works, and knows the functions above: behind the command in AFORK_TEST_REMOTE, if that
+ * is set. */
 struct afork_process *test_remote_any(struct test *t);
 
 struct test_remote_end {

@@ -4,8 +4,8 @@
  *
  *     bench-embed exec|early|self|template COUNT IN-FLIGHT
  *
- * Each process runs CORE::exit; its end of file is waited for. `template` is there in a program that was
- * built with BENCH_INTERPRETER, which has an interpreter of its own.
+ * Each process runs CORE::exit; its end of file is waited for. `template` is there in a program
+ * that was built with BENCH_INTERPRETER, which has an interpreter of its own.
  */
 #ifdef BENCH_INTERPRETER
 #include <EXTERN.h>

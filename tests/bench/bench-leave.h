@@ -13,8 +13,8 @@ void bench_check(const char *what, int result);
 /* Makes a process; returns 0 or a negative errno. */
 typedef int bench_start_func(void *data, struct afork_process **ret);
 
-/* Starts `n` processes that leave at once, `in_flight` at a time, and returns when there is the end of
- * file of each. */
+/* Starts `n` processes that leave at once, `in_flight` at a time, and returns when there is the end
+ * of file of each. */
 void bench_leave(struct afork_poll *poll, bench_start_func *start, void *data, size_t n,
                  size_t in_flight);
 
