@@ -294,8 +294,8 @@ static void install_workers(void)
     /**
      * GAforkPoolOptions:spares:
      *
-     * Children of the pool's template that are forked in advance, so that a worker is there sooner; see
-     * [method@Afork.Process.set_spares].
+     * Children of the pool's template that are forked in advance, so that a worker is there sooner;
+     * see [method@Afork.Process.set_spares].
      *
      * Since: 0.1
      */

@@ -298,8 +298,7 @@ static void withdraw(struct afork_call *call, int error)
 
 static void timed_out(struct afork__deadline *deadline)
 {
-    struct afork_call *call = (struct afork_call *)((char *)deadline -
-                                                    offsetof(struct afork_call, timeout));
+    struct afork_call *call = AFORK__CONTAINER(deadline, struct afork_call, timeout);
 
     withdraw(call, -ETIMEDOUT);
 }

@@ -21,9 +21,6 @@
 
 enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000 };
 
-#define pool_of(deadline, member)                                                                  \
-    ((struct afork_pool *)((char *)(deadline)-offsetof(struct afork_pool, member)))
-
 /* ---- The template ---- */
 
 static void note_error(struct afork_pool *pool, int error, const char *message)
@@ -260,7 +257,7 @@ void afork__pool_grow(struct afork_pool *pool)
 
 static void grow_due(struct afork__deadline *deadline)
 {
-    struct afork_pool *pool = pool_of(deadline, grow);
+    struct afork_pool *pool = AFORK__CONTAINER(deadline, struct afork_pool, grow);
 
     if (pool->is_short && !pool->failures &&
         afork__now() - pool->short_since >= pool->options.start)
@@ -316,7 +313,7 @@ static void retire_surplus(struct afork_pool *pool)
 
 static void stop_due(struct afork__deadline *deadline)
 {
-    afork__pool_settle(pool_of(deadline, stop));
+    afork__pool_settle(AFORK__CONTAINER(deadline, struct afork_pool, stop));
 }
 
 void afork__pool_shrink(struct afork_pool *pool)
@@ -349,7 +346,7 @@ static void retire_old(struct afork_pool *pool)
 
 static void age_due(struct afork__deadline *deadline)
 {
-    struct afork_pool *pool = pool_of(deadline, age);
+    struct afork_pool *pool = AFORK__CONTAINER(deadline, struct afork_pool, age);
 
     retire_old(pool);
     afork__pool_settle(pool);

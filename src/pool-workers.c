@@ -176,8 +176,7 @@ void afork__worker_close(struct afork__worker *worker, bool kill)
 
 static void timed_out(struct afork__deadline *deadline)
 {
-    struct afork__worker *worker = (struct afork__worker *)((char *)deadline -
-                                                            offsetof(struct afork__worker, run));
+    struct afork__worker *worker = AFORK__CONTAINER(deadline, struct afork__worker, run);
     struct afork_pool *pool = worker->pool;
     struct afork_call *call = afork__rpc_current(worker->rpc);
 

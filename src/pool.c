@@ -16,9 +16,6 @@
 /* Calls that one turn completes because they were cancelled or are late. */
 enum { SHARE = 64 };
 
-#define pool_of(pointer, member)                                                                   \
-    ((struct afork_pool *)((char *)(pointer)-offsetof(struct afork_pool, member)))
-
 struct afork_pool *afork__pool_ref(struct afork_pool *pool)
 {
     pool->refs++;
@@ -79,7 +76,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
 /* Those that were cancelled, or are late. A user who turns the loop gets the others there. */
 static void complete_due(struct afork__turn *turn)
 {
-    struct afork_pool *pool = pool_of(turn, due.turn);
+    struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
     for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
@@ -222,7 +219,7 @@ static void destroy(struct afork_pool *pool)
 
 static void turn(struct afork__turn *turn)
 {
-    struct afork_pool *pool = pool_of(turn, turn);
+    struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, turn);
 
     afork__pool_ref(pool);
     afork__pool_break(pool, NULL);
@@ -248,14 +245,15 @@ static void close_silently(struct afork_pool *pool);
 
 static void context_closes(struct afork__attachment *attachment)
 {
-    close_silently(pool_of(attachment, attachment));
+    close_silently(AFORK__CONTAINER(attachment, struct afork_pool, attachment));
 }
 
 static void context_leaves(struct afork__attachment *attachment)
 {
+    const struct afork_pool *pool = AFORK__CONTAINER(attachment, struct afork_pool, attachment);
     struct afork__worker *worker;
 
-    TAILQ_FOREACH (worker, &pool_of(attachment, attachment)->workers, link)
+    TAILQ_FOREACH (worker, &pool->workers, link)
         afork_process_kill(worker->process, SIGKILL);
 }
 

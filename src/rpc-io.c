@@ -215,7 +215,7 @@ static void note_written(struct afork_rpc *rpc, size_t n)
 
 static void try_again(struct afork__deadline *deadline)
 {
-    afork__rpc_send((struct afork_rpc *)((char *)deadline - offsetof(struct afork_rpc, wait)));
+    afork__rpc_send(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
 static void sending_failed(struct afork_rpc *rpc, int error)
@@ -291,7 +291,7 @@ void afork__rpc_send(struct afork_rpc *rpc)
 
 void afork__rpc_uncork(struct afork__turn *turn)
 {
-    struct afork_rpc *rpc = (struct afork_rpc *)((char *)turn - offsetof(struct afork_rpc, uncork));
+    struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, uncork);
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;

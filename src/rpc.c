@@ -242,7 +242,7 @@ static void close_socket(struct afork_rpc *rpc)
 
 static void wait_expired(struct afork__deadline *deadline)
 {
-    afork__rpc_try_end((struct afork_rpc *)((char *)deadline - offsetof(struct afork_rpc, wait)));
+    afork__rpc_try_end(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
 /* From now on the notice of the end is what the program runs for. */
@@ -453,9 +453,7 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
  * of. */
 static void after_close(struct afork__turn *turn)
 {
-    struct afork__due *due = (struct afork__due *)((char *)turn -
-                                                   offsetof(struct afork__due, turn));
-    struct afork_rpc *rpc = (struct afork_rpc *)((char *)due - offsetof(struct afork_rpc, due));
+    struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);
 
     rpc->refs++;
     while (!rpc->closed && afork__due_next(&rpc->due)) {

@@ -5,10 +5,11 @@
 imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
+imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
+const {assert, equal, main, wait} = imports.gafork_lib;
 
 const PERL = GLib.getenv('AFORK_PERL');
 const SYSTEM_PERL = GLib.getenv('PERL') || 'perl';
-const SECONDS = 20;
 const CODE = `
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n }
 sub bad { die "$_[0]\\n" } sub object { die { reason => $_[0] } }
@@ -27,30 +28,6 @@ sub open_file {
     ('here', $fh)
 }
 my @args; sub begin { @args = @_ } sub args { @args }`;
-
-function assert(value, what) {
-    if (!value)
-        throw new Error('not true: ' + what);
-}
-
-function equal(found, expected) {
-    if (found !== expected)
-        throw new Error(`found ${found}, expected ${expected}`);
-}
-
-// Turns the main context until the condition holds.
-function wait(condition) {
-    let late = false;
-    const timer = GLib.timeout_add_seconds(GLib.PRIORITY_DEFAULT, SECONDS, () => {
-        late = true;
-        return GLib.SOURCE_CONTINUE;
-    });
-    while (!condition()) {
-        assert(!late, 'in time');
-        GLib.MainContext.default().iteration(true);
-    }
-    GLib.source_remove(timer);
-}
 
 const FORMS = {
     bytes: ['call_bytes_async', 'call_bytes_finish'],
@@ -367,17 +344,4 @@ if (!GLib.file_test(PERL, GLib.FileTest.EXISTS)) {
     print('1..0 # SKIP afork-perl was not built');
     System.exit(0);
 }
-const names = Object.keys(tests);
-let failed = 0;
-print(`1..${names.length}`);
-names.forEach((name, i) => {
-    try {
-        tests[name]();
-        print(`ok ${i + 1} - ${name}`);
-    } catch (error) {
-        failed++;
-        print(`# ${error}\n${error.stack ?? ''}`.trim().replaceAll('\n', '\n# '));
-        print(`not ok ${i + 1} - ${name}`);
-    }
-});
-System.exit(failed ? 1 : 0);
+main(tests);

@@ -6,16 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-import traceback
 
 import gi
 
 gi.require_version("Afork", "1.0")
 from gi.repository import Afork, Gio, GLib, GObject
 
+from gafork_lib import main, wait
+
 PERL = os.environ["AFORK_PERL"]
 SYSTEM_PERL = os.environ.get("PERL") or "perl"
-SECONDS = 20
 CODE = r"""
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n } sub pid { $$ }
 sub bad { die "$_[0]\n" } sub object { die { reason => $_[0] } }
@@ -30,16 +30,6 @@ sub slurp { my $fh = pop; local $/; scalar <$fh> }
 sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_[0]; ('here', $fh) }
 my @args; sub begin { @args = @_ } sub args { @args }
 """
-
-
-def wait(condition):
-    """Turns the main context until the condition holds."""
-    late = []
-    timer = GLib.timeout_add_seconds(SECONDS, lambda: late.append(True) or True)
-    while not condition():
-        assert not late, "not in time"
-        GLib.MainContext.default().iteration(True)
-    GLib.source_remove(timer)
 
 
 FORMS = {
@@ -384,17 +374,4 @@ def test_dropped():
 if not os.path.exists(PERL):
     print("1..0 # SKIP afork-perl was not built")
     sys.exit(0)
-tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
-print("1..%d" % len(tests))
-failed = 0
-for number, test in enumerate(tests, 1):
-    name = test.__name__[5:]
-    try:
-        test()
-        print("ok %d - %s" % (number, name), flush=True)
-    except Exception:
-        failed += 1
-        for line in traceback.format_exc().splitlines():
-            print("#", line)
-        print("not ok %d - %s" % (number, name), flush=True)
-sys.exit(failed != 0)
+main(globals())

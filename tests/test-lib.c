@@ -2,8 +2,8 @@
  *
  * The fixture and helpers of test-lib.h.
  *
- * Processes of a test are found by a mark in their environment, which survives fork and the death of
- * parents, or, where perl has overwritten that with its title, by the host's pid in the title;
+ * Processes of a test are found by a mark in their environment, which survives fork and the death
+ * of parents, or, where perl has overwritten that with its title, by the host's pid in the title;
  * children of this process, zombies too, by what the kernel lists.
  */
 #include "test-lib.h"

@@ -411,7 +411,8 @@ static void several_at_once(struct test *t)
                 "0 0 0 19");
 }
 
-/* What a process was limited with by its template it does not touch again when it is a template itself. */
+/* What a process was limited with by its template it does not touch again when it is a template
+ * itself. */
 static void again_in_a_fork(struct test *t)
 {
     static const char *const readable[] = {"/", NULL};

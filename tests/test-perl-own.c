@@ -455,8 +455,8 @@ static void signals_are_as_perl_starts(struct test *t)
     static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP, SIGTERM, SIGUSR1, SIGTSTP};
     struct sigaction before[G_N_ELEMENTS(ignored)];
     sigset_t all, mask;
-    /* Without 32 and 33, which are libc's and cannot be set; nor those that a sanitizer catches in a
-     * program of its own, SIGBUS and SIGSEGV. */
+    /* Without 32 and 33, which are libc's and cannot be set; nor those that a sanitizer catches in
+     * a program of its own, SIGBUS and SIGSEGV. */
     const char *sanitizers = g_getenv("AFORK_TEST_SANITIZERS");
     g_autofree char *code = g_strdup_printf(
         "open my $in, '<', '/proc/self/status'; push @seen, map {"

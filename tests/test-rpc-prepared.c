@@ -123,7 +123,8 @@ static void the_serialiser_may_need_the_worker(struct test *t)
     afork_process_unref(process);
 }
 
-/* A call that kills its process has begun. An init that dies has begun with none: the worker has failed. */
+/* A call that kills its process has begun. An init that dies has begun with none: the worker has
+ * failed. */
 static void crashes_are_blamed(struct test *t)
 {
     struct test_pool pool = {0};
