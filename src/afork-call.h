@@ -89,7 +89,8 @@ struct afork_call_options {
      * highest comes first; among equals, the oldest. */
     int priority;
 
-    /* Descriptors that the function is given as handles, behind its arguments. Duplicated. At most
+    /* Descriptors that the function is given as handles, behind its arguments. Duplicated; a pool keeps
+     * the duplicates until the call is completed, since it may need them again. At most
      * AFORK_CALL_FDS_MAX. Our own frames and server only (else -ENOTSUP). */
     const int *fds;
     size_t n_fds;

@@ -119,7 +119,8 @@ static int set_options(struct afork_call *call, const struct afork_call_options 
     call->release = options->release;
     if (options->timeout) {
         call->timeout.cb = timed_out;
-        afork__deadline_set(call->context, &call->timeout, afork__now() + options->timeout, false);
+        afork__deadline_set(call->context, &call->timeout,
+                            afork__later(afork__now(), options->timeout), false);
     }
     return 0;
 }
@@ -264,6 +265,8 @@ bool afork__due_next(struct afork__due *due)
     if (!call)
         return false;
     TAILQ_REMOVE(&due->calls, call, link);
+    if (!TAILQ_EMPTY(&due->calls)) /* a user who turns the loop gets the others there */
+        afork__turn_due(call->context, &due->turn);
     afork__call_fail(call, call->error, NULL, NULL);
     return true;
 }

@@ -154,5 +154,7 @@ void afork__rpc_take_back(struct afork_rpc *rpc, struct afork_call *call);
  * back. */
 struct afork_call *afork__rpc_current(const struct afork_rpc *rpc);
 struct afork__due *afork__rpc_due(struct afork_rpc *rpc);
+/* From now on the notice of the end is what the program runs for. */
+void afork__rpc_want_exit(struct afork_rpc *rpc);
 
 #endif

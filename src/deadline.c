@@ -128,6 +128,7 @@ static void expired(unsigned events, void *data)
     for (int share = SHARE; share && heap->root && heap->root->at <= now; share--) {
         struct afork__deadline *deadline = heap->root;
         take_out(heap, deadline);
+        arm(heap, now); /* for the others, if the callback turns the loop */
         deadline->cb(deadline);
     }
     if (!context->closed) {
@@ -219,6 +220,8 @@ void afork__turns_run(struct afork_context *context)
 
     for (int share = SHARE; share && (turn = TAILQ_FIRST(&context->turns)); share--) {
         afork__turn_clear(context, turn);
+        if (!TAILQ_EMPTY(&context->turns)) /* those come, too, if it turns the loop */
+            afork__notice_set_timer(context);
         turn->cb(turn);
     }
 }

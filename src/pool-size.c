@@ -193,10 +193,21 @@ static bool is_wanted(const struct afork_pool *pool)
     return pool->queue.n > (size_t)pool->n_starting * pool->options.load;
 }
 
+/* Whether it is yet to be seen if a worker starts; also one that has its only call already. */
+static bool is_trying(const struct afork_pool *pool)
+{
+    const struct afork__worker *worker;
+
+    TAILQ_FOREACH (worker, &pool->workers, link)
+        if (worker->state != AFORK__WORKER_LEAVING && !worker->was_ready)
+            return true;
+    return false;
+}
+
 static bool may_start(const struct afork_pool *pool)
 {
     if (pool->failures)
-        return !pool->n_starting && afork__now() >= pool->retry_at;
+        return afork__now() >= pool->retry_at && !is_trying(pool);
     if (pool->credits || pool->options.start < 0 || pool->options.single_call)
         return true;
     return !pool->n_workers && pool->queue.n;
@@ -244,7 +255,7 @@ void afork__pool_grow(struct afork_pool *pool)
         return;
     }
     if (pool->failures) {
-        if (!pool->n_starting)
+        if (!is_trying(pool))
             wait_until(pool, pool->retry_at);
         return;
     }
@@ -252,7 +263,7 @@ void afork__pool_grow(struct afork_pool *pool)
         pool->is_short = true;
         pool->short_since = afork__now();
     }
-    wait_until(pool, pool->short_since + pool->options.start);
+    wait_until(pool, afork__later(pool->short_since, pool->options.start));
 }
 
 static void grow_due(struct afork__deadline *deadline)
@@ -291,7 +302,8 @@ static void stop_idle(struct afork_pool *pool)
         if (!late && pool->stop.set) /* it will look */
             return;
         if (!late && afork__now() - worker->idle_since < stop) {
-            afork__deadline_set(pool->context, &pool->stop, worker->idle_since + stop, true);
+            afork__deadline_set(pool->context, &pool->stop, afork__later(worker->idle_since, stop),
+                                true);
             return;
         }
         afork__worker_retire(worker);
@@ -335,7 +347,7 @@ static void retire_old(struct afork_pool *pool)
         next = TAILQ_NEXT(worker, link);
         if (worker->state >= AFORK__WORKER_RETIRING)
             continue;
-        int64_t end = worker->started_at + pool->options.retire_age;
+        int64_t end = afork__later(worker->started_at, pool->options.retire_age);
         if (end > now) {
             afork__deadline_set(pool->context, &pool->age, end, true);
             return;

@@ -143,6 +143,7 @@ int afork__worker_kill(struct afork__worker *worker)
     if (worker->state != AFORK__WORKER_LEAVING) {
         set_state(worker, AFORK__WORKER_LEAVING);
         worker->pool->credits++;
+        afork__rpc_want_exit(worker->rpc);
     }
     return 0;
 }
@@ -203,7 +204,7 @@ static void watch_time(struct afork__worker *worker)
         afork__deadline_clear(pool->context, &worker->run);
     } else if (!worker->run.set || order != worker->run_order) {
         worker->run_order = order;
-        afork__deadline_set(pool->context, &worker->run, afork__now() + timeout, true);
+        afork__deadline_set(pool->context, &worker->run, afork__later(afork__now(), timeout), true);
     }
     if (!worker->load)
         worker->withdrawn_timeout = 0;
@@ -506,7 +507,7 @@ int afork__worker_start(struct afork_pool *pool)
     pool->stats.started++;
     if (pool->options.retire_age && !pool->age.set)
         afork__deadline_set(pool->context, &pool->age,
-                            worker->started_at + pool->options.retire_age, true);
+                            afork__later(worker->started_at, pool->options.retire_age), true);
     if (!pool->options.single_call)
         return 0;
     struct afork_call *call = afork__pool_queue_first(&pool->queue);

@@ -73,7 +73,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
     afork__pool_called_back(pool);
 }
 
-/* Those that were cancelled, or are late. A user who turns the loop gets the others there. */
+/* Those that were cancelled, or are late. */
 static void complete_due(struct afork__turn *turn)
 {
     struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
@@ -83,8 +83,6 @@ static void complete_due(struct afork__turn *turn)
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
         count(pool, call->error);
         forget_call(pool, call);
-        if (TAILQ_NEXT(call, link))
-            afork__turn_due(pool->context, turn);
         pool->n_callbacks++;
         afork__due_next(&pool->due);
         pool->n_callbacks--;
@@ -202,6 +200,7 @@ static void detach(struct afork_pool *pool)
     LIST_REMOVE(&pool->attachment, link);
     afork__pool_sizes_clear(pool);
     afork__turn_clear(pool->context, &pool->turn);
+    afork__turn_clear(pool->context, &pool->due.turn);
     afork__pool_unref(pool); /* its own life's */
 }
 
@@ -335,7 +334,8 @@ static int check_call(struct afork_pool *pool, const struct afork_call_options *
         return -EINVAL;
     if (options && options->run_timeout && !afork__pool_can_kill(pool->source))
         return -ENOTSUP;
-    if (options && pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL && options->n_fds)
+    if (options && options->n_fds && (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
+                                      pool->source->peer == AFORK_PEER_ORIGINAL))
         return -ENOTSUP;
     if (pool->options.queue_max && pool->queue.n >= pool->options.queue_max) {
         pool->drain = true;
@@ -543,12 +543,14 @@ void afork_pool_cancel(struct afork_pool *pool)
             afork__pool_queue_remove(&pool->queue, call);
         afork__due_add(&pool->due, call, -ECANCELED);
     }
-    for (worker = TAILQ_FIRST(&pool->workers); worker; worker = next) {
+    afork__pool_ref(pool); /* what is released may close it */
+    for (worker = TAILQ_FIRST(&pool->workers); worker && !pool->closed; worker = next) {
         next = TAILQ_NEXT(worker, link);
         if (afork__worker_kill(worker) < 0) /* nothing tells its end either */
             afork__worker_close(worker, false);
     }
     afork__pool_settle(pool);
+    afork__pool_unref(pool);
 }
 
 struct afork_pool *afork_pool_ref(struct afork_pool *pool)

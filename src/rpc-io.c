@@ -74,6 +74,13 @@ struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc)
     return slot ? slot->call : NULL;
 }
 
+bool afork__rpc_may_hold(const struct afork_rpc *rpc)
+{
+    const struct afork__rpc_slot *slot = rpc->n_used ? slot_of(rpc, rpc->oldest_id) : NULL;
+
+    return rpc->holding && !(slot && slot->prompt);
+}
+
 static void free_slot(struct afork_rpc *rpc, struct afork__rpc_slot *slot)
 {
     if (slot->id == rpc->oldest_id)
@@ -179,9 +186,9 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
     if (!rpc->n_used++)
         rpc->oldest_id = call->id;
     rpc->last_id = call->id;
-    rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){.id = call->id,
-                                                                         .call = call};
-    for (size_t i = 0; i < call->n_fds; i++)
+    rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){
+        .id = call->id, .prompt = call->run_timeout, .call = call};
+    for (size_t i = 0; !call->pool && i < call->n_fds; i++) /* else another worker may need them */
         afork__close(&call->fds[i]);
     rpc->writing = call;
     rpc->written = 0;
@@ -283,10 +290,12 @@ void afork__rpc_send(struct afork_rpc *rpc)
 {
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
         return;
+    rpc->refs++; /* data that are released may close it */
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    if (!rpc->finishing)
+    if (!rpc->finishing && rpc->state <= AFORK__RPC_OPEN)
         afork__turn_due(rpc->context, &rpc->uncork);
+    afork__rpc_unref_memory(rpc);
 }
 
 void afork__rpc_uncork(struct afork__turn *turn)
@@ -295,8 +304,10 @@ void afork__rpc_uncork(struct afork__turn *turn)
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
+    rpc->refs++;
     flush(rpc);
     afork__rpc_update_watch(rpc);
+    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Receiving ---- */
@@ -549,6 +560,18 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
     parse(rpc, buffer, len);
 }
 
+/* Descriptors come with the first octet of their frame: more than the one that is under way has are no
+ * frame's, and would pile up. */
+static void check_descriptors(struct afork_rpc *rpc)
+{
+    size_t most = !rpc->header_got                              ? 0
+                  : rpc->header_got < received_header_size(rpc) ? AFORK_CALL_FDS_MAX
+                                                                : rpc->frame.n_fds;
+
+    if (rpc->state == AFORK__RPC_OPEN && rpc->fds.count > most)
+        protocol_error(rpc, "the worker sent descriptors that belong to nothing");
+}
+
 /* A payload that is under way goes to where it stays; what follows it, to the buffer. */
 static ssize_t receive_some(struct afork_rpc *rpc, uint8_t *buffer)
 {
@@ -566,6 +589,8 @@ static ssize_t receive_some(struct afork_rpc *rpc, uint8_t *buffer)
     ssize_t got = afork__fd_receive_iov(rpc->fd, iov, n, &rpc->fds, MSG_DONTWAIT);
     if (got > 0)
         parse_received(rpc, buffer, (size_t)got);
+    if (rpc->fds.count)
+        check_descriptors(rpc);
     return got;
 }
 
@@ -641,7 +666,9 @@ void afork__rpc_io_cb(unsigned events, void *data)
     if (events & AFORK_IN)
         receive(rpc, false);
     rpc->dispatching = rpc->again = false;
-    if (rpc->state == AFORK__RPC_OPEN) {
+    if (rpc->gone) {
+        afork__rpc_gone(rpc);
+    } else if (rpc->state == AFORK__RPC_OPEN) {
         flush(rpc);
         afork__rpc_update_watch(rpc);
     }

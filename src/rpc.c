@@ -226,7 +226,8 @@ void afork_rpc_unref(struct afork_rpc *rpc)
 
 /* ---- The end ---- */
 
-/* The channel, and what was half through it. */
+/* The channel, and what was half through it: the data of a call that was given up, whose release may
+ * close the rpc. */
 static void close_socket(struct afork_rpc *rpc)
 {
     if (rpc->io && !afork__context_is_copy(rpc->context))
@@ -245,8 +246,7 @@ static void wait_expired(struct afork__deadline *deadline)
     afork__rpc_try_end(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
-/* From now on the notice of the end is what the program runs for. */
-static void want_exit(struct afork_rpc *rpc)
+void afork__rpc_want_exit(struct afork_rpc *rpc)
 {
     rpc->process->exit_in_background = false;
     afork__process_update_busy(rpc->process);
@@ -260,11 +260,11 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
         rpc->error = error;
         rpc->message = message ? strndup(message, len) : NULL;
     }
-    close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
-    if (rpc->exit || rpc->unreported)
+    close_socket(rpc);
+    if (rpc->closed || rpc->exit || rpc->unreported)
         return;
-    want_exit(rpc);
+    afork__rpc_want_exit(rpc);
     rpc->wait.cb = wait_expired;
     afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
 }
@@ -292,9 +292,10 @@ static void process_closed(void *data)
 
     if (rpc->state == AFORK__RPC_STARTING && !rpc->closed) {
         rpc->error = -ESHUTDOWN;
-        close_socket(rpc);
         rpc->state = AFORK__RPC_CLOSED;
-        afork__turn_due(rpc->context, &rpc->due.turn);
+        close_socket(rpc);
+        if (!rpc->closed)
+            afork__turn_due(rpc->context, &rpc->due.turn);
     }
     afork__rpc_unref_memory(rpc);
 }
@@ -311,7 +312,7 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
     if (!result) {
-        if (rpc->begun && rpc->hooks)
+        if (rpc->begun && rpc->hooks && !rpc->closed)
             rpc->hooks->begun(rpc->data);
         if (rpc->ready && rpc->hooks && !rpc->closed)
             rpc->hooks->ready(rpc->data);
@@ -322,8 +323,8 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     rpc->error = result;
     rpc->message = failure ? strdup(failure->message) : NULL;
     rpc->exit = failure ? copy_exit(failure) : NULL;
-    close_socket(rpc);
     rpc->state = AFORK__RPC_CLOSED;
+    close_socket(rpc);
     afork__rpc_try_end(rpc);
 }
 
@@ -339,9 +340,16 @@ static void process_ended(struct afork_process *process, const struct afork_exit
         rpc->unreported = true; /* it has just begun: of its end only the channel will tell */
         return;
     }
-    rpc->refs++;
     free(rpc->exit);
     rpc->exit = copy_exit(exit);
+    rpc->gone = true;
+    if (!rpc->dispatching) /* else a callback turns the loop, and some of it was received already */
+        afork__rpc_gone(rpc);
+}
+
+void afork__rpc_gone(struct afork_rpc *rpc)
+{
+    rpc->refs++;
     afork__rpc_drain(rpc);
     afork__rpc_close_channel(rpc, 0, NULL, 0);
     afork__deadline_clear(rpc->context, &rpc->wait);
@@ -384,11 +392,11 @@ static void describe_end(struct afork_rpc *rpc)
 static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 {
     struct afork_call *oldest = afork__rpc_oldest(rpc), *call;
+    bool several = rpc->async || afork__rpc_may_hold(rpc);
 
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
-        bool begun = rpc->begun && call->state == AFORK__CALL_SENT &&
-                     (rpc->async || rpc->holding || call == oldest);
+        bool begun = rpc->begun && call->state == AFORK__CALL_SENT && (several || call == oldest);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);
@@ -420,6 +428,7 @@ static void forget_process(struct afork_rpc *rpc)
 static void leave_context(struct afork_rpc *rpc)
 {
     LIST_REMOVE(&rpc->attachment, link);
+    afork__turn_clear(rpc->context, &rpc->due.turn);
     afork__rpc_unref_memory(rpc);
 }
 
@@ -467,7 +476,7 @@ void afork_rpc_finish(struct afork_rpc *rpc)
     if (!rpc || rpc->finishing || rpc->closed || afork__context_check(rpc->context) < 0)
         return;
     rpc->finishing = true;
-    want_exit(rpc);
+    afork__rpc_want_exit(rpc);
     afork__turn_clear(rpc->context, &rpc->uncork); /* there is nothing to wait for */
     afork__rpc_send(rpc);
 }
@@ -499,6 +508,8 @@ struct afork__due *afork__rpc_due(struct afork_rpc *rpc)
 
 struct afork_call *afork__rpc_current(const struct afork_rpc *rpc)
 {
+    if (rpc->state == AFORK__RPC_ENDED) /* whoever was told of it may be freed */
+        return NULL;
     return rpc->n_used ? afork__rpc_oldest(rpc) : TAILQ_FIRST(&rpc->unsent);
 }
 
@@ -583,5 +594,11 @@ int afork_rpc_call_strings(struct afork_rpc *rpc, const struct iovec *strings, s
 
 size_t afork_rpc_get_pending(struct afork_rpc *rpc)
 {
-    return rpc ? rpc->n_calls : 0;
+    const struct afork_call *call;
+    size_t n = rpc ? rpc->n_calls : 0;
+
+    if (rpc)
+        TAILQ_FOREACH (call, &rpc->due.calls, link)
+            n++;
+    return n;
 }

@@ -16,6 +16,7 @@
 /* Calls that the worker was given, by id. */
 struct afork__rpc_slot {
     uint32_t id;             /* 0: free */
+    bool prompt;             /* no answer is kept while it is worked on */
     struct afork_call *call; /* NULL: its answer is dropped */
 };
 
@@ -32,6 +33,7 @@ struct afork_rpc {
     bool finishing;  /* no more calls */
     bool shut;       /* the worker was told so */
     bool unreported; /* nobody tells of the worker's end */
+    bool gone;       /* it has ended: nothing comes after what is in the channel */
     bool holding;    /* the worker may be past the oldest call */
     bool ready;      /* the back end has said that it is there */
     bool begun;      /* what it was given may have begun */
@@ -86,6 +88,8 @@ void afork__rpc_unref_memory(struct afork_rpc *rpc);
 void afork__rpc_answer(struct afork_rpc *rpc, struct afork_call *call, struct afork_reply *reply);
 /* The channel has ended, or is of no use any more. 0: by end of file. */
 void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len);
+/* The worker is gone: takes what it wrote, and ends. */
+void afork__rpc_gone(struct afork_rpc *rpc);
 /* Tells everybody, if all is known. */
 void afork__rpc_try_end(struct afork_rpc *rpc);
 
@@ -103,6 +107,8 @@ void afork__rpc_update_watch(struct afork_rpc *rpc);
 /* Nobody writes any more: releases what was completed before it was written. */
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
+/* Whether the worker may have begun with more than the oldest call. */
+bool afork__rpc_may_hold(const struct afork_rpc *rpc);
 /* The call whose answer is next from a synchronous back end. */
 struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc);
 /* Forgets that a call has an answer to come; `dropped`: it will come none the less. */

@@ -48,4 +48,10 @@ static inline int64_t afork__now(void)
     return now.tv_sec * AFORK__USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
+/* So much later; at the latest the end of time. */
+static inline int64_t afork__later(int64_t time, int64_t usec)
+{
+    return usec > INT64_MAX - time ? INT64_MAX : time + usec;
+}
+
 #endif
