@@ -199,7 +199,7 @@ static bool is_trying(const struct afork_pool *pool)
     const struct afork__worker *worker;
 
     TAILQ_FOREACH (worker, &pool->workers, link)
-        if (worker->state != AFORK__WORKER_LEAVING && !worker->was_ready)
+        if (worker->state != AFORK__WORKER_LEAVING && !worker->begun)
             return true;
     return false;
 }
