@@ -44,8 +44,4 @@ bool limits_need_filters(void);
 /* Whether the kernel can confine files in full, or else the case is skipped. */
 bool limits_need_landlock(void);
 
-/* Whether everything was built with sanitizers, whose shadow memory needs more address space than
- * any limit. */
-bool limits_has_sanitizers(void);
-
 #endif

@@ -81,6 +81,13 @@ static GSList *pids_of_children(const char *mark)
     return found;
 }
 
+bool test_has_sanitizers(void)
+{
+    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
+
+    return flags && *flags;
+}
+
 unsigned test_count_fds(void)
 {
     g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);

@@ -160,6 +160,9 @@ bool test_is_running(pid_t pid);
 /* The state letter of a process in /proc, or 0 if there is none. */
 char test_process_state(pid_t pid);
 
+/* Whether all was built with sanitizers, which need much memory. */
+bool test_has_sanitizers(void);
+
 /* Open descriptors of this process. */
 unsigned test_count_fds(void);
 

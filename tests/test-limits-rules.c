@@ -255,7 +255,7 @@ static void never_widened(struct test *t)
     first.nice = 18;
     second.nice = 17;
     assert_refused(t, &first, &second, "limits: nice: 17 asked for, but 18 is in force");
-    if (limits_has_sanitizers())
+    if (test_has_sanitizers())
         return;
     first = second = none;
     first.memory = 1 << 30;

@@ -443,7 +443,7 @@ static void again_in_a_fork(struct test *t)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    if (!limits_has_sanitizers()) { /* their shadow memory needs more than any limit */
+    if (!test_has_sanitizers()) { /* their shadow memory needs more than any limit */
         test_perl_add("/limits/memory", memory);
         test_perl_add("/limits/memory/hardly-any", hardly_any_memory);
     }

@@ -414,7 +414,7 @@ int main(int argc, char **argv)
     test_calls_add("/pool/retire/calls", by_calls);
     test_calls_add("/pool/retire/age", by_age);
     test_calls_add("/pool/retire/memory", by_memory);
-    if (!g_getenv("AFORK_TEST_SANITIZERS") || !*g_getenv("AFORK_TEST_SANITIZERS"))
+    if (!test_has_sanitizers())
         test_perl_add("/pool/retire/leaks", leaks_stay_bounded); /* one loop: it takes seconds */
     test_calls_add("/pool/retire/by-itself-and-by-hand", by_itself_and_by_hand);
     test_calls_add("/pool/size/quiet", idle_pools_are_quiet);
