@@ -87,11 +87,8 @@ static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
         g_assert_cmpuint(calls[i].calls, ==, 1);
         gafork_call_clear(&calls[i]);
     }
-    if (deed != CLOSE_CONTEXT)
-        return;
-    g_object_unref(f->context);
-    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"),
-                              "environment-changes", f->t->environment, NULL);
+    if (deed == CLOSE_CONTEXT)
+        gafork_calls_renew_context(f);
 }
 
 static void dropped_in_callbacks(struct gafork_test *f)
@@ -99,17 +96,6 @@ static void dropped_in_callbacks(struct gafork_test *f)
     for (int place = 0; place < N_PLACES; place++)
         for (int deed = 0; deed < N_DEEDS; deed++)
             drop_at(f, place, deed);
-}
-
-static gpointer unref_elsewhere(gpointer object)
-{
-    g_object_unref(object);
-    return NULL;
-}
-
-static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
-{
-    g_atomic_pointer_set((GThread **)thread, g_thread_self());
 }
 
 /* As garbage collectors do: idle, with calls under way, ended, closed. */
@@ -121,7 +107,6 @@ static void dropped_in_another_thread(struct gafork_test *f)
         GAforkRpc *rpc = gafork_calls_rpc(f, "echo", NULL);
         GThread *gone_in = NULL;
         gafork_call_auto call = {0};
-        g_object_weak_ref(G_OBJECT(rpc), note_gone, &gone_in);
         gafork_call_start(rpc, "x", NULL, NULL, &call);
         if (state == FINISHED)
             gafork_callable_finish(GAFORK_CALLABLE(rpc));
@@ -129,7 +114,7 @@ static void dropped_in_another_thread(struct gafork_test *f)
             gafork_callable_close(GAFORK_CALLABLE(rpc));
         if (state != UNDER_WAY)
             gafork_wait(f->main_context, call.calls);
-        g_thread_join(g_thread_new("collector", unref_elsewhere, rpc));
+        gafork_unref_elsewhere(rpc, &gone_in);
         gafork_wait(f->main_context, call.calls && g_atomic_pointer_get(&gone_in));
         if (state != CLOSED)
             g_assert_true(gone_in == g_thread_self());

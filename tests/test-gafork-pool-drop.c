@@ -99,11 +99,8 @@ static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
         g_assert_cmpuint(calls[i].calls, ==, 1);
         gafork_call_clear(&calls[i]);
     }
-    if (deed != CLOSE_CONTEXT)
-        return;
-    g_object_unref(f->context);
-    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"),
-                              "environment-changes", f->t->environment, NULL);
+    if (deed == CLOSE_CONTEXT)
+        gafork_calls_renew_context(f);
 }
 
 static void dropped_in_callbacks(struct gafork_test *f)
@@ -111,17 +108,6 @@ static void dropped_in_callbacks(struct gafork_test *f)
     for (int place = 0; place < N_PLACES; place++)
         for (int deed = 0; deed < N_DEEDS; deed++)
             drop_at(f, place, deed);
-}
-
-static gpointer unref_elsewhere(gpointer object)
-{
-    g_object_unref(object);
-    return NULL;
-}
-
-static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
-{
-    g_atomic_pointer_set((GThread **)thread, g_thread_self());
 }
 
 /* As garbage collectors do. */
@@ -133,7 +119,6 @@ static void dropped_in_another_thread(struct gafork_test *f)
         GAforkPool *pool = gafork_calls_pool(f, "echo", NULL);
         GThread *gone_in = NULL;
         gafork_call_auto call = {0};
-        g_object_weak_ref(G_OBJECT(pool), note_gone, &gone_in);
         if (state != NEW)
             gafork_call_start(pool, "x", NULL, NULL, &call);
         if (state == FINISHED)
@@ -144,7 +129,7 @@ static void dropped_in_another_thread(struct gafork_test *f)
             gafork_callable_close(GAFORK_CALLABLE(pool));
         if (state != NEW && state != UNDER_WAY)
             gafork_wait(f->main_context, call.calls);
-        g_thread_join(g_thread_new("collector", unref_elsewhere, pool));
+        gafork_unref_elsewhere(pool, &gone_in);
         gafork_wait(f->main_context,
                     (state == NEW || call.calls) && g_atomic_pointer_get(&gone_in));
         g_assert_true(gone_in == g_thread_self());
