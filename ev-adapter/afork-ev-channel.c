@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The channel of afork-ev-channel.h: a socket, two ev_io, and a queue in one buffer. Knows nothing of
- * loops of the core, processes or Perl.
+ * The channel of afork-ev-channel.h: a socket, two ev_io, and a queue in one buffer. Knows nothing
+ * of loops of the core, processes or Perl.
  *
  * The callback is always the last thing that is done: it may release the channel.
  */

@@ -16,8 +16,8 @@
  *     afork_ev_channel_write(EV_A_ &worker->channel, "hello\n", 6);
  *
  * Nothing here needs a context or an afork loop: any non-blocking stream socket will do. None of it
- * raises SIGPIPE. All calls may be made from every callback; a channel may be closed, and its memory
- * released, in its own.
+ * raises SIGPIPE. All calls may be made from every callback; a channel may be closed, and its
+ * memory released, in its own.
  *
  * Ownership   The memory of the struct is the caller's, and must stay where it is from _init to
  *             _close. The socket belongs to the channel from _init on; _close closes it. What is

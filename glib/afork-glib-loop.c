@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The loop contract of afork-loop.h over GLib: one GSource per watcher, with a descriptor or a ready
- * time. Knows nothing of processes or Perl. GLib itself guarantees that a source destroyed by
+ * The loop contract of afork-loop.h over GLib: one GSource per watcher, with a descriptor or a
+ * ready time. Knows nothing of processes or Perl. GLib itself guarantees that a source destroyed by
  * another's callback, or by its own, is not dispatched any more.
  */
 #define AFORK_GLIB_COMPILATION

@@ -22,7 +22,8 @@ struct gafork__caller {
 struct gafork__arguments {
     const void *data;
     gsize len;
-    void (*release)(void *data);
+    void (*release)(void *release_data); /* of `data`, which is taken; NULL: it is copied */
+    void *release_data;
     const struct iovec *strings;
     gsize n_strings;
 };

@@ -6,6 +6,7 @@
 #define AFORK_GLIB_COMPILATION
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "gafork-call-private.h"
 
@@ -34,6 +35,9 @@ G_DEFINE_INTERFACE(GAforkCallable, gafork_callable, G_TYPE_OBJECT)
 
 enum form { BYTES, FDS, STRV, VARIANT };
 
+/* Octets from which on sharing them beats a copy. */
+enum { TAKE_OCTETS = 16384 };
+
 /* A call that the core has. It holds the object that is called by its task; after a cancellation it
  * is alone until the core lets go of it. */
 struct call {
@@ -41,9 +45,20 @@ struct call {
     enum form form;
     GAforkSerialiser serialiser;
     GAforkCallOptions *options; /* may be NULL */
-    GSource *cancelled;
+    struct watch *watch;        /* NULL: cannot be cancelled (any more) */
     GList
         link; /* in the list of the options; the data are the core's call, NULL before and after */
+};
+
+/* Waits for a cancellation, which may come in any thread. There may be thousands of calls: a source
+ * for each would cost something at each turn of the loop, so that one is made only then. */
+struct watch {
+    gatomicrefcount refs; /* the call's, the signal's, the source's */
+    GMainContext *main_context;
+    int priority;
+    GCancellable *cancellable;
+    gulong handler;
+    struct call *call; /* for its thread alone; NULL: it is not interested any more */
 };
 
 /* What a task has apart from its result. */
@@ -79,6 +94,87 @@ static void changed(GTask *task)
 
     if (iface->changed)
         iface->changed(self);
+}
+
+/* --- Cancelling --- */
+
+static void watch_unref(gpointer data)
+{
+    struct watch *watch = data;
+
+    if (!g_atomic_ref_count_dec(&watch->refs))
+        return;
+    g_main_context_unref(watch->main_context);
+    g_free(watch);
+}
+
+static void watch_closure_unref(gpointer watch, G_GNUC_UNUSED GClosure *closure)
+{
+    watch_unref(watch);
+}
+
+static void unwatch(struct call *call)
+{
+    struct watch *watch = g_steal_pointer(&call->watch);
+
+    if (!watch)
+        return;
+    watch->call = NULL;
+    /* Not g_cancellable_disconnect(), which must not be called from handlers of that signal. */
+    g_signal_handler_disconnect(watch->cancellable, watch->handler);
+    g_object_unref(watch->cancellable);
+    watch_unref(watch);
+}
+
+static gboolean cancel_call(gpointer data)
+{
+    struct call *call = ((struct watch *)data)->call;
+
+    if (!call)
+        return G_SOURCE_REMOVE;
+    g_autoptr(GTask) task = g_steal_pointer(&call->task);
+    struct afork_call *core = call->link.data;
+    unwatch(call);
+    if (!gafork__call_options_kills(call->options) ||
+        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
+        afork_call_cancel(core, AFORK_CANCEL_ABANDON);
+    changed(task);
+    gafork__task_return_cancelled(task);
+    return G_SOURCE_REMOVE;
+}
+
+/* In whichever thread. */
+static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
+{
+    struct watch *watch = data;
+    g_autoptr(GSource) source = g_idle_source_new();
+
+    g_atomic_ref_count_inc(&watch->refs);
+    g_source_set_callback(source, cancel_call, watch, watch_unref);
+    g_source_set_priority(source, watch->priority);
+    g_source_attach(source, watch->main_context);
+}
+
+static void watch(struct call *call)
+{
+    GCancellable *cancellable = g_task_get_cancellable(call->task);
+
+    if (!cancellable)
+        return;
+    struct watch *made = g_new(struct watch, 1);
+    *made = (struct watch){
+        .main_context = g_main_context_ref(g_task_get_context(call->task)),
+        .priority = g_task_get_priority(call->task),
+        .cancellable = g_object_ref(cancellable),
+        .call = call,
+    };
+    g_atomic_ref_count_init(&made->refs);
+    g_atomic_ref_count_inc(&made->refs);
+    call->watch = made;
+    made->handler = g_signal_connect_data(cancellable, "cancelled", G_CALLBACK(on_cancelled), made,
+                                          watch_closure_unref, 0);
+    if (g_cancellable_is_cancelled(cancellable)) /* perhaps before there was a handler */
+        on_cancelled(cancellable, made);
 }
 
 /* --- Replies --- */
@@ -142,12 +238,20 @@ static void return_error(GTask *task, const struct afork_reply *reply)
     g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
+static GBytes *take_bytes(const struct afork_reply *reply)
+{
+    void *octets = reply->len >= TAKE_OCTETS ? afork_reply_steal(reply) : NULL;
+
+    return octets ? g_bytes_new_with_free_func(octets, reply->len, free, octets)
+                  : g_bytes_new(reply->data, reply->len);
+}
+
 static void on_reply(const struct afork_reply *reply, void *data)
 {
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
-    gafork__task_unwatch(&call->cancelled);
+    unwatch(call);
     if (!task)
         return;
     changed(task);
@@ -160,8 +264,7 @@ static void on_reply(const struct afork_reply *reply, void *data)
     } else {
         if (call->form == FDS && reply->n_fds)
             need_extra(task)->fd_list = gafork__fd_list_new(reply->fds, reply->n_fds);
-        g_task_return_pointer(task, g_bytes_new(reply->data, reply->len),
-                              (GDestroyNotify)g_bytes_unref);
+        g_task_return_pointer(task, take_bytes(reply), (GDestroyNotify)g_bytes_unref);
     }
 }
 
@@ -177,28 +280,13 @@ static void on_release(void *data)
 {
     struct call *call = data;
 
-    gafork__task_unwatch(&call->cancelled);
+    unwatch(call);
     if (call->task)
         gafork__task_return_closed(g_steal_pointer(&call->task));
     if (call->options && call->link.data)
         gafork__call_options_remove(call->options, &call->link);
     g_clear_object(&call->options);
     g_free(call);
-}
-
-static gboolean on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
-{
-    struct call *call = data;
-    g_autoptr(GTask) task = g_steal_pointer(&call->task);
-    struct afork_call *core = call->link.data;
-
-    gafork__task_unwatch(&call->cancelled);
-    if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
-        afork_call_cancel(core, AFORK_CANCEL_ABANDON);
-    changed(task);
-    gafork__task_return_cancelled(task);
-    return G_SOURCE_REMOVE;
 }
 
 /* --- Calls --- */
@@ -233,7 +321,7 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     if (result < 0) {
         g_free(call);
         if (arguments->release)
-            arguments->release((void *)arguments->data);
+            arguments->release(arguments->release_data);
         iface->check(self, result, &error);
         g_task_return_error(taken, error);
         return;
@@ -243,8 +331,8 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
-    call->cancelled = gafork__task_watch_cancellable(taken, on_cancelled, call);
     call->task = g_steal_pointer(&taken);
+    watch(call);
     changed(task);
 }
 
@@ -257,6 +345,10 @@ static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOp
         return;
     }
     arguments.data = g_bytes_get_data(octets, &arguments.len);
+    if (arguments.len >= TAKE_OCTETS) {
+        arguments.release = (GDestroyNotify)g_bytes_unref;
+        arguments.release_data = g_bytes_ref(octets);
+    }
     start(task, form, &arguments, options);
 }
 
@@ -410,11 +502,6 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void release_json(void *json)
-{
-    g_free(json);
-}
-
 static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
                           GAforkCallOptions *options)
 {
@@ -424,7 +511,8 @@ static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *va
 
     if (serialiser == GAFORK_SERIALISER_JSON) {
         packed.data = gafork__variant_to_json(values, &packed.len, &error);
-        packed.release = release_json;
+        packed.release = g_free;
+        packed.release_data = (void *)packed.data;
     } else if (serialiser == GAFORK_SERIALISER_OCTETS) {
         packed.strings = strings = gafork__variant_to_iovec(values, &packed.n_strings, &error);
     } else {

@@ -56,8 +56,8 @@ static struct iovec iovec_of_bytes(GBytes *bytes)
  *
  * The same as [method@Afork.Process.eval] for any octets. Perl gets all octets of each element of
  * @arguments, the NUL included that [ctor@GLib.Variant.new_bytestring_array] and
- * [ctor@GLib.Variant.new_bytestring] append; to be rid of it, make the elements of the octets alone,
- * by [ctor@GLib.Variant.new_from_bytes] for example.
+ * [ctor@GLib.Variant.new_bytestring] append; to be rid of it, make the elements of the octets
+ * alone, by [ctor@GLib.Variant.new_from_bytes] for example.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *

@@ -26,15 +26,16 @@
  * that of [func@Afork.Context.get_default].
  *
  * All options are properties that are set at construction, which cannot fail: what is wrong with
- * them is told by the first call that needs them. A context belongs to the thread that runs its main
- * context, with all processes made on it; there signals are emitted and asynchronous calls return.
- * As long as no thread has run it, it belongs to the one that used it first: a program may set up a
- * context and start the thread for it then.
+ * them is told by the first call that needs them. A context belongs to the thread that runs its
+ * main context, with all processes made on it; there signals are emitted and asynchronous calls
+ * return. As long as no thread has run it, it belongs to the one that used it first: a program may
+ * set up a context and start the thread for it then.
  *
- * Only references may be released elsewhere, as garbage collectors do; the objects are then disposed
- * of when the main context runs next. A thread that ends before the program therefore closes its
- * contexts: else what is released after it is never released, and its perls stay. A thread without
- * a thread-default main context has the program's, and must not use it while another thread does.
+ * Only references may be released elsewhere, as garbage collectors do; the objects are then
+ * disposed of when the main context runs next. A thread that ends before the program therefore
+ * closes its contexts: else what is released after it is never released, and its perls stay. A
+ * thread without a thread-default main context has the program's, and must not use it while another
+ * thread does.
  *
  * Processes hold a reference on their context. When the last reference is gone, the context is
  * closed; a program that lets go of processes before their work was delivered keeps the context.
@@ -195,10 +196,11 @@ void gafork__context_keep(GAforkContext *self, gpointer data, GDestroyNotify des
 /* --- Home ---
  *
  * References may be released in any thread, and GObject disposes of the object there. What the loop
- * knows of it must be released at home: in the thread that runs the main context or, while none does,
- * in the one that did last. So an object disposed of elsewhere stays as it is, held by a source at
- * home that disposes of it once more. Which of the two threads then releases the last reference is
- * open, but does not matter: all that is left for finalization is memory that nobody else knows. */
+ * knows of it must be released at home: in the thread that runs the main context or, while none
+ * does, in the one that did last. So an object disposed of elsewhere stays as it is, held by a
+ * source at home that disposes of it once more. Which of the two threads then releases the last
+ * reference is open, but does not matter: all that is left for finalization is memory that nobody
+ * else knows. */
 
 static gboolean at_home(gpointer object)
 {
@@ -262,8 +264,8 @@ GAforkContext *gafork_context_new(void)
 /**
  * gafork_context_get_default:
  *
- * The context for programs that need no other: one for each thread-default main context, made at the
- * first call. It lives until [method@Afork.Context.close], which a thread that ends before the
+ * The context for programs that need no other: one for each thread-default main context, made at
+ * the first call. It lives until [method@Afork.Context.close], which a thread that ends before the
  * program should call.
  *
  * Returns: (transfer none): the default context of the calling thread
@@ -391,8 +393,8 @@ int gafork_context_get_priority(GAforkContext *self)
  * @self: a context
  * @error: return location for an error
  *
- * What there is of this context now, as JSON: the tree of its processes with state, pid, function, age,
- * memory and spares, and the last error; for people who look for a fault. The format may grow.
+ * What there is of this context now, as JSON: the tree of its processes with state, pid, function,
+ * age, memory and spares, and the last error; for people who look for a fault. The format may grow.
  *
  * Returns: (transfer full): the text, or %NULL with @error set
  *
@@ -447,10 +449,10 @@ static void close_links(GAforkContext *self)
  * gafork_context_close:
  * @self: a context
  *
- * Ends everything of this context: queues are dropped, servers end, workers see the end of file only
- * if their connection was not handed out. Never waits. Asynchronous calls that wait for a process
- * return with %G_IO_ERROR_CLOSED on a later turn, no signal is emitted any more, and other calls
- * return that error at once. May be called from any callback; a second call does nothing.
+ * Ends everything of this context: queues are dropped, servers end, workers see the end of file
+ * only if their connection was not handed out. Never waits. Asynchronous calls that wait for a
+ * process return with %G_IO_ERROR_CLOSED on a later turn, no signal is emitted any more, and other
+ * calls return that error at once. May be called from any callback; a second call does nothing.
  *
  * Since: 0.1
  */

@@ -19,8 +19,8 @@
  * otherwise: it is as that program left it. @fd is made close-on-exec and non-blocking.
  *
  * With %GAFORK_PEER_OWN it reports here from now on, as any process; only how it ends itself is not
- * known, because another program reaps it. If it is none of ours, that is %GAFORK_CAUSE_PROTOCOL, and
- * ends it. With %GAFORK_PEER_ORIGINAL it is given commands only.
+ * known, because another program reaps it. If it is none of ours, that is %GAFORK_CAUSE_PROTOCOL,
+ * and ends it. With %GAFORK_PEER_ORIGINAL it is given commands only.
  *
  * Returns: (transfer full): a new process, or %NULL with @error set, for example
  *   %G_IO_ERROR_CONNECTION_CLOSED if the server is gone
@@ -72,8 +72,9 @@ static void return_fd(GTask *task, int fd)
  * `g_unix_connection_send_fd()`, and adopts it with [ctor@Afork.Process.new_from_fd] or with
  * `new_from_fh` of Perl's AnyEvent::Fork. The server keeps all that was sent to it.
  *
- * Later commands fail with %G_IO_ERROR_INVALID_ARGUMENT. For this program the process has ended then:
- * its [property@Afork.Process:exit] says %GAFORK_CAUSE_UNKNOWN. What was forked from it stays here.
+ * Later commands fail with %G_IO_ERROR_INVALID_ARGUMENT. For this program the process has ended
+ * then: its [property@Afork.Process:exit] says %GAFORK_CAUSE_UNKNOWN. What was forked from it stays
+ * here.
  *
  * If @cancellable is cancelled before the call, nothing is sent, and the process stays a server. If
  * it is cancelled later, the call returns at once and the socket is closed as soon as there is one,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Launchers for the GObject layer; see <afork/afork-launch.h>. For C only: a launcher is a function that
- * is called with descriptors in a struct.
+ * Launchers for the GObject layer; see <afork/afork-launch.h>. For C only: a launcher is a function
+ * that is called with descriptors in a struct.
  */
 #ifndef GAFORK_LAUNCH_H
 #define GAFORK_LAUNCH_H

@@ -12,8 +12,8 @@
  * @mode: what runs when it ends
  * @error: return location for an error
  *
- * Says what runs when the process, and what will be forked from it, ends: by return, exit, die or end
- * of file.
+ * Says what runs when the process, and what will be forked from it, ends: by return, exit, die or
+ * end of file.
  *
  * Returns: %TRUE, or %FALSE with @error set; %G_IO_ERROR_NOT_SUPPORTED for %GAFORK_PEER_ORIGINAL
  *
@@ -37,8 +37,8 @@ gboolean gafork_process_set_exit_mode(GAforkProcess *self, GAforkExitMode mode, 
  * also in the middle of a computation or a sleep, however the program ends. Without this, a worker
  * ends when it finds its connection closed.
  *
- * [method@Afork.Context.close], or the end of the context's last reference, is the end of the program
- * as well, whoever has the connection. Programs that a worker executes are not ended.
+ * [method@Afork.Context.close], or the end of the context's last reference, is the end of the
+ * program as well, whoever has the connection. Programs that a worker executes are not ended.
  *
  * Returns: %TRUE, or %FALSE with @error set; %G_IO_ERROR_NOT_SUPPORTED for %GAFORK_PEER_ORIGINAL
  *

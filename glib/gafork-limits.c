@@ -12,8 +12,8 @@
 /**
  * GAforkLimits:
  *
- * What a process may use and do. Whatever property is 0, %FALSE or %NULL is left as it is. An object can
- * be used for any number of processes, and changed in between.
+ * What a process may use and do. Whatever property is 0, %FALSE or %NULL is left as it is. An
+ * object can be used for any number of processes, and changed in between.
  *
  * Since: 0.1
  */
@@ -179,8 +179,8 @@ static void install_uses(void)
     /**
      * GAforkLimits:memory:
      *
-     * Octets of address space. What needs more fails; Perl then says "Out of memory!" on its standard
-     * error and exits with status 1.
+     * Octets of address space. What needs more fails; Perl then says "Out of memory!" on its
+     * standard error and exits with status 1.
      *
      * Since: 0.1
      */
@@ -189,8 +189,8 @@ static void install_uses(void)
     /**
      * GAforkLimits:cpu-seconds:
      *
-     * Seconds of processor time of each process by itself. `SIGXCPU` ends what used them up, and one second
-     * later `SIGKILL` what had a handler for that.
+     * Seconds of processor time of each process by itself. `SIGXCPU` ends what used them up, and
+     * one second later `SIGKILL` what had a handler for that.
      *
      * Since: 0.1
      */
@@ -229,8 +229,8 @@ static void install_actions(void)
     /**
      * GAforkLimits:no-new-privileges:
      *
-     * Whether no privileges are gained by executing set-user-ID programs and the like. Implied by all
-     * properties below.
+     * Whether no privileges are gained by executing set-user-ID programs and the like. Implied by
+     * all properties below.
      *
      * Since: 0.1
      */
@@ -239,8 +239,8 @@ static void install_actions(void)
     /**
      * GAforkLimits:no-network:
      *
-     * Whether no sockets are made but pairs of connected ones, and none is bound or connected. Those that
-     * are open, or are handed over later, work on.
+     * Whether no sockets are made but pairs of connected ones, and none is bound or connected.
+     * Those that are open, or are handed over later, work on.
      *
      * Since: 0.1
      */
@@ -249,8 +249,8 @@ static void install_actions(void)
     /**
      * GAforkLimits:no-new-processes:
      *
-     * Whether no processes are made; threads are. Without [property@Afork.Limits:forks-only] the server
-     * itself cannot be forked any more, which fails with %GAFORK_ERROR_FORK.
+     * Whether no processes are made; threads are. Without [property@Afork.Limits:forks-only] the
+     * server itself cannot be forked any more, which fails with %GAFORK_ERROR_FORK.
      *
      * Since: 0.1
      */
@@ -263,7 +263,8 @@ static void install_files(void)
      * GAforkLimits:read-paths:
      *
      * Absolute paths of what may be read, listed and executed: files, or directories with all below
-     * them. %NULL, the default: anything; an empty list: nothing. One that is not there is an error.
+     * them. %NULL, the default: anything; an empty list: nothing. One that is not there is an
+     * error.
      *
      * Since: 0.1
      */
@@ -294,8 +295,8 @@ static void install_ways(void)
     /**
      * GAforkLimits:forks-only:
      *
-     * Whether the process itself stays free, so that a template can go on loading modules, and only what is
-     * forked from it from now on is limited, before any code runs.
+     * Whether the process itself stays free, so that a template can go on loading modules, and only
+     * what is forked from it from now on is limited, before any code runs.
      *
      * Since: 0.1
      */
@@ -343,10 +344,10 @@ void gafork__limits_fill(GAforkLimits *self, struct afork_limits *core)
  * @limits: what it may use and do
  * @error: return location for an error
  *
- * Limits the process from this place in the order of commands on: load first, then confine. All that it
- * forks or executes later inherits that. Limits only become narrower: one that asks for more than is
- * in force, names a path that is not there, or cannot be had here ends the process with
- * %GAFORK_CAUSE_LIMITS.
+ * Limits the process from this place in the order of commands on: load first, then confine. All
+ * that it forks or executes later inherits that. Limits only become narrower: one that asks for
+ * more than is in force, names a path that is not there, or cannot be had here ends the process
+ * with %GAFORK_CAUSE_LIMITS.
  *
  * Returns: %TRUE, or %FALSE with @error set; %G_IO_ERROR_INVALID_ARGUMENT for values out of range and
  *   paths that are not absolute, %G_IO_ERROR_NOT_SUPPORTED with %GAFORK_PEER_ORIGINAL

@@ -161,8 +161,8 @@ static void install_perl_properties(void)
      * GAforkContext:perl: (getter get_perl)
      *
      * The perl to execute; searched in `PATH` if it holds no slash. %NULL, the default: the
-     * environment variable `AFORK_PERL`, else the one that was found when afork was built. Reading it
-     * gives what the next start would execute. A perl that is not `afork-perl` needs
+     * environment variable `AFORK_PERL`, else the one that was found when afork was built. Reading
+     * it gives what the next start would execute. A perl that is not `afork-perl` needs
      * [property@Afork.Context:peer] set. Changed by [method@Afork.Context.set_perl].
      *
      * Since: 0.1

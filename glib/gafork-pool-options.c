@@ -37,6 +37,7 @@ enum {
     PROP_START,
     PROP_STOP,
     PROP_SINGLE_CALL,
+    PROP_SPARES,
     PROP_QUEUE_MAX,
     PROP_RETIRE_CALLS,
     PROP_RETIRE_AGE,
@@ -97,6 +98,9 @@ static void set_property(GObject *object, guint id, const GValue *value, GParamS
     case PROP_SINGLE_CALL:
         self->core.single_call = g_value_get_boolean(value);
         break;
+    case PROP_SPARES:
+        self->core.spares = g_value_get_uint(value);
+        break;
     case PROP_QUEUE_MAX:
         self->core.queue_max = g_value_get_uint(value);
         break;
@@ -148,6 +152,9 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
         break;
     case PROP_SINGLE_CALL:
         g_value_set_boolean(value, self->core.single_call);
+        break;
+    case PROP_SPARES:
+        g_value_set_uint(value, self->core.spares);
         break;
     case PROP_QUEUE_MAX:
         g_value_set_uint(value, (guint)self->core.queue_max);
@@ -277,13 +284,22 @@ static void install_workers(void)
      * GAforkPoolOptions:single-call:
      *
      * Whether each call has a process of its own, forked for it, which ends with it: nothing of a
-     * call is left for the next. Spares of the template make it faster
-     * ([method@Afork.Process.set_spares]). [property@Afork.PoolOptions:load] is 1 then; `idle` and
-     * retirement mean nothing.
+     * call is left for the next. [property@Afork.PoolOptions:spares] make it faster.
+     * [property@Afork.PoolOptions:load] is 1 then; `idle` and retirement mean nothing.
      *
      * Since: 0.1
      */
     props[PROP_SINGLE_CALL] = g_param_spec_boolean("single-call", NULL, NULL, FALSE, PLAIN);
+
+    /**
+     * GAforkPoolOptions:spares:
+     *
+     * Children of the pool's template that are forked in advance, so that a worker is there sooner;
+     * see [method@Afork.Process.set_spares].
+     *
+     * Since: 0.1
+     */
+    props[PROP_SPARES] = g_param_spec_uint("spares", NULL, NULL, 0, G_MAXUINT, 0, PLAIN);
 
     /**
      * GAforkPoolOptions:limits:

@@ -217,8 +217,8 @@ static int pool_call(GAforkCallable *callable, const struct gafork__arguments *a
         return afork_pool_call_strings(self->core, arguments->strings, arguments->n_strings,
                                        options, cb, data, ret);
     if (arguments->release)
-        return afork_pool_call_take(self->core, (void *)arguments->data, arguments->len,
-                                    arguments->release, options, cb, data, ret);
+        return afork_pool_call_take(self->core, arguments->data, arguments->len, arguments->release,
+                                    arguments->release_data, options, cb, data, ret);
     return afork_pool_call(self->core, arguments->data, arguments->len, options, cb, data, ret);
 }
 

@@ -100,8 +100,8 @@ void gafork__process_leave(GAforkProcess *self, GTask *task, const char *functio
 /* Whether a call of the core for this process succeeded; sets `error` if not. */
 gboolean gafork__process_check(GAforkProcess *self, int result, GError **error);
 
-/* It was told to run by somebody who has the core's callback of the end from now on; and has not any
- * more. `end` is how it ended, if that was told meanwhile, or NULL. */
+/* It was told to run by somebody who has the core's callback of the end from now on; and has not
+ * any more. `end` is how it ended, if that was told meanwhile, or NULL. */
 void gafork__process_lend(GAforkProcess *self);
 void gafork__process_give_back(GAforkProcess *self, const struct afork_exit *end);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GAforkProcess: the core's handle on a process, with GErrors, tasks and signals. What is said to the
- * process goes to the core as it is; what comes back is told here.
+ * GAforkProcess: the core's handle on a process, with GErrors, tasks and signals. What is said to
+ * the process goes to the core as it is; what comes back is told here.
  */
 #define AFORK_GLIB_COMPILATION
 
@@ -18,19 +18,19 @@
  *
  * The handle on one Perl process.
  *
- * It starts as a *server* that obeys commands: load this module, evaluate that code, keep this string
- * or descriptor as an argument, fork. It becomes a *worker* when it is told to run a function, which
- * then owns it: the function is called with a socket, the other end of a
+ * It starts as a *server* that obeys commands: load this module, evaluate that code, keep this
+ * string or descriptor as an argument, fork. It becomes a *worker* when it is told to run a
+ * function, which then owns it: the function is called with a socket, the other end of a
  * [class@Gio.SocketConnection], followed by all arguments that were sent. A server kept in order to
  * be forked is a *template*.
  *
- * Commands are queued, in order, and never block. They return an error for what the call itself could
- * not do; what goes wrong in the Perl process later is told by [method@Afork.Process.run_finish] and
- * [property@Afork.Process:exit].
+ * Commands are queued, in order, and never block. They return an error for what the call itself
+ * could not do; what goes wrong in the Perl process later is told by
+ * [method@Afork.Process.run_finish] and [property@Afork.Process:exit].
  *
  * The handle is not the process. When the last reference is gone, a server that was not told to run
- * still gets what was queued, forks included, and ends then; a worker is left alone. Neither is told
- * of any more: who wants to hear of the end holds the process, or waits with
+ * still gets what was queued, forks included, and ends then; a worker is left alone. Neither is
+ * told of any more: who wants to hear of the end holds the process, or waits with
  * [method@Afork.Process.wait_async], which holds it. [method@Afork.Process.close] is for those who
  * want an end at once.
  *
@@ -39,8 +39,9 @@
  * Since: 0.1
  */
 
-/* States: a server, until run; then told to run, and either entered or failed, which the core knows;
- * ended, when `exit` is there. Independent of these, closed: nothing comes from the core any more.
+/* States: a server, until run; then told to run, and either entered or failed, which the core
+ * knows; ended, when `exit` is there. Independent of these, closed: nothing comes from the core any
+ * more.
  *
  * The core has a pointer to this object, for the end, without a reference: let_go() takes it back. */
 struct _GAforkProcess {
@@ -49,7 +50,7 @@ struct _GAforkProcess {
     GAforkContext *context;
     struct afork_process *core; /* NULL once closed, or if no constructor made the object */
     gboolean told_to_run, closed;
-    gboolean lent; /* somebody else has the core's callback, and tells the end */
+    gboolean lent;     /* somebody else has the core's callback, and tells the end */
     int pid, peer_pid; /* as the properties last told */
     GAforkExit *exit;  /* NULL before the end */
     struct run *run;   /* under way, or NULL */
@@ -207,7 +208,7 @@ void gafork__process_context_closed(GAforkProcess *self)
     detach(self);
 }
 
-/* --- Constructors --- */
+/* --- For the other files --- */
 
 GAforkProcess *gafork__process_new(GAforkContext *context, struct afork_process *core)
 {
@@ -222,62 +223,6 @@ GAforkProcess *gafork__process_new(GAforkContext *context, struct afork_process 
         g_assert_not_reached();
     return self;
 }
-
-typedef int constructor(struct afork_context *context, struct afork_process **ret);
-
-static GAforkProcess *construct(GAforkContext *context, constructor *make, GError **error)
-{
-    struct afork_process *core;
-
-    if (!context)
-        context = gafork_context_get_default();
-    struct afork_context *core_context = gafork__context_get_core(context, error);
-    if (!core_context)
-        return NULL;
-    if (!gafork__check(make(core_context, &core), error)) {
-        gafork__context_name_start(context, error);
-        return NULL;
-    }
-    return gafork__process_new(context, core);
-}
-
-/**
- * gafork_process_new:
- * @context: (nullable): a context, or %NULL for [func@Afork.Context.get_default]
- * @error: return location for an error
- *
- * Makes an empty server, forked from the context's default template, which is executed when first
- * needed.
- *
- * Returns: (transfer full): a new process, or %NULL with @error set
- *
- * Since: 0.1
- */
-GAforkProcess *gafork_process_new(GAforkContext *context, GError **error)
-{
-    g_return_val_if_fail(!context || GAFORK_IS_CONTEXT(context), NULL);
-    return construct(context, afork_process_new, error);
-}
-
-/**
- * gafork_process_new_exec:
- * @context: (nullable): a context, or %NULL for [func@Afork.Context.get_default]
- * @error: return location for an error
- *
- * Makes a server from a freshly executed perl. What the start itself cannot do, such as finding the
- * perl, is this call's error.
- *
- * Returns: (transfer full): a new process, or %NULL with @error set
- *
- * Since: 0.1
- */
-GAforkProcess *gafork_process_new_exec(GAforkContext *context, GError **error)
-{
-    g_return_val_if_fail(!context || GAFORK_IS_CONTEXT(context), NULL);
-    return construct(context, afork_process_new_exec, error);
-}
-
-/* --- Commands; those that only convert arguments are in gafork-command.c --- */
 
 struct afork_process *gafork__process_get_core(GAforkProcess *self)
 {
@@ -300,28 +245,6 @@ gboolean gafork__process_check(GAforkProcess *self, int result, GError **error)
         return FALSE;
     }
     return gafork__check(result, error);
-}
-
-/**
- * gafork_process_fork:
- * @self: a process that was not told to run
- * @error: return location for an error
- *
- * Makes a server forked from @self. It starts with a copy of all that was sent to @self so far: code,
- * strings and descriptors; @self keeps its own.
- *
- * Returns: (transfer full): a new process, or %NULL with @error set
- *
- * Since: 0.1
- */
-GAforkProcess *gafork_process_fork(GAforkProcess *self, GError **error)
-{
-    struct afork_process *core;
-
-    g_return_val_if_fail(GAFORK_IS_PROCESS(self), NULL);
-    if (!gafork__process_check(self, afork_process_fork(self->core, &core), error))
-        return NULL;
-    return gafork__process_new(self->context, core);
 }
 
 /* --- Run and wait --- */
@@ -394,8 +317,9 @@ void gafork_process_run_async(GAforkProcess *self, const char *function, GCancel
  * @result: what the callback was given
  * @error: return location for an error
  *
- * The connection to the function. It is independent of @self; closing it, or letting go of it, is what
- * the function sees as end of file. As with any [class@Gio.IOStream], its streams do not hold it.
+ * The connection to the function. It is independent of @self; closing it, or letting go of it, is
+ * what the function sees as end of file. As with any [class@Gio.IOStream], its streams do not hold
+ * it.
  *
  * Returns: (transfer full): the connection, or %NULL with @error set: an [error@Afork.Error] says
  *   what stopped the process, with Perl's text
@@ -509,10 +433,10 @@ gboolean gafork_process_kill(GAforkProcess *self, int signal_number, GError **er
  * gafork_process_close:
  * @self: a process
  *
- * Drops what is queued, ends a server that was not told to run, and leaves a worker alone. Nothing is
- * told of the process any more: asynchronous calls that are under way return with
- * %G_IO_ERROR_CLOSED on a later turn, other calls at once, and no signal but the notification of the
- * pids, which are 0 from now on, is emitted. A second call does nothing.
+ * Drops what is queued, ends a server that was not told to run, and leaves a worker alone. Nothing
+ * is told of the process any more: asynchronous calls that are under way return with
+ * %G_IO_ERROR_CLOSED on a later turn, other calls at once, and no signal but the notification of
+ * the pids, which are 0 from now on, is emitted. A second call does nothing.
  *
  * Since: 0.1
  */
@@ -693,8 +617,8 @@ static void gafork_process_class_init(GAforkProcessClass *klass)
      * @self: the process
      * @exit: how it ended, as [property@Afork.Process:exit]
      *
-     * The process has ended, whatever it was; emitted once, after the callback of its run, as long as
-     * somebody holds @self. Who comes later looks at [property@Afork.Process:exit].
+     * The process has ended, whatever it was; emitted once, after the callback of its run, as long
+     * as somebody holds @self. Who comes later looks at [property@Afork.Process:exit].
      *
      * Since: 0.1
      */

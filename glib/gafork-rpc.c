@@ -185,8 +185,8 @@ static int rpc_call(GAforkCallable *callable, const struct gafork__arguments *ar
         return afork_rpc_call_strings(core, arguments->strings, arguments->n_strings, options, cb,
                                       data, ret);
     if (arguments->release)
-        return afork_rpc_call_take(core, (void *)arguments->data, arguments->len,
-                                   arguments->release, options, cb, data, ret);
+        return afork_rpc_call_take(core, arguments->data, arguments->len, arguments->release,
+                                   arguments->release_data, options, cb, data, ret);
     return afork_rpc_call(core, arguments->data, arguments->len, options, cb, data, ret);
 }
 

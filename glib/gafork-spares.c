@@ -65,9 +65,9 @@ static GAforkSpareStats *stats_new(const struct afork_spare_stats *core)
  * @n: how many, 0 for none
  * @error: return location for an error
  *
- * Keeps spares: children of @self that are forked in advance and made ready while nothing else is to be
- * done. [method@Afork.Process.fork] hands one out where there is one. Commands to @self make them out of
- * date; they are replaced, and end without a trace. For [ctor@Afork.Process.new] see
+ * Keeps spares: children of @self that are forked in advance and made ready while nothing else is
+ * to be done. [method@Afork.Process.fork] hands one out where there is one. Commands to @self make
+ * them out of date; they are replaced, and end without a trace. For [ctor@Afork.Process.new] see
  * [property@Afork.Context:spares].
  *
  * Returns: %TRUE, or %FALSE with @error set: %G_IO_ERROR_NOT_SUPPORTED with %GAFORK_PEER_ORIGINAL
@@ -106,8 +106,8 @@ GAforkSpareStats *gafork_process_get_spare_stats(GAforkProcess *self, GError **e
  * @self: a context
  * @error: return location for an error
  *
- * What became of calls of [ctor@Afork.Process.new] on this context, and of the spares of its default
- * templates.
+ * What became of calls of [ctor@Afork.Process.new] on this context, and of the spares of its
+ * default templates.
  *
  * Returns: (transfer full): the numbers, or %NULL with @error set
  *

@@ -52,7 +52,13 @@ struct afork_reply {
 
     /* How the worker ended, if that is why there is no result; else NULL. */
     const struct afork_exit *exit;
+
+    void **memory; /* private, see afork_reply_steal() */
 };
+
+/* Takes the `data` of a reply, which stays where it is and as it is until the callback returns. Not
+ * copied if it is long; returned, release with free(). NULL if there are none, or no memory. */
+AFORK_EXPORT void *afork_reply_steal(const struct afork_reply *reply);
 
 /* Called once for each call that was accepted. It may do anything. If it turns the loop, what else its
  * worker has answered waits until it has returned. */

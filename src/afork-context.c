@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Contexts: the options, the start of a perl, the default template, and the end of everything. Knows
- * nothing of how a process lives in between.
+ * Contexts: the options, the start of a perl, the default template, and the end of everything.
+ * Knows nothing of how a process lives in between.
  */
 #include "config.h"
 

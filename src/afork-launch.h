@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Launchers: other ways to start a Perl process than to execute a perl. libafork-perl has three, for
- * programs that have perl's library but cannot rely on a perl binary; see <afork/afork-perl.h>.
+ * Launchers: other ways to start a Perl process than to execute a perl. libafork-perl has three,
+ * for programs that have perl's library but cannot rely on a perl binary; see <afork/afork-perl.h>.
  *
- * A launched process is one at the top of a tree, like an executed one: afork_process_pid() tells its
- * pid, its end comes with the exit status, and the host's library reaps it. What it is told, reports
- * and forks is the same.
+ * A launched process is one at the top of a tree, like an executed one: afork_process_pid() tells
+ * its pid, its end comes with the exit status, and the host's library reaps it. What it is told,
+ * reports and forks is the same.
  */
 #ifndef AFORK_LAUNCH_H
 #define AFORK_LAUNCH_H
@@ -45,8 +45,8 @@ struct afork_launch {
     int (*call_to_reap)(void (*reap)(void));
 };
 
-/* Starts one process, a child of the host whose end is signalled by SIGCHLD, without blocking. It has
- * nothing open but what `launch` names.
+/* Starts one process, a child of the host whose end is signalled by SIGCHLD, without blocking. It
+ * has nothing open but what `launch` names.
  *
  * Returns its pid. Or 0: the pid will be told on the status socket, by a record *forked* with the
  * value 1, which whoever forks it sends at once, or by the process itself; if the last copy of the

@@ -49,9 +49,13 @@ struct afork_pool_options {
     int64_t start, stop;
 
     /* Each call has a process of its own, forked for it, which ends with it: nothing of a call is
-     * left for the next. `load` is 1, `idle` and retirement mean nothing. One that ends in its call
+     * left for the next. `spares` make it faster. `load` is 1, `idle` and retirement mean nothing. One that ends in its call
      * has not failed; only that call has. */
     bool single_call;
+
+    /* Children of the pool's template that are forked in advance, see afork_process_set_spares(), so that
+     * a worker is there sooner; 0: none. Not with AFORK_PEER_ORIGINAL. */
+    unsigned spares;
 
     /* Most calls that wait in the queue; 0: no limit. Beyond it a call is refused with -ENOSPC;
      * once half of it is free, `on_drain` is called. */
@@ -71,10 +75,10 @@ struct afork_pool_options {
     enum afork_crash crash;
 
     /* Workers that may fail one after the other, that is, end by themselves before they have
-     * answered a call or failed one that they had begun, or cannot be started; 0: 5. After each, one at a time is tried, 0.1 to
-     * 10 s later, twice as late each time. When so many have failed and no other is left, or
-     * nothing is left that could be forked, the pool is broken: the calls that wait fail with
-     * the last error, and no more are accepted until afork_pool_reset(). */
+     * answered a call or failed one that they had begun, or cannot be started; 0: 5. After each,
+     * one at a time is tried, 0.1 to 10 s later, twice as late each time. When so many have failed
+     * and no other is left, or nothing is left that could be forked, the pool is broken: the calls
+     * that wait fail with the last error, and no more are accepted until afork_pool_reset(). */
     unsigned max_failures;
 
     /* All called from the loop; each may be NULL. `pid` is 0 where it is not known, or not any
@@ -115,8 +119,8 @@ AFORK_EXPORT AFORK_NODISCARD int afork_pool_new(struct afork_process *process, c
 AFORK_EXPORT int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
                                  const struct afork_call_options *options, afork_call_cb *cb,
                                  void *cb_data, struct afork_call **ret);
-AFORK_EXPORT int afork_pool_call_take(struct afork_pool *pool, void *data, size_t len,
-                                      void (*release)(void *data),
+AFORK_EXPORT int afork_pool_call_take(struct afork_pool *pool, const void *data, size_t len,
+                                      void (*release)(void *release_data), void *release_data,
                                       const struct afork_call_options *options, afork_call_cb *cb,
                                       void *cb_data, struct afork_call **ret);
 AFORK_EXPORT int afork_pool_call_strings(struct afork_pool *pool, const struct iovec *strings,
@@ -161,6 +165,9 @@ AFORK_EXPORT int afork_pool_each_worker(struct afork_pool *pool,
 /* Ends the pool: all calls complete with -ECANCELED, those first that were made first, and all
  * workers are killed. Then on_destroy comes. Does not release the reference. */
 AFORK_EXPORT void afork_pool_cancel(struct afork_pool *pool);
+
+/* Takes no more calls. Those there are are completed, then the pool ends, and on_destroy comes. */
+AFORK_EXPORT void afork_pool_finish(struct afork_pool *pool);
 
 AFORK_EXPORT struct afork_pool *afork_pool_ref(struct afork_pool *pool);
 

@@ -110,10 +110,10 @@ AFORK_EXPORT AFORK_NODISCARD int afork_process_fork(struct afork_process *proces
  * is one. A command to `process` makes them out of date; those are replaced, and end without a
  * trace, no END block or destructor runs. One that is killed before it is used is replaced
  * silently, but where they keep ending only when somebody asks for a process. Each costs a
- * descriptor, with AFORK_STDIO_TAIL two, and some hundred kilobytes. They do not keep the loop alive,
- * and are gone when `process` runs, is handed over, ends, or is released. 0: none, the default. For the default template see the
- * options of the context.
- * Errors: -ENOTSUP (a peer of the original kind). */
+ * descriptor, with AFORK_STDIO_TAIL two, and some hundred kilobytes. They do not keep the loop
+ * alive, and are gone when `process` runs, is handed over, ends, or is released. 0: none, the
+ * default. For the default template see the options of the context. Errors: -ENOTSUP (a peer of the
+ * original kind). */
 AFORK_EXPORT int afork_process_set_spares(struct afork_process *process, unsigned n);
 
 /* What became of calls of afork_process_fork() for a process with spares, and of the spares. */
@@ -171,17 +171,17 @@ AFORK_EXPORT int afork_process_send_arg_take(struct afork_process *process, void
 AFORK_EXPORT int afork_process_set_exit_mode(struct afork_process *process,
                                              enum afork_exit_mode mode);
 
-/* Makes the process, and what will be forked from it, end with the host: by SIGKILL at once, also in
- * the middle of a computation or a sleep, however the host ends, SIGKILL included. Without this, a
- * worker ends when it finds its channel closed.
+/* Makes the process, and what will be forked from it, end with the host: by SIGKILL at once, also
+ * in the middle of a computation or a sleep, however the host ends, SIGKILL included. Without this,
+ * a worker ends when it finds its channel closed.
  *
  * afork_context_close() of its context is the end of the host as well, whoever has the channel. The
- * process must not close the descriptor that this takes in it, as code does that closes all it finds;
- * an exec closes it: other programs that a worker starts are not ended, nor are its plain forks. As
- * long as a forked copy of the host lives that has not closed the context and did not execute another
- * program, the host has not ended. Where the process has no /proc, or the kernel is older than Linux 5.6,
- * it dies (AFORK_CAUSE_EVAL).
- * Errors: -ENOTSUP (AFORK_PEER_ORIGINAL), -EMFILE, -ENFILE. */
+ * process must not close the descriptor that this takes in it, as code does that closes all it
+ * finds; an exec closes it: other programs that a worker starts are not ended, nor are its plain
+ * forks. As long as a forked copy of the host lives that has not closed the context and did not
+ * execute another program, the host has not ended. Where the process has no /proc, or the kernel is
+ * older than Linux 5.6, it dies (AFORK_CAUSE_EVAL). Errors: -ENOTSUP (AFORK_PEER_ORIGINAL),
+ * -EMFILE, -ENFILE. */
 AFORK_EXPORT int afork_process_end_with_host(struct afork_process *process);
 /* What happens when the kernel, or this afork-perl, cannot do what limits ask for. */
 enum afork_unsupported {
@@ -328,13 +328,13 @@ AFORK_EXPORT int afork_process_to_fd_full(struct afork_process *process, afork_t
  *     without the status, since another program reaps it. Host and server must be in one pid
  *     namespace.
  *   - AFORK_PEER_ORIGINAL: any. It is given commands only.
- * A wrong AFORK_PEER_OWN is AFORK_CAUSE_PROTOCOL, told by the callbacks, and ends the server. So is, and
- * does, the attempt to adopt one that has a host already, by a copy of its socket.
+ * A wrong AFORK_PEER_OWN is AFORK_CAUSE_PROTOCOL, told by the callbacks, and ends the server. So
+ * is, and does, the attempt to adopt one that has a host already, by a copy of its socket.
  *
- * Returned; release with afork_process_unref(). Its end is as that of any server: the last reference
- * or the context's end, before run. Errors: -EBADF, -ENOTSOCK, -EAFNOSUPPORT (not a Unix socket),
- * -EPROTOTYPE (not a stream), -ENOTCONN (listening, or not connected), -ECONNRESET (the server is
- * gone), -EPROTO (octets wait in it, which no server sends), -EMFILE. */
+ * Returned; release with afork_process_unref(). Its end is as that of any server: the last
+ * reference or the context's end, before run. Errors: -EBADF, -ENOTSOCK, -EAFNOSUPPORT (not a Unix
+ * socket), -EPROTOTYPE (not a stream), -ENOTCONN (listening, or not connected), -ECONNRESET (the
+ * server is gone), -EPROTO (octets wait in it, which no server sends), -EMFILE. */
 AFORK_EXPORT AFORK_NODISCARD int afork_process_new_from_fd(struct afork_context *context, int fd,
                                                            enum afork_peer peer,
                                                            struct afork_process **ret);
@@ -352,8 +352,8 @@ AFORK_EXPORT int afork_process_on_exit(struct afork_process *process, afork_exit
  * user keeps it. NULL once the context was closed, and in a forked copy of the host. */
 AFORK_EXPORT struct afork_loop *afork_process_get_loop(struct afork_process *process);
 
-/* The pid of a direct child of the host (afork_process_new_exec(); the command of a remote process) that
- * has not ended; else 0. */
+/* The pid of a direct child of the host (afork_process_new_exec(); the command of a remote process)
+ * that has not ended; else 0. */
 AFORK_EXPORT pid_t afork_process_pid(struct afork_process *process);
 
 /* The pid of any process of AFORK_PEER_OWN that is known to run, else 0: it is reported when the

@@ -109,10 +109,11 @@ AFORK_EXPORT int afork_rpc_call(struct afork_rpc *rpc, const void *data, size_t 
                                 const struct afork_call_options *options, afork_call_cb *cb,
                                 void *cb_data, struct afork_call **ret);
 
-/* The same without the copy: `data` is taken, and `release(data)` called once it is not needed any
- * more, not before the completion callback. If the call is not accepted, `data` stays the caller's. */
-AFORK_EXPORT int afork_rpc_call_take(struct afork_rpc *rpc, void *data, size_t len,
-                                     void (*release)(void *data),
+/* The same without the copy: `data` is taken, and `release(release_data)` called once it is not needed
+ * any more, not before the completion callback. For memory of malloc(), that is free() and `data`
+ * again. If the call is not accepted, `data` stays the caller's. */
+AFORK_EXPORT int afork_rpc_call_take(struct afork_rpc *rpc, const void *data, size_t len,
+                                     void (*release)(void *release_data), void *release_data,
                                      const struct afork_call_options *options, afork_call_cb *cb,
                                      void *cb_data, struct afork_call **ret);
 

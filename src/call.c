@@ -63,7 +63,8 @@ static int allocate(const struct afork__call_data *data, struct afork_call **ret
     memset(call, 0, sizeof *call);
     call->data = copied ? call->copy : data->data;
     call->len = len;
-    call->release_data = data->release;
+    call->release_taken = data->release;
+    call->release_data = data->release_data;
     if (copied && data->n_strings)
         afork__strings_put(call->copy, data->strings, data->n_strings);
     else if (copied && len)
@@ -164,12 +165,25 @@ void afork__call_discard(struct afork_call *call)
 
 void afork__call_free(struct afork_call *call)
 {
-    if (call->release_data)
-        call->release_data((void *)call->data);
+    if (call->release_taken)
+        call->release_taken(call->release_data);
     free_parts(call);
 }
 
 /* ---- Completing ---- */
+
+void *afork_reply_steal(const struct afork_reply *reply)
+{
+    if (!reply || !reply->data)
+        return NULL;
+    if (reply->memory && *reply->memory == reply->data) {
+        void *stolen = *reply->memory;
+        *reply->memory = NULL;
+        return stolen;
+    }
+    void *copy = malloc(reply->len ? reply->len : 1);
+    return copy ? memcpy(copy, reply->data, reply->len) : NULL;
+}
 
 const char *afork__call_words(int error)
 {
@@ -288,8 +302,7 @@ static void withdraw(struct afork_call *call, int error)
 
 static void timed_out(struct afork__deadline *deadline)
 {
-    struct afork_call *call = (struct afork_call *)((char *)deadline -
-                                                    offsetof(struct afork_call, timeout));
+    struct afork_call *call = AFORK__CONTAINER(deadline, struct afork_call, timeout);
 
     withdraw(call, -ETIMEDOUT);
 }

@@ -56,7 +56,8 @@ struct afork_call {
     size_t n_fds;
     const void *data;
     size_t len;
-    void (*release_data)(void *data); /* NULL: `data` is `copy` */
+    void (*release_taken)(void *release_data); /* of `data`; NULL: that is `copy` */
+    void *release_data;
 
     /* What is written: the end of `header`, as much as the frames have, and the data, which follow
      * at once if they are `copy`. */
@@ -70,7 +71,8 @@ TAILQ_HEAD(afork__calls, afork_call);
 struct afork__call_data {
     const void *data;
     size_t len;
-    void (*release)(void *data); /* NULL: `data` is copied, or */
+    void (*release)(void *release_data); /* NULL: `data` is copied, or */
+    void *release_data;
     const struct iovec *strings; /* packed from these */
     size_t n_strings;
 };
@@ -127,6 +129,7 @@ void afork__pool_move(struct afork_call *call, int priority);
 /* For pools, in place of callbacks. All come from the loop. `ended` comes once and last; calls that the
  * rpc had until then are given to `lost` before, which takes them all over. */
 struct afork__rpc_hooks {
+    void (*begun)(void *data);  /* what it was given may have begun: comes before `ready` */
     void (*ready)(void *data);  /* the back end is there */
     void (*retire)(void *data); /* the worker wants no more calls */
     /* The worker has answered a call that it had when it was taken back. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Forked copies of the host, recognised by a page that the kernel gives them empty. Where it cannot, the
- * pid tells.
+ * Forked copies of the host, recognised by a page that the kernel gives them empty. Where it
+ * cannot, the pid tells.
  */
 #include "config.h"
 

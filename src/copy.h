@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* A number that is another one in each forked copy of the program than in those it comes from; never 0.
- * Without a system call, since every public call asks. */
+/* A number that is another one in each forked copy of the program than in those it comes from;
+ * never 0. Without a system call, since every public call asks. */
 uint32_t afork__copy_number(void);
 
 #endif

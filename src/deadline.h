@@ -30,8 +30,8 @@ struct afork__deadlines {
     int64_t armed_at; /* when the timer fires, at the latest */
 };
 
-/* Makes what deadlines of this context need: 0 or a negative errno. To be called once for each object
- * that has deadlines, before those are set. */
+/* Makes what deadlines of this context need: 0 or a negative errno. To be called once for each
+ * object that has deadlines, before those are set. */
 int afork__deadlines_prepare(struct afork_context *context);
 
 /* Sets or moves a deadline, whose `cb` is set already. It runs from the loop, once; the deadline is

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Octets and descriptors through a Unix socket. Knows nothing of frames: it keeps descriptors in the
- * order of the stream, and whoever reads the frames claims them.
+ * Octets and descriptors through a Unix socket. Knows nothing of frames: it keeps descriptors in
+ * the order of the stream, and whoever reads the frames claims them.
  *
  * A receive may return octets that precede the descriptor's own together with it (the kernel merges
  * messages up to and including the first that carries descriptors), hence the queue.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Servers that change hosts. One that is handed over leaves by the way of those that run a function:
- * when it, or for an original the empty queue, says so, its socket goes to the callback. One that is
- * adopted is what nobody here has made: it has no parent, and is no child to be reaped.
+ * Servers that change hosts. One that is handed over leaves by the way of those that run a
+ * function: when it, or for an original the empty queue, says so, its socket goes to the callback.
+ * One that is adopted is what nobody here has made: it has no parent, and is no child to be reaped.
  */
 #include "config.h"
 
@@ -98,8 +98,8 @@ void afork__process_handed_over(struct afork_process *process)
     afork__process_ended(process, -1, NULL);
 }
 
-/* Has the server stop to be ours. What reads its standard error goes with us: it is sent another, since it
- * may be in a root directory, or confined to files, without /dev/null. */
+/* Has the server stop to be ours. What reads its standard error goes with us: it is sent another,
+ * since it may be in a root directory, or confined to files, without /dev/null. */
 static int detach(struct afork_process *process)
 {
     const uint8_t flags = process->tail ? AFORK__DETACH_STDERR : 0;

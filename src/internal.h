@@ -4,8 +4,11 @@
  *
  *   afork-context.c  options, the default template, start and end of everything
  *   afork-process.c  the public calls: they fill the queue of a process and change its intent
- *   call.c, rpc.c    calls of a worker's function (call.h)
+ *   call.c, rpc*.c   calls of a worker's function (call.h, rpc.h)
+ *   copy.c           whether this is a forked copy of the host
+ *   cpu-count.c      how many processors there are to use
  *   deadline.c       what happens at a time, or at the next turn of the loop
+ *   dump.c           what there is, as JSON
  *   launch.c         processes that are not forked from another: executed or launched
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
@@ -14,8 +17,11 @@
  *   notice.c         the one way out: callbacks, from the loop only
  *   pool*.c          calls spread over workers (pool.h)
  *   monitor.c        the way in: status records and pidfds
- *   remote.c         processes that a command starts elsewhere (remote.h)
+ *   queue.c          what is to be sent to a process, in order (queue.h)
+ *   remote*.c        processes that a command starts elsewhere (remote.h)
  *   spares.c         children forked in advance
+ *   spawn.c          executing, and what the kernel has for it (spawn.h)
+ *   tail.c           the end of what was written to standard error
  *   words.c          what is said of ends and errors
  */
 #ifndef AFORK_INTERNAL_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Processes at the top of a tree: executed, or started by a launcher. A launcher may not know the pid
- * when it returns. Until it is told, the socket stays open, because its end of file is all that tells
- * of a process that never came to be.
+ * Processes at the top of a tree: executed, or started by a launcher. A launcher may not know the
+ * pid when it returns. Until it is told, the socket stays open, because its end of file is all that
+ * tells of a process that never came to be.
  */
 #include "config.h"
 

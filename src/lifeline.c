@@ -2,9 +2,9 @@
  *
  * How a process ends: what runs then, and whether it ends with the host.
  *
- * The lifeline is a pipe that nobody writes to. The host alone holds the end for writing, so that the
- * kernel closes it whatever the host ends by; a process that has the other end asks for SIGKILL at
- * that moment (src/perl/lifeline.c).
+ * The lifeline is a pipe that nobody writes to. The host alone holds the end for writing, so that
+ * the kernel closes it whatever the host ends by; a process that has the other end asks for SIGKILL
+ * at that moment (src/perl/lifeline.c).
  */
 #include "config.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits, on the host's side: what was asked for is checked and sent, and kept in mind so that a breach
- * can be told by name.
+ * Limits, on the host's side: what was asked for is checked and sent, and kept in mind so that a
+ * breach can be told by name.
  */
 #include "config.h"
 

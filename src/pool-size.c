@@ -21,9 +21,6 @@
 
 enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000 };
 
-#define pool_of(deadline, member)                                                                  \
-    ((struct afork_pool *)((char *)(deadline)-offsetof(struct afork_pool, member)))
-
 /* ---- The template ---- */
 
 static void note_error(struct afork_pool *pool, int error, const char *message)
@@ -98,6 +95,8 @@ int afork__pool_make_template(struct afork_pool *pool)
         result = afork_process_set_limits(pool->template, pool->options.limits);
     if (!result)
         result = afork__rpc_prepare(pool->template, pool->function, &pool->options.rpc);
+    if (!result && pool->options.spares)
+        result = afork_process_set_spares(pool->template, pool->options.spares);
     if (!result)
         result = afork_process_on_exit(pool->template, template_ended, pool);
     if (result < 0)
@@ -200,7 +199,7 @@ static bool is_trying(const struct afork_pool *pool)
     const struct afork__worker *worker;
 
     TAILQ_FOREACH (worker, &pool->workers, link)
-        if (worker->state != AFORK__WORKER_LEAVING && !worker->was_ready)
+        if (worker->state != AFORK__WORKER_LEAVING && !worker->begun)
             return true;
     return false;
 }
@@ -269,7 +268,7 @@ void afork__pool_grow(struct afork_pool *pool)
 
 static void grow_due(struct afork__deadline *deadline)
 {
-    struct afork_pool *pool = pool_of(deadline, grow);
+    struct afork_pool *pool = AFORK__CONTAINER(deadline, struct afork_pool, grow);
 
     if (pool->is_short && !pool->failures &&
         afork__now() - pool->short_since >= pool->options.start)
@@ -326,7 +325,7 @@ static void retire_surplus(struct afork_pool *pool)
 
 static void stop_due(struct afork__deadline *deadline)
 {
-    afork__pool_settle(pool_of(deadline, stop));
+    afork__pool_settle(AFORK__CONTAINER(deadline, struct afork_pool, stop));
 }
 
 void afork__pool_shrink(struct afork_pool *pool)
@@ -359,7 +358,7 @@ static void retire_old(struct afork_pool *pool)
 
 static void age_due(struct afork__deadline *deadline)
 {
-    struct afork_pool *pool = pool_of(deadline, age);
+    struct afork_pool *pool = AFORK__CONTAINER(deadline, struct afork_pool, age);
 
     retire_old(pool);
     afork__pool_settle(pool);

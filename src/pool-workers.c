@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,8 +177,7 @@ void afork__worker_close(struct afork__worker *worker, bool kill)
 
 static void timed_out(struct afork__deadline *deadline)
 {
-    struct afork__worker *worker = (struct afork__worker *)((char *)deadline -
-                                                            offsetof(struct afork__worker, run));
+    struct afork__worker *worker = AFORK__CONTAINER(deadline, struct afork__worker, run);
     struct afork_pool *pool = worker->pool;
     struct afork_call *call = afork__rpc_current(worker->rpc);
 
@@ -194,7 +194,7 @@ static void watch_time(struct afork__worker *worker)
 {
     struct afork_pool *pool = worker->pool;
 
-    if (!pool->timed || !worker->was_ready || worker->state == AFORK__WORKER_LEAVING)
+    if (!pool->timed || !worker->begun || worker->state == AFORK__WORKER_LEAVING)
         return;
     const struct afork_call *call = afork__rpc_current(worker->rpc);
     uint64_t order = call ? call->order : 0;
@@ -314,28 +314,53 @@ static bool is_tried_again(struct afork_pool *pool, struct afork_call *call)
 
 /* ---- What the rpc tells ---- */
 
+static void tell_start(struct afork_pool *pool, struct afork_process *process)
+{
+    pool->n_callbacks++;
+    if (!pool->closed && pool->options.on_worker_start)
+        pool->options.on_worker_start(pool, process, pool->options.data);
+    afork__pool_called_back(pool);
+}
+
+/* From now on its first call has its time. One that was given it ahead says that it is ready with the
+ * answer: which may take long, so the user is told now. */
+static void on_begun(void *data)
+{
+    struct afork__worker *worker = data;
+    struct afork_pool *pool = worker->pool;
+
+    worker->begun = true;
+    watch_time(worker);
+    if (worker->state != AFORK__WORKER_RETIRING || worker->told)
+        return;
+    worker->told = true;
+    afork__pool_ref(pool);
+    struct afork_process *process = afork_process_ref(worker->process);
+    tell_start(pool, process);
+    afork_process_unref(process);
+    afork__pool_unref(pool);
+}
+
 static void on_ready(void *data)
 {
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
-    worker->was_ready = true;
     if (worker->state == AFORK__WORKER_LEAVING)
         return;
     afork__pool_ref(pool);
     if (worker->state == AFORK__WORKER_STARTING)
         set_state(worker, AFORK__WORKER_READY);
     watch_time(worker);
+    bool told = worker->told;
     struct afork_process *process = afork_process_ref(worker->process);
     afork__pool_settle(pool);
     if (!pool->closed && worker->stale) { /* it has what it will get */
         afork__worker_replace(worker);
         afork__pool_settle(pool);
     }
-    pool->n_callbacks++;
-    if (!pool->closed && pool->options.on_worker_start)
-        pool->options.on_worker_start(pool, process, pool->options.data);
-    afork__pool_called_back(pool);
+    if (!told)
+        tell_start(pool, process);
     afork_process_unref(process);
     afork__pool_unref(pool);
 }
@@ -382,7 +407,7 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     if (worker->state == AFORK__WORKER_READY) /* it is not to be given what the user calls now */
         set_state(worker, AFORK__WORKER_RETIRING);
     if (begun && !is_tried_again(pool, call)) {
-        worker->failed_call |= worker->was_ready;
+        worker->failed_call |= worker->begun;
         afork__pool_ref(pool);
         afork__pool_complete(call, &copy);
         afork__pool_unref(pool);
@@ -400,12 +425,14 @@ static void tell_exit(struct afork_pool *pool, struct afork_process *process,
     afork__pool_called_back(pool);
 }
 
-/* A call that ends its worker is to blame, not the worker: it has failed, and there are no more such
- * ends than calls. */
-static bool has_failed(const struct afork__worker *worker)
+/* A call that ends its worker is to blame, not the worker: it has failed, and there are no more
+ * such ends than calls. */
+static bool has_failed(const struct afork__worker *worker, int error)
 {
+    bool started = worker->begun && error != -ENOEXEC;
+
     return worker->state != AFORK__WORKER_LEAVING && !worker->n_answers && !worker->failed_call &&
-           !(worker->pool->options.single_call && worker->was_ready);
+           !(worker->pool->options.single_call && started);
 }
 
 static void on_ended(int error, const char *message, const struct afork_exit *exit, void *data)
@@ -413,7 +440,7 @@ static void on_ended(int error, const char *message, const struct afork_exit *ex
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
     int64_t started_at = worker->started_at;
-    bool failed = has_failed(worker);
+    bool failed = has_failed(worker, error);
 
     afork__pool_ref(pool);
     if (error && !exit) /* it said what is not an answer, and may still be there */
@@ -435,6 +462,7 @@ static void on_ended(int error, const char *message, const struct afork_exit *ex
 }
 
 static const struct afork__rpc_hooks hooks = {
+    .begun = on_begun,
     .ready = on_ready,
     .retire = on_retire,
     .dropped = on_dropped,

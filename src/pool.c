@@ -16,9 +16,6 @@
 /* Calls that one turn completes because they were cancelled or are late. */
 enum { SHARE = 64 };
 
-#define pool_of(pointer, member)                                                                   \
-    ((struct afork_pool *)((char *)(pointer)-offsetof(struct afork_pool, member)))
-
 struct afork_pool *afork__pool_ref(struct afork_pool *pool)
 {
     pool->refs++;
@@ -79,7 +76,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
 /* Those that were cancelled, or are late. */
 static void complete_due(struct afork__turn *turn)
 {
-    struct afork_pool *pool = pool_of(turn, due.turn);
+    struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
     for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
@@ -221,7 +218,7 @@ static void destroy(struct afork_pool *pool)
 
 static void turn(struct afork__turn *turn)
 {
-    struct afork_pool *pool = pool_of(turn, turn);
+    struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, turn);
 
     afork__pool_ref(pool);
     afork__pool_break(pool, NULL);
@@ -247,14 +244,15 @@ static void close_silently(struct afork_pool *pool);
 
 static void context_closes(struct afork__attachment *attachment)
 {
-    close_silently(pool_of(attachment, attachment));
+    close_silently(AFORK__CONTAINER(attachment, struct afork_pool, attachment));
 }
 
 static void context_leaves(struct afork__attachment *attachment)
 {
+    const struct afork_pool *pool = AFORK__CONTAINER(attachment, struct afork_pool, attachment);
     struct afork__worker *worker;
 
-    TAILQ_FOREACH (worker, &pool_of(attachment, attachment)->workers, link)
+    TAILQ_FOREACH (worker, &pool->workers, link)
         afork_process_kill(worker->process, SIGKILL);
 }
 
@@ -387,11 +385,13 @@ int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
     return data || !len ? submit(pool, &call, options, cb, cb_data, ret) : -EINVAL;
 }
 
-int afork_pool_call_take(struct afork_pool *pool, void *data, size_t len,
-                         void (*release)(void *data), const struct afork_call_options *options,
-                         afork_call_cb *cb, void *cb_data, struct afork_call **ret)
+int afork_pool_call_take(struct afork_pool *pool, const void *data, size_t len,
+                         void (*release)(void *release_data), void *release_data,
+                         const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
+                         struct afork_call **ret)
 {
-    const struct afork__call_data call = {.data = data, .len = len, .release = release};
+    const struct afork__call_data call = {
+        .data = data, .len = len, .release = release, .release_data = release_data};
 
     return data && release ? submit(pool, &call, options, cb, cb_data, ret) : -EINVAL;
 }
@@ -558,6 +558,14 @@ struct afork_pool *afork_pool_ref(struct afork_pool *pool)
     if (pool)
         pool->user_refs++;
     return pool;
+}
+
+void afork_pool_finish(struct afork_pool *pool)
+{
+    if (check(pool) < 0 || pool->ending)
+        return;
+    pool->ending = true;
+    afork__pool_settle(pool);
 }
 
 void afork_pool_unref(struct afork_pool *pool)

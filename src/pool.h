@@ -46,8 +46,9 @@ struct afork__worker {
     struct afork_process *process; /* a user's reference */
     struct afork_rpc *rpc;         /* the same */
     enum afork__worker_state state;
-    bool was_ready;
     bool failed_call; /* one that it had begun when it ended */
+    bool begun;     /* what it was given may have begun */
+    bool told;      /* of its start */
     bool stale;     /* STARTING, but to be replaced as soon as it has done something */
     bool abandoned; /* LEAVING, with answers to come that nobody waits for */
     unsigned load;  /* answers that are to come, also those nobody waits for any more */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The outgoing queue of a process: commands and descriptors in order, sent as the socket takes them.
- * Every addition is whole or not at all.
+ * The outgoing queue of a process: commands and descriptors in order, sent as the socket takes
+ * them. Every addition is whole or not at all.
  */
 #ifndef AFORK_QUEUE_H
 #define AFORK_QUEUE_H

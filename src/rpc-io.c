@@ -149,7 +149,7 @@ static size_t add_call(const struct afork_rpc *rpc, struct afork_call *call, siz
 {
     size_t size = sent_header_size(rpc);
 
-    if (!call->release_data)
+    if (!call->release_taken)
         return add_part(iov, n, header_of(rpc, call), size + call->len, skip);
     n = add_part(iov, n, header_of(rpc, call), size, skip);
     return add_part(iov, n, (void *)call->data, call->len, skip > size ? skip - size : 0);
@@ -234,7 +234,7 @@ static void note_written(struct afork_rpc *rpc, size_t n)
 
 static void try_again(struct afork__deadline *deadline)
 {
-    afork__rpc_send((struct afork_rpc *)((char *)deadline - offsetof(struct afork_rpc, wait)));
+    afork__rpc_send(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
 static void sending_failed(struct afork_rpc *rpc, int error)
@@ -292,9 +292,9 @@ static void flush(struct afork_rpc *rpc)
     }
     if (rpc->writing || !TAILQ_EMPTY(&rpc->unsent)) {
         rpc->blocked = true; /* its share is used up: on when the loop comes back */
-    } else if (rpc->finishing && !rpc->shut && rpc->state == AFORK__RPC_OPEN) {
+    } else if (rpc->finishing && !rpc->shut) {
         rpc->shut = true;
-        shutdown(rpc->fd, SHUT_WR);
+        shutdown(fd, SHUT_WR);
     }
 }
 
@@ -312,7 +312,7 @@ void afork__rpc_send(struct afork_rpc *rpc)
 
 void afork__rpc_uncork(struct afork__turn *turn)
 {
-    struct afork_rpc *rpc = (struct afork_rpc *)((char *)turn - offsetof(struct afork_rpc, uncork));
+    struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, uncork);
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
@@ -362,6 +362,7 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
     }
     struct afork_call *call = slot->call;
     free_slot(rpc, slot);
+    reply->memory = &rpc->memory;
     rpc->holding = rpc->frame.flags & AFORK__RPC_HOLDING;
     if (call)
         afork__rpc_answer(rpc, call, reply);
@@ -382,6 +383,7 @@ static void handle_error(struct afork_rpc *rpc, const void *payload, size_t len)
         return;
     }
     if (!rpc->frame.id) {
+        rpc->begun &= rpc->ready; /* else it could not start */
         afork__rpc_close_channel(rpc, -ENOEXEC, text, text_len);
         return;
     }
@@ -411,6 +413,7 @@ static void handle_ready(struct afork_rpc *rpc, const void *payload, size_t len)
     const void *word;
     size_t word_len;
 
+    rpc->begun &= rpc->ready;
     if (rpc->frame.id != AFORK__RPC_VERSION) {
         protocol_error(rpc, "the worker speaks another version of the protocol");
     } else if (rpc->octets &&
@@ -419,8 +422,10 @@ static void handle_ready(struct afork_rpc *rpc, const void *payload, size_t len)
                 memcmp(word, AFORK__RPC_PROBE, word_len) != 0 || list.pos != list.end)) {
         protocol_error(rpc, "the worker uses another serialiser");
     } else {
-        rpc->begun = true;
-        if (rpc->hooks)
+        rpc->ready = rpc->begun = true;
+        if (rpc->hooks && !rpc->prompt)
+            rpc->hooks->begun(rpc->data);
+        if (rpc->hooks && !rpc->closed)
             rpc->hooks->ready(rpc->data);
     }
 }
@@ -558,8 +563,10 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
         uint8_t *payload = rpc->payload;
         rpc->payload = NULL;
         rpc->payload_got = rpc->payload_room = 0;
+        rpc->memory = payload;
         handle(rpc, payload, rpc->frame.len);
-        free(payload);
+        free(rpc->memory);
+        rpc->memory = NULL;
         len -= part;
     }
     parse(rpc, buffer, len);
@@ -646,7 +653,7 @@ void afork__rpc_update_watch(struct afork_rpc *rpc)
         return;
     if (!rpc->again)
         events = AFORK_IN | (rpc->blocked ? AFORK_OUT : 0);
-    if (!rpc->n_calls && !rpc->finishing && rpc->begun) /* until then, somebody may wait for it */
+    if (!rpc->n_calls && !rpc->finishing && rpc->ready) /* until then, somebody may wait for it */
         events |= AFORK_BACKGROUND;
     rpc->context->loop->ops->io_set(rpc->io, events);
 }
@@ -692,7 +699,8 @@ int afork__rpc_open(struct afork_rpc *rpc, int fd)
     rpc->fd = fd;
     rpc->state = AFORK__RPC_OPEN;
     rpc->blocked = false;
-    rpc->begun = !rpc->own_frames;
+    rpc->ready = !rpc->own_frames; /* the original does not say that it is there */
+    rpc->begun = rpc->ready || rpc->prompt;
     flush(rpc);
     afork__rpc_update_watch(rpc);
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The frames of calls. Knows nothing of sockets, processes or Perl, so that it can be tested and fuzzed
- * alone.
+ * The frames of calls. Knows nothing of sockets, processes or Perl, so that it can be tested and
+ * fuzzed alone.
  */
 #include "rpc-wire.h"
 

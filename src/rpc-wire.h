@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Our own frames: kind, 8 bits; number of descriptors, 8; flags, 16; id, 32; length of the payload, 32.
- * The descriptors come with the first octet of the frame. */
+/* Our own frames: kind, 8 bits; number of descriptors, 8; flags, 16; id, 32; length of the
+ * payload, 32. The descriptors come with the first octet of the frame. */
 #define AFORK__RPC_HEADER_SIZE 12
 
 enum afork__rpc_kind {
@@ -27,8 +27,8 @@ enum afork__rpc_kind {
 };
 
 enum afork__rpc_flags {
-    /* RESULT, ERROR: from now on the worker may keep answers for a moment, so that it may be past the
-     * oldest call that is not answered. */
+    /* RESULT, ERROR: from now on the worker may keep answers for a moment, so that it may be past
+     * the oldest call that is not answered. */
     AFORK__RPC_HOLDING = 1 << 0,
     /* CALL: no answer is kept while it is worked on, its own neither, since it has a time limit. */
     AFORK__RPC_PROMPT = 1 << 1,
@@ -52,7 +52,8 @@ struct afork__rpc_header {
 void afork__rpc_put_header(uint8_t out[AFORK__RPC_HEADER_SIZE],
                            const struct afork__rpc_header *header);
 
-/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or it has a flag that its kind has not. */
+/* Reads a header. Returns 0, or -EPROTO if its kind is unknown or it has a flag that its kind has
+ * not. */
 int afork__rpc_get_header(const uint8_t in[AFORK__RPC_HEADER_SIZE], struct afork__rpc_header *ret);
 
 void afork__rpc_put_number(uint8_t out[4], uint32_t number);

@@ -52,11 +52,30 @@ static int load_back_end(struct afork_process *template, const char *module)
     return afork_process_eval(template, afork__rpc_module, NULL);
 }
 
-static int send_parameter(struct afork_process *process, const char *name, const char *value)
-{
-    int result = afork_process_send_arg(process, name, strlen(name));
+enum { N_PARAMETERS = 5 };
 
-    return result < 0 ? result : afork_process_send_arg(process, value, strlen(value));
+/* Names and values of what the back end is told. */
+static int send_parameters(struct afork_process *process, const char *const parameters[])
+{
+    int result = 0;
+
+    for (size_t i = 0; !result && i < 2 * N_PARAMETERS; i++)
+        result = afork_process_send_arg(process, parameters[i], strlen(parameters[i]));
+    /* How many arguments are parameters of the back end, as the original says it. */
+    return result < 0 ? result : afork_process_send_arg(process, "-10", 3);
+}
+
+/* Our synchronous back end is told them where it is forked from, once for all of its processes. */
+static int prepare_own(struct afork_process *template, const char *const parameters[])
+{
+    static const char code[] = "require AFork::RPC::Sync; AFork::RPC::prepare(@_)";
+    struct iovec strings[1 + 2 * N_PARAMETERS] = {
+        {.iov_base = (char *)code, .iov_len = sizeof code - 1}};
+
+    for (size_t i = 0; i < 2 * N_PARAMETERS; i++)
+        strings[1 + i] = (struct iovec){.iov_base = (char *)parameters[i],
+                                        .iov_len = strlen(parameters[i])};
+    return afork_process_eval_iov(template, strings, 1 + 2 * N_PARAMETERS);
 }
 
 int afork__rpc_prepare(struct afork_process *template, const char *function,
@@ -68,20 +87,20 @@ int afork__rpc_prepare(struct afork_process *template, const char *function,
         return -EINVAL;
     name_back_end(options, module);
     snprintf(done, sizeof done, "%s::do_exit", module);
-    const char *const parameters[][2] = {
-        {"function", function},
-        {"init", options->init ? options->init : ""},
-        {"serialiser", options->serialiser ? options->serialiser : AFORK_SERIALISER_OCTETS},
-        {"done", options->done ? options->done : done},
-        {"die", options->exceptions_end ? "1" : ""},
+    const char *const parameters[2 * N_PARAMETERS] = {
+        "function",   function,
+        "init",       options->init ? options->init : "",
+        "serialiser", options->serialiser ? options->serialiser : AFORK_SERIALISER_OCTETS,
+        "done",       options->done ? options->done : done,
+        "die",        options->exceptions_end ? "1" : "",
     };
+    bool own_frames = options->frames == AFORK_RPC_FRAMES_OWN;
+    if (template->peer == AFORK_PEER_OWN && own_frames && !options->async)
+        return prepare_own(template, parameters);
     int result = load_back_end(template, module);
-    for (size_t i = 0; !result && i < sizeof parameters / sizeof *parameters; i++)
-        result = send_parameter(template, parameters[i][0], parameters[i][1]);
-    /* How many arguments are parameters of the back end, as the original says it. */
     if (!result)
-        result = afork_process_send_arg(template, "-10", 3);
-    if (!result && template->peer != AFORK_PEER_OWN && options->frames == AFORK_RPC_FRAMES_ORIGINAL)
+        result = send_parameters(template, parameters);
+    if (!result && template->peer != AFORK_PEER_OWN && !own_frames)
         result = afork_process_eval(template, old_parameters, module, NULL);
     return result;
 }
@@ -96,6 +115,8 @@ static void set_options(struct afork_rpc *rpc, const struct afork_rpc_options *o
     rpc->async = options->async;
     rpc->own_frames = options->frames == AFORK_RPC_FRAMES_OWN;
     rpc->octets = !options->serialiser || !strcmp(options->serialiser, AFORK_SERIALISER_OCTETS);
+    rpc->prompt = rpc->own_frames && rpc->octets && !rpc->async &&
+                  !(options->init && *options->init);
     rpc->reply_max = options->reply_max ? options->reply_max : UINT32_MAX;
     rpc->on_event = options->on_event;
     rpc->on_end = options->on_end;
@@ -113,6 +134,7 @@ static struct afork_rpc *make(struct afork_process *process,
         return NULL;
     set_options(rpc, options);
     rpc->attachment.close = attachment_close;
+    rpc->prompt &= process->peer == AFORK_PEER_OWN;
     rpc->refs = 2;
     rpc->user_refs = 1;
     rpc->context = afork__context_ref(process->context);
@@ -221,7 +243,7 @@ static void close_socket(struct afork_rpc *rpc)
 
 static void wait_expired(struct afork__deadline *deadline)
 {
-    afork__rpc_try_end((struct afork_rpc *)((char *)deadline - offsetof(struct afork_rpc, wait)));
+    afork__rpc_try_end(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
 void afork__rpc_want_exit(struct afork_rpc *rpc)
@@ -290,8 +312,9 @@ static void entered(struct afork_process *process, int fd, const struct afork_ex
     }
     int result = failure ? fd : afork__rpc_open(rpc, fd);
     if (!result) {
-        /* The original does not say that it is there. */
-        if (!rpc->closed && !rpc->own_frames && rpc->hooks)
+        if (rpc->begun && rpc->hooks && !rpc->closed)
+            rpc->hooks->begun(rpc->data);
+        if (rpc->ready && rpc->hooks && !rpc->closed)
             rpc->hooks->ready(rpc->data);
         return;
     }
@@ -439,9 +462,7 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
  * of. */
 static void after_close(struct afork__turn *turn)
 {
-    struct afork__due *due = (struct afork__due *)((char *)turn -
-                                                   offsetof(struct afork__due, turn));
-    struct afork_rpc *rpc = (struct afork_rpc *)((char *)due - offsetof(struct afork_rpc, due));
+    struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);
 
     rpc->refs++;
     while (!rpc->closed && afork__due_next(&rpc->due)) {
@@ -456,6 +477,7 @@ void afork_rpc_finish(struct afork_rpc *rpc)
         return;
     rpc->finishing = true;
     afork__rpc_want_exit(rpc);
+    afork__turn_clear(rpc->context, &rpc->uncork); /* there is nothing to wait for */
     afork__rpc_send(rpc);
 }
 
@@ -550,11 +572,13 @@ int afork_rpc_call(struct afork_rpc *rpc, const void *data, size_t len,
     return data || !len ? call(rpc, &given, options, cb, cb_data, ret) : -EINVAL;
 }
 
-int afork_rpc_call_take(struct afork_rpc *rpc, void *data, size_t len, void (*release)(void *data),
+int afork_rpc_call_take(struct afork_rpc *rpc, const void *data, size_t len,
+                        void (*release)(void *release_data), void *release_data,
                         const struct afork_call_options *options, afork_call_cb *cb, void *cb_data,
                         struct afork_call **ret)
 {
-    const struct afork__call_data given = {.data = data, .len = len, .release = release};
+    const struct afork__call_data given = {
+        .data = data, .len = len, .release = release, .release_data = release_data};
 
     return data && release ? call(rpc, &given, options, cb, cb_data, ret) : -EINVAL;
 }

@@ -35,10 +35,12 @@ struct afork_rpc {
     bool unreported; /* nobody tells of the worker's end */
     bool gone;       /* it has ended: nothing comes after what is in the channel */
     bool holding;    /* the worker may be past the oldest call */
-    bool begun;      /* the back end is there: what it was given may have begun */
+    bool ready;      /* the back end has said that it is there */
+    bool begun;      /* what it was given may have begun */
 
     /* Options. */
     bool async, own_frames, octets; /* `octets`: the default serialiser */
+    bool prompt; /* no code of the user runs between the start of the back end and the first call */
     uint32_t reply_max;
     void (*on_event)(struct afork_rpc *, const struct afork_event *, void *);
     void (*on_end)(struct afork_rpc *, int, const char *, const struct afork_exit *, void *);
@@ -71,6 +73,7 @@ struct afork_rpc {
     size_t header_got, payload_got, payload_room;
     struct afork__rpc_header frame;
     uint8_t *payload; /* NULL: nothing of it is here */
+    void *memory;     /* of the reply that is being told of, if it has its own */
     struct afork__fd_queue fds;
 
     /* Why it ends. */

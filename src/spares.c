@@ -3,9 +3,9 @@
  * Spares: children of a template that are forked before anybody asks for them. Each is an ordinary
  * forked process whose handle nobody has yet. Knows nothing of what processes do later.
  *
- * A template is filled up a moment after its last command or after a spare was taken, so that what is
- * asked for at once comes first, and a template that is being prepared is not forked in vain. Under
- * steady demand that moment never comes: then each one taken is replaced at once.
+ * A template is filled up a moment after its last command or after a spare was taken, so that what
+ * is asked for at once comes first, and a template that is being prepared is not forked in vain.
+ * Under steady demand that moment never comes: then each one taken is replaced at once.
  */
 #include "config.h"
 

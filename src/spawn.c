@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starting a program by vfork: the child borrows the host's memory until the exec, so that the time does
- * not grow with the host, and what could hang in a forked copy of a threaded program does not run. It
- * does what posix_spawn does, in two thirds of its time. Knows nothing of Perl or of the protocol.
+ * Starting a program by vfork: the child borrows the host's memory until the exec, so that the time
+ * does not grow with the host, and what could hang in a forked copy of a threaded program does not
+ * run. It does what posix_spawn does, in two thirds of its time. Knows nothing of Perl or of the
+ * protocol.
  */
 #include "config.h"
 

@@ -44,8 +44,8 @@ int afork__pipe(int ret[2]);
 /* Duplicates a descriptor, close-on-exec, above 2. Returns it or a negative errno. */
 int afork__duplicate(int fd);
 
-/* Moves a descriptor above standard error: where the host has closed its own, the lowest free numbers
- * are those that programs print to. 0 or a negative errno; then it is where it was. */
+/* Moves a descriptor above standard error: where the host has closed its own, the lowest free
+ * numbers are those that programs print to. 0 or a negative errno; then it is where it was. */
 int afork__lift(int *fd);
 
 /* A descriptor for a process that becomes readable when that ends; -ESRCH, -ENOSYS, ... */

@@ -6,11 +6,15 @@
 #define AFORK_UTIL_H
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 #include <unistd.h>
 
 #define AFORK__CLEANUP(function) __attribute__((cleanup(function)))
+
+/* The `type` whose `member` it is that `pointer` points to. */
+#define AFORK__CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #define AFORK__USEC_PER_SEC INT64_C(1000000)
 #define AFORK__USEC_PER_MSEC INT64_C(1000)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames and string lists. Knows nothing of sockets, processes or Perl, so that it can be tested and
- * fuzzed alone. Everything is bounded by the input's length; nothing is allocated.
+ * Frames and string lists. Knows nothing of sockets, processes or Perl, so that it can be tested
+ * and fuzzed alone. Everything is bounded by the input's length; nothing is allocated.
  */
 #include "wire.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A channel as a program without an adapter has it: the descriptor, watched by the operations of the
- * loop. For the poll loop, driven by itself or from outside.
+ * A channel as a program without an adapter has it: the descriptor, watched by the operations of
+ * the loop. For the poll loop, driven by itself or from outside.
  */
 #include <errno.h>
 #include <sys/socket.h>

@@ -195,7 +195,8 @@ static void grandchild(const struct fake_state *state)
     say(state->channel, "%d\n", pid);
 }
 
-/* Leaves a plain child behind that writes a lot to standard error for each octet that it sends back. */
+/* Leaves a plain child behind that writes a lot to standard error for each octet that it sends
+ * back. */
 static void noisy_grandchild(const struct fake_state *state)
 {
     static char noise[100000];

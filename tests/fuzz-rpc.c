@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Feeds what a worker may send to an rpc of the host: frames of either kind, string lists in them. The
- * worker is a socket pair, adopted as a server of the original kind, so that all of it is reached
- * through the public calls.
+ * Feeds what a worker may send to an rpc of the host: frames of either kind, string lists in them.
+ * The worker is a socket pair, adopted as a server of the original kind, so that all of it is
+ * reached through the public calls.
  *
- * The first octet of the input chooses frames, back end and how the rest is cut into pieces. Whatever
- * comes, each call completes once, the end is told once and last, and nothing is left.
+ * The first octet of the input chooses frames, back end and how the rest is cut into pieces.
+ * Whatever comes, each call completes once, the end is told once and last, and nothing is left.
  *
- * With libFuzzer this is its target; without, a program that runs the files and folders that it is given
- * once, so that what was found stays found.
+ * With libFuzzer this is its target; without, a program that runs the files and folders that it is
+ * given once, so that what was found stays found.
  */
 #include <afork/afork.h>
 #include <assert.h>

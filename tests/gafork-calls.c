@@ -17,16 +17,19 @@ static const char code[] =
     "sub slurp { my $fh = pop; local $/; scalar <$fh> }"
     "sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_ for @_; ('here', $fh) }";
 
+static void new_context(struct gafork_test *f)
+{
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"), "standard-error",
+                              GAFORK_STDIO_TAIL, "environment-changes", f->t->environment, NULL);
+}
+
 static void run_case(struct gafork_test *f)
 {
-    const char *perl = g_getenv("AFORK_PERL");
-
-    if (!g_file_test(perl, G_FILE_TEST_IS_EXECUTABLE)) {
+    if (!g_file_test(g_getenv("AFORK_PERL"), G_FILE_TEST_IS_EXECUTABLE)) {
         g_test_skip("afork-perl was not built");
         return;
     }
-    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", perl, "standard-error",
-                              GAFORK_STDIO_TAIL, "environment-changes", f->t->environment, NULL);
+    new_context(f);
     f->func(f);
 }
 
@@ -145,4 +148,27 @@ GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *ar
     gafork_wait(f->main_context, call.calls);
     g_assert_nonnull(call.error);
     return g_steal_pointer(&call.error);
+}
+
+void gafork_calls_renew_context(struct gafork_test *f)
+{
+    g_clear_object(&f->context);
+    new_context(f);
+}
+
+static gpointer unref(gpointer object)
+{
+    g_object_unref(object);
+    return NULL;
+}
+
+static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
+{
+    g_atomic_pointer_set((GThread **)thread, g_thread_self());
+}
+
+void gafork_unref_elsewhere(gpointer object, GThread **gone_in)
+{
+    g_object_weak_ref(G_OBJECT(object), note_gone, gone_in);
+    g_thread_join(g_thread_new("collector", unref, object));
 }

@@ -58,4 +58,11 @@ char *gafork_call_one(struct gafork_test *f, gpointer object, const char *argume
 /* Makes one that must fail; the caller frees the error. */
 GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *argument);
 
+/* Another context like the one of the case, which was closed. */
+void gafork_calls_renew_context(struct gafork_test *f);
+
+/* Releases a reference in another thread, as garbage collectors do. `*gone_in` becomes the thread in
+ * which the object is disposed of, be it later. */
+void gafork_unref_elsewhere(gpointer object, GThread **gone_in);
+
 #endif

@@ -4,8 +4,8 @@
  *
  *   handover-host ROLE PEER
  *
- * PEER is `own` or `original`: what the server is. Servers are passed on a Unix socket, one for each
- * octet; descriptor 3 is where they come from, 4 where they go. Roles:
+ * PEER is `own` or `original`: what the server is. Servers are passed on a Unix socket, one for
+ * each octet; descriptor 3 is where they come from, 4 where they go. Roles:
  *
  *   give    makes a server with code and arguments, hands it over, says so, and stays
  *   pass    adopts one and hands it over

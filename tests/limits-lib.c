@@ -50,13 +50,6 @@ void limits_run(struct test *t, enum limits_way way, const struct afork_limits *
     limits_run_to_end(t, limits_set(process, way, limits), "f", s);
 }
 
-bool limits_has_sanitizers(void)
-{
-    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
-
-    return flags && *flags;
-}
-
 bool limits_has_filters(void)
 {
 #ifdef ENABLE_SECCOMP

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of limits: processes of afork-perl that are limited in one way or another and run to their end.
+ * Tests of limits: processes of afork-perl that are limited in one way or another and run to their
+ * end.
  */
 #ifndef LIMITS_LIB_H
 #define LIMITS_LIB_H
@@ -22,7 +23,8 @@ void limits_subject_clear(struct limits_subject *s);
 void limits_run_to_end(struct test *t, struct afork_process *process, const char *function,
                        struct limits_subject *s);
 
-/* Each way to be limited: in a process that was executed, in one that was forked, and by the template. */
+/* Each way to be limited: in a process that was executed, in one that was forked, and by the
+ * template. */
 enum limits_way { LIMITS_EXECUTED, LIMITS_FORKED, LIMITS_BY_TEMPLATE, LIMITS_N_WAYS };
 
 /* Limits `process`, taken; returned is what runs functions, itself or what it forked. */
@@ -41,9 +43,5 @@ bool limits_need_filters(void);
 
 /* Whether the kernel can confine files in full, or else the case is skipped. */
 bool limits_need_landlock(void);
-
-/* Whether everything was built with sanitizers, whose shadow memory needs more address space than any
- * limit. */
-bool limits_has_sanitizers(void);
 
 #endif

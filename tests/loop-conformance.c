@@ -392,8 +392,8 @@ static void free_outer_from_nested_turn(struct test *t)
     discard(&b);
 }
 
-/* Notes how often the other one was called by then: some loops report in an inner turn what the outer
- * one found. */
+/* Notes how often the other one was called by then: some loops report in an inner turn what the
+ * outer one found. */
 static void free_waiting_action(struct watcher *self)
 {
     io_free(self->other);
@@ -401,8 +401,8 @@ static void free_waiting_action(struct watcher *self)
     io_set(self, 0);
 }
 
-/* The other one was found ready in the same turn, but is silent by now: in an inner turn, the helper
- * alone is ready. */
+/* The other one was found ready in the same turn, but is silent by now: in an inner turn, the
+ * helper alone is ready. */
 static void nest_and_lose_other_action(struct watcher *self)
 {
     char octet;

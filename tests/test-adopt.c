@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Servers that are adopted: what is known of them, and what cannot be adopted. They come from a second
- * context on the same loop. Against the fake server.
+ * Servers that are adopted: what is known of them, and what cannot be adopted. They come from a
+ * second context on the same loop. Against the fake server.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -154,7 +154,8 @@ static void release_closes(struct test *t)
 
     n_released = 0;
     test_ok(afork_rpc_new(process, "f", &options, &to_close));
-    test_ok(afork_rpc_call_take(to_close, big, BIG, close_rpc, NULL, test_on_reply, &reply, &call));
+    test_ok(afork_rpc_call_take(to_close, big, BIG, close_rpc, big, NULL, test_on_reply, &reply,
+                                &call));
     test_wait(t, to_close->state == AFORK__RPC_OPEN && to_close->writing);
     test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
     test_wait(t, reply.calls);
@@ -196,7 +197,7 @@ static void release_closes_after_retry(struct test *t)
         test_ok(afork_rpc_new(process, "f", &options, &to_close));
         test_wait(t, to_close->begun);
         test_call(to_close, &first, "nap", NULL);
-        test_ok(afork_rpc_call_take(to_close, big, sizeof big, close_rpc, NULL, test_on_reply,
+        test_ok(afork_rpc_call_take(to_close, big, sizeof big, close_rpc, big, NULL, test_on_reply,
                                     &reply, &call));
         test_wait(t, to_close->writing);
         test_ok(kill(afork_process_peer_pid(process), SIGUSR1));
@@ -237,7 +238,7 @@ static void release_cancels(struct test *t)
     n_released = 0;
     test_wait(t, rpc->begun);
     test_call(rpc, &first, "nap", NULL);
-    test_ok(afork_rpc_call_take(rpc, big, sizeof big, cancel_in_release, NULL, test_on_reply,
+    test_ok(afork_rpc_call_take(rpc, big, sizeof big, cancel_in_release, big, NULL, test_on_reply,
                                 &reply, &call));
     test_ok(test_call_full(rpc, &second, &none, (const char *[]){"good", NULL}, &to_cancel));
     test_call(rpc, &third, "good", NULL);
@@ -571,8 +572,8 @@ static void cancel_closes(struct test *t)
     test_wait(t, pool.starts == 2);
     test_ok(test_pool_call(&pool, &first, NULL, NULL, NULL, NULL));
     test_ok(test_pool_call(&pool, &second, NULL, NULL, NULL, NULL));
-    test_ok(
-        afork_pool_call_take(pool.pool, big, BIG, close_pool, NULL, test_on_reply, &third, &call));
+    test_ok(afork_pool_call_take(pool.pool, big, BIG, close_pool, big, NULL, test_on_reply, &third,
+                                 &call));
     test_wait(t, call->writing);
     test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
     test_wait(t, third.calls);

@@ -28,8 +28,8 @@ struct test_channel_type {
     const char *name;
     const struct test_loop_type *loop;
 
-    /* Tells `process` to run `function`. The channel is released by close(). It does not read before
-     * it is told to. */
+    /* Tells `process` to run `function`. The channel is released by close(). It does not read
+     * before it is told to. */
     struct test_channel *(*run)(struct test *t, struct afork_process *process,
                                 const char *function);
 

@@ -368,8 +368,8 @@ static void contexts_share_a_loop(struct test *t)
     g_assert_cmpstr(of_b, ==, "code two\n");
 }
 
-/* An original does not report: the run is told when all is written, the end only of direct children,
- * and no pids. */
+/* An original does not report: the run is told when all is written, the end only of direct
+ * children, and no pids. */
 static void original_peer(struct test *t)
 {
     t->options.peer = AFORK_PEER_ORIGINAL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * afork_context_dump(): it is JSON whatever the names and messages are, and says what is so. Perl's own
- * JSON::PP reads it. Against the fake server.
+ * afork_context_dump(): it is JSON whatever the names and messages are, and says what is so. Perl's
+ * own JSON::PP reads it. Against the fake server.
  */
 #include <errno.h>
 #include <signal.h>

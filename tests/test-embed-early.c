@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is particular to the spawner (early.c, spawner.c): its own life, what it leaves of the program,
- * and what happens where it is gone. The rest is in test-perl-early and test-perl-own-early.
+ * What is particular to the spawner (early.c, spawner.c): its own life, what it leaves of the
+ * program, and what happens where it is gone. The rest is in test-perl-early and
+ * test-perl-own-early.
  */
 #include <afork/afork-perl.h>
 #include <errno.h>

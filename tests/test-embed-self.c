@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is particular to a program that executes itself (self.c): its file may be gone, and nothing it
- * starts by mistake can multiply. The latter is bounded here by variant-self.c: what finds
- * AFORK_TEST_DEPTH is a server or ends at once. The rest is in test-perl-self and test-perl-own-self.
+ * What is particular to a program that executes itself (self.c): its file may be gone, and nothing
+ * it starts by mistake can multiply. The latter is bounded here by variant-self.c: what finds
+ * AFORK_TEST_DEPTH is a server or ends at once. The rest is in test-perl-self and
+ * test-perl-own-self.
  */
 #include <afork/afork-perl.h>
 #include <errno.h>

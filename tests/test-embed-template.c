@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A program with an interpreter of its own (template-fork.c): what its template has of it, what it must
- * not have, and that the program goes on as if nothing had been. The rest is in test-perl-template and
- * test-perl-own-template.
+ * A program with an interpreter of its own (template-fork.c): what its template has of it, what it
+ * must not have, and that the program goes on as if nothing had been. The rest is in
+ * test-perl-template and test-perl-own-template.
  */
 #include <EXTERN.h>
 #include <XSUB.h>
@@ -78,8 +78,8 @@ static void has_what_is_loaded(struct test *t)
     g_assert_cmpint(evaluate("$Loaded::closure->()"), ==, 42);
 }
 
-/* Quick or not, what is the program's does not end; what is the template's does in a child that is told
- * to end as perl does. */
+/* Quick or not, what is the program's does not end; what is the template's does in a child that is
+ * told to end as perl does. */
 static void exit_modes(struct test *t)
 {
     AFORK__AUTO_FD file = memfd_create("old", MFD_CLOEXEC), new = memfd_create("new", MFD_CLOEXEC);

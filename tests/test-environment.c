@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Environments that perls meet: none at all, one of another perl, one for debugging. Each server works, or
- * fails with one error that names the cause.
+ * Environments that perls meet: none at all, one of another perl, one for debugging. Each server
+ * works, or fails with one error that names the cause.
  */
 #include <errno.h>
 #include <fcntl.h>

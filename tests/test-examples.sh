@@ -3,6 +3,7 @@
 #
 # The examples do what they say: those that print something and end.
 set -u
+src=${srcdir:-.}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 n=0
@@ -38,6 +39,32 @@ if [ -e doc/examples/embedded-code/main ]; then
 6 words" "$(timeout 20 doc/examples/embedded-code/main 'never gonna give it up, again' | sort)"
     check "embedded-code: letters are no octets" "1 words
 4 letters" "$(timeout 20 doc/examples/embedded-code/main 'être' | sort)"
+fi
+
+printf 'one' >"$work/one"
+: >"$work/none"
+sums="d41d8cd98f00b204e9800998ecf8427e  $work/none
+f97c5d29941bfb1b2fdab0874906ab82  $work/one"
+# check_pool NAME COMMAND...: one that makes MD5 sums of the files it is given
+check_pool()
+{
+    name=$1
+    shift
+    check "$name: sums" "$sums" "$(timeout 20 "$@" "$work/none" "$work/one" | sort)"
+    check "$name: nothing to do" "0" "$(timeout 20 "$@" 2>&1; echo $?)"
+    output=$(timeout 20 "$@" "$work/one" "$work/missing" 2>"$work/err")
+    check "$name: a missing file" "1 f97c5d29941bfb1b2fdab0874906ab82  $work/one" "$? $output"
+    check "$name: it is named" "pool: $work/missing: No such file or directory" "$(cat "$work/err")"
+    timeout 20 "$@" "$work/one" >/dev/full 2>"$work/err"
+    check "$name: nowhere to print" "yes yes" \
+        "$(test $? -ne 0 && echo yes) $(grep -q 'No space left' "$work/err" && echo yes)"
+    error=$(AFORK_PERL=/bin/false timeout 20 "$@" "$work/one" 2>&1)
+    check "$name: no perl" "1 yes" "$? $(test -n "$error" && echo yes)"
+}
+check_pool pool doc/examples/pool
+if [ -n "$PYTHON_GI" ] && [ -e glib/Afork-1.0.typelib ] && [ -z "$AFORK_TEST_SANITIZERS" ]; then
+    check_pool pool.py env GI_TYPELIB_PATH="$PWD/glib" LD_LIBRARY_PATH="$PWD/.libs" \
+        "$PYTHON_GI" "$src/doc/examples/pool.py"
 fi
 
 # What cannot be started, does not serve, or cannot be printed is told, in words and by the status.

@@ -7,9 +7,19 @@ const string CODE = """
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n }
 sub bad { die "$_[0]\n" } sub object { die { reason => $_[0] } }
 sub leave { syswrite STDERR, "leaving\n"; exit $_[0] }
-sub nap { AFork::RPC::event($_[0]); AFork::RPC::flush(); select undef, undef, undef, $_[0] / 1000; $_[0] }
+sub nap {
+    AFork::RPC::event($_[0]);
+    AFork::RPC::flush();
+    select undef, undef, undef, $_[0] / 1000;
+    $_[0]
+}
 sub slurp { my $fh = pop; local $/; scalar <$fh> }
-sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_[0]; seek $fh, 0, 0; ('here', $fh) }
+sub open_file {
+    open my $fh, '+>', undef or die $!;
+    syswrite $fh, $_[0];
+    seek $fh, 0, 0;
+    ('here', $fh)
+}
 my @args; sub begin { @args = @_ } sub args { @args }
 """;
 string PERL;
@@ -48,7 +58,8 @@ string[] call (Afork.Callable target, string[] arguments, Afork.CallOptions? opt
     Cancellable? cancellable = null) throws Error
 {
     AsyncResult? result = null;
-    target.call_strv_async.begin (arguments, options, cancellable, (source, res) => { result = res; });
+    target.call_strv_async.begin (arguments, options, cancellable,
+        (source, res) => { result = res; });
     wait_for (() => result != null);
     return target.call_strv_async.end (result);
 }
@@ -86,7 +97,8 @@ void test_forms () throws Error
     wait_for (() => result != null);
     assert (call_later.end (result) == "later");
     AsyncResult? bytes = null;
-    rpc.call_bytes_async.begin (Afork.strv_to_bytes ({"a"}), null, null, (source, res) => { bytes = res; });
+    rpc.call_bytes_async.begin (Afork.strv_to_bytes ({"a"}), null, null,
+        (source, res) => { bytes = res; });
     wait_for (() => bytes != null);
     assert (text (rpc.call_bytes_async.end (bytes)) == "a");
     var raw = new Variant.parsed ("[b'ab', b'']");

@@ -6,8 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gafork-calls.h"
@@ -477,101 +475,45 @@ static void cancelled_in_callback(struct gafork_test *f)
         g_assert_error(second.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
 }
 
-/* --- Remote processes --- */
-
-static char **perl_alone(void)
+static gpointer cancel_elsewhere(gpointer cancellable)
 {
-    const char *perl = g_getenv("PERL");
-
-    return g_strsplit(perl && *perl ? perl : "perl", " ", -1);
+    g_cancellable_cancel(cancellable);
+    return NULL;
 }
 
-static void remote(struct gafork_test *f)
+static void close_at(G_GNUC_UNUSED GCancellable *cancellable, gpointer rpc)
 {
-    g_auto(GStrv) argv = perl_alone();
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GAforkRemoteOptions)
-        options = g_object_new(GAFORK_TYPE_REMOTE_OPTIONS, "strict", TRUE, "noise-max", 5, NULL);
-    g_autoptr(GAforkProcess)
-        process = gafork_process_new_remote(f->context, (const char *const *)argv, options, &error);
-
-    g_assert_no_error(error);
-    g_assert_true(gafork_process_eval(process, "sub twice { 2 * $_[0] }", NULL, NULL));
-    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "twice", NULL, &error);
-    g_assert_no_error(error);
-    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(process, "twice", NULL, &error);
-    g_assert_no_error(error);
-    g_autofree char *by_rpc = gafork_call_one(f, rpc, "21");
-    g_autofree char *by_pool = gafork_call_one(f, pool, "22");
-    g_assert_cmpstr(by_rpc, ==, "42");
-    g_assert_cmpstr(by_pool, ==, "44");
+    gafork_callable_close(rpc);
 }
 
-static void remote_fails(struct gafork_test *f)
+/* By other threads, while calls are answered; and by a handler that closes what is called. */
+static void cancelled_elsewhere(struct gafork_test *f)
 {
-    const char *const noisy[] = {"sh", "-c", "echo no perl here; cat >/dev/null", NULL};
-    g_autoptr(GAforkRemoteOptions) options = g_object_new(
-        GAFORK_TYPE_REMOTE_OPTIONS, "noise-max", 8, "start-timeout", (gint64)G_USEC_PER_SEC, NULL);
-    g_autoptr(GAforkProcess) process = gafork_process_new_remote(f->context, noisy, options, NULL);
-    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(process, "twice", NULL, NULL);
-    g_autoptr(GError) error = gafork_call_error(f, rpc, "x");
+    g_autoptr(GAforkRpc) rpc = gafork_calls_rpc(f, "echo", NULL);
 
-    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_START);
-    g_assert_nonnull(strstr(error->message, "no perl"));
-}
-
-struct connecting {
-    unsigned calls;
-    GPid pid;
-};
-
-/* A perl with one end of a pair; or none at the second call. */
-static GSocket *connect_perl(gpointer data)
-{
-    struct connecting *c = data;
-    g_auto(GStrv) argv = perl_alone();
-    int fds[2];
-
-    if (c->calls++)
-        return NULL;
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
-    g_assert_true(g_spawn_async_with_fds(NULL, argv, NULL,
-                                         G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL,
-                                         NULL, &c->pid, fds[1], fds[1], -1, NULL));
-    close(fds[1]);
-    return g_socket_new_from_fd(fds[0], NULL);
-}
-
-static void note_destroyed(gpointer data)
-{
-    struct connecting *c = data;
-    int status;
-
-    waitpid(c->pid, &status, 0);
-    c->calls += 100;
-}
-
-static void connected(struct gafork_test *f)
-{
-    struct connecting c = {0};
-    GAforkProcess *process = gafork_process_new_connected(f->context, connect_perl, &c,
-                                                          note_destroyed, NULL, NULL);
-    GAforkProcess *copy = gafork_fork(process);
-
-    g_assert_true(gafork_process_eval(process, "sub twice { 2 * $_[0] }", NULL, NULL));
-    GAforkRpc *rpc = gafork_rpc_new(process, "twice", NULL, NULL);
-    g_autofree char *text = gafork_call_one(f, rpc, "21");
-    g_assert_cmpstr(text, ==, "42");
-    GAforkRpc *other = gafork_rpc_new(copy, "twice", NULL, NULL);
-    g_autoptr(GError) error = gafork_call_error(f, other, "x");
-    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_START);
-    g_object_unref(rpc);
-    g_object_unref(other);
-    g_object_unref(process);
-    g_object_unref(copy);
-    g_clear_object(&f->context);
+    for (int i = 0; i < 200; i++) {
+        g_autoptr(GCancellable) cancellable = g_cancellable_new();
+        struct gafork_call calls[5] = {{0}};
+        for (int k = 0; k < 5; k++)
+            gafork_call_start(rpc, "a", NULL, cancellable, &calls[k]);
+        GThread *thread = g_thread_new("canceller", cancel_elsewhere, cancellable);
+        for (int k = 0; k < 5; k++) {
+            gafork_wait(f->main_context, calls[k].calls);
+            if (calls[k].error)
+                g_assert_error(calls[k].error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+            gafork_call_clear(&calls[k]);
+        }
+        g_thread_join(thread);
+    }
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    gafork_call_auto call = {0};
+    g_signal_connect(cancellable, "cancelled", G_CALLBACK(close_at), rpc);
+    gafork_call_start(rpc, "a", NULL, cancellable, &call);
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, call.calls);
     gafork_settle(f);
-    g_assert_cmpuint(c.calls, ==, 102);
+    g_assert_cmpuint(call.calls, ==, 1);
+    g_assert_nonnull(call.error);
 }
 
 /* --- Ends --- */
@@ -645,137 +587,6 @@ static void closed(struct gafork_test *f)
     gafork_wait_exit(f, gafork_rpc_get_process(rpc));
 }
 
-enum place { IN_CALL, IN_EVENT, IN_ENDED, IN_EXITED, NOWHERE, N_PLACES };
-enum deed { UNREF, CLOSE, CLOSE_PROCESS, CLOSE_CONTEXT, DISPOSE, N_DEEDS };
-
-struct drop {
-    struct gafork_test *f;
-    enum deed deed;
-    GAforkRpc *rpc;
-    unsigned calls;
-};
-
-static void drop(struct drop *d)
-{
-    if (d->calls++)
-        return;
-    switch (d->deed) {
-    case CLOSE:
-        gafork_callable_close(GAFORK_CALLABLE(d->rpc));
-        break;
-    case CLOSE_PROCESS:
-        gafork_process_close(gafork_rpc_get_process(d->rpc));
-        break;
-    case CLOSE_CONTEXT:
-        gafork_context_close(d->f->context);
-        break;
-    case DISPOSE:
-        g_object_run_dispose(G_OBJECT(d->rpc));
-        break;
-    default:
-        g_clear_object(&d->rpc);
-    }
-}
-
-static void drop_in_call(struct gafork_call *call)
-{
-    drop(call->data);
-}
-
-static void drop_in_event(G_GNUC_UNUSED GAforkRpc *rpc, G_GNUC_UNUSED GBytes *octets,
-                          G_GNUC_UNUSED GUnixFDList *list, gpointer data)
-{
-    drop(data);
-}
-
-static void drop_in_ended(G_GNUC_UNUSED GAforkRpc *rpc, G_GNUC_UNUSED GError *error,
-                          G_GNUC_UNUSED GAforkExit *exit, gpointer data)
-{
-    drop(data);
-}
-
-static void drop_in_exited(G_GNUC_UNUSED GAforkProcess *process, G_GNUC_UNUSED GAforkExit *exit,
-                           gpointer data)
-{
-    drop(data);
-}
-
-static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
-{
-    struct drop d = {.f = f, .deed = deed, .rpc = gafork_calls_rpc(f, "tell", NULL)};
-    struct gafork_call calls[3] = {{0}};
-
-    g_test_message("place %d, deed %d", (int)place, (int)deed);
-    if (place == IN_CALL)
-        calls[0] = (struct gafork_call){.action = drop_in_call, .data = &d};
-    if (place == IN_EVENT)
-        g_signal_connect(d.rpc, "event", G_CALLBACK(drop_in_event), &d);
-    if (place == IN_ENDED)
-        g_signal_connect(d.rpc, "ended", G_CALLBACK(drop_in_ended), &d);
-    if (place == IN_EXITED)
-        g_signal_connect(gafork_rpc_get_process(d.rpc), "exited", G_CALLBACK(drop_in_exited), &d);
-    for (int i = 0; i < 3; i++)
-        gafork_call_start(d.rpc, "x", NULL, NULL, &calls[i]);
-    if (place == IN_ENDED || place == IN_EXITED)
-        gafork_callable_finish(GAFORK_CALLABLE(d.rpc));
-    if (place == NOWHERE)
-        drop(&d);
-    gafork_wait(f->main_context, d.calls && calls[0].calls && calls[1].calls && calls[2].calls);
-    g_clear_object(&d.rpc);
-    gafork_settle(f);
-    for (int i = 0; i < 3; i++) {
-        g_assert_cmpuint(calls[i].calls, ==, 1);
-        gafork_call_clear(&calls[i]);
-    }
-    if (deed != CLOSE_CONTEXT)
-        return;
-    g_object_unref(f->context);
-    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"),
-                              "environment-changes", f->t->environment, NULL);
-}
-
-static void dropped_in_callbacks(struct gafork_test *f)
-{
-    for (int place = 0; place < N_PLACES; place++)
-        for (int deed = 0; deed < N_DEEDS; deed++)
-            drop_at(f, place, deed);
-}
-
-static gpointer unref_elsewhere(gpointer object)
-{
-    g_object_unref(object);
-    return NULL;
-}
-
-static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
-{
-    g_atomic_pointer_set((GThread **)thread, g_thread_self());
-}
-
-/* As garbage collectors do: idle, with calls under way, ended, closed. */
-static void dropped_in_another_thread(struct gafork_test *f)
-{
-    enum { IDLE, UNDER_WAY, FINISHED, CLOSED, N_STATES };
-
-    for (int state = 0; state < N_STATES; state++) {
-        GAforkRpc *rpc = gafork_calls_rpc(f, "echo", NULL);
-        GThread *gone_in = NULL;
-        gafork_call_auto call = {0};
-        g_object_weak_ref(G_OBJECT(rpc), note_gone, &gone_in);
-        gafork_call_start(rpc, "x", NULL, NULL, &call);
-        if (state == FINISHED)
-            gafork_callable_finish(GAFORK_CALLABLE(rpc));
-        if (state == CLOSED)
-            gafork_callable_close(GAFORK_CALLABLE(rpc));
-        if (state != UNDER_WAY)
-            gafork_wait(f->main_context, call.calls);
-        g_thread_join(g_thread_new("collector", unref_elsewhere, rpc));
-        gafork_wait(f->main_context, call.calls && g_atomic_pointer_get(&gone_in));
-        if (state != CLOSED)
-            g_assert_true(gone_in == g_thread_self());
-    }
-}
-
 int main(int argc, char **argv)
 {
     gafork_test_init(&argc, &argv);
@@ -796,14 +607,10 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/calls/initialised", initialised);
     gafork_calls_add("/gafork/calls/cancelled", cancelled);
     gafork_calls_add("/gafork/calls/cancelled/in-callback", cancelled_in_callback);
-    gafork_calls_add("/gafork/calls/remote", remote);
-    gafork_calls_add("/gafork/calls/remote/fails", remote_fails);
-    gafork_calls_add("/gafork/calls/remote/connected", connected);
+    gafork_calls_add("/gafork/calls/cancelled/elsewhere", cancelled_elsewhere);
     gafork_calls_add("/gafork/calls/finished", finished);
     gafork_calls_add("/gafork/calls/dropped", dropped);
     gafork_calls_add("/gafork/calls/dropped/process", dropped_process);
     gafork_calls_add("/gafork/calls/closed", closed);
-    gafork_calls_add("/gafork/calls/dropped-in-callbacks", dropped_in_callbacks);
-    gafork_calls_add("/gafork/calls/dropped-in-another-thread", dropped_in_another_thread);
     return g_test_run();
 }

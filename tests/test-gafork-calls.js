@@ -5,42 +5,29 @@
 imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
+imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
+const {assert, equal, main, wait} = imports.gafork_lib;
 
 const PERL = GLib.getenv('AFORK_PERL');
 const SYSTEM_PERL = GLib.getenv('PERL') || 'perl';
-const SECONDS = 20;
 const CODE = `
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n }
 sub bad { die "$_[0]\\n" } sub object { die { reason => $_[0] } }
 sub leave { syswrite STDERR, "leaving\\n"; exit $_[0] }
-sub nap { AFork::RPC::event($_[0]); AFork::RPC::flush(); select undef, undef, undef, $_[0] / 1000; $_[0] }
+sub nap {
+    AFork::RPC::event($_[0]);
+    AFork::RPC::flush();
+    select undef, undef, undef, $_[0] / 1000;
+    $_[0]
+}
 sub slurp { my $fh = pop; local $/; scalar <$fh> }
-sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_[0]; seek $fh, 0, 0; ('here', $fh) }
+sub open_file {
+    open my $fh, '+>', undef or die $!;
+    syswrite $fh, $_[0];
+    seek $fh, 0, 0;
+    ('here', $fh)
+}
 my @args; sub begin { @args = @_ } sub args { @args }`;
-
-function assert(value, what) {
-    if (!value)
-        throw new Error('not true: ' + what);
-}
-
-function equal(found, expected) {
-    if (found !== expected)
-        throw new Error(`found ${found}, expected ${expected}`);
-}
-
-// Turns the main context until the condition holds.
-function wait(condition) {
-    let late = false;
-    const timer = GLib.timeout_add_seconds(GLib.PRIORITY_DEFAULT, SECONDS, () => {
-        late = true;
-        return GLib.SOURCE_CONTINUE;
-    });
-    while (!condition()) {
-        assert(!late, 'in time');
-        GLib.MainContext.default().iteration(true);
-    }
-    GLib.source_remove(timer);
-}
 
 const FORMS = {
     bytes: ['call_bytes_async', 'call_bytes_finish'],
@@ -122,7 +109,8 @@ const tests = {
         equal(JSON.stringify(found.recursiveUnpack()), '[1,"zwölf",2.5]');
         const how = new Afork.CallOptions({result_type: new GLib.VariantType('(us)')});
         equal(how.result_type.dup_string(), '(us)');
-        equal(call(rpc, 'variant', new GLib.Variant('(is)', [1, 'x']), how).get_type_string(), '(us)');
+        const typed = call(rpc, 'variant', new GLib.Variant('(is)', [1, 'x']), how);
+        equal(typed.get_type_string(), '(us)');
         failsIo('NOT_SUPPORTED', () => call(rpc, 'strv', ['x']));
         context.close();
     },
@@ -274,8 +262,8 @@ const tests = {
         wait(() => pool.n_running === 0);
         equal(names.size, 4);
         const s = pool.get_stats();
-        equal([s.workers, s.busy, s.queued, s.running, s.completed, s.failed, s.timed_out, s.cancelled,
-            s.retried, s.started, s.crashed, s.retired].join(), '2,0,0,0,20,0,0,0,0,2,0,0');
+        equal([s.workers, s.busy, s.queued, s.running, s.completed, s.failed, s.timed_out,
+            s.cancelled, s.retried, s.started, s.crashed, s.retired].join(), '2,0,0,0,20,0,0,0,0,2,0,0');
         assert(pids.length === 2 && events.length === 20 && pids.includes(events[0][0]), 'told');
         equal(pool.get_function(), pool.function);
         equal(pool.get_max() + pool.max, 4);
@@ -315,7 +303,9 @@ const tests = {
 
     remote() {
         const context = newContext();
-        const options = new Afork.RemoteOptions({start_timeout: 20000000, noise_max: 9, strict: true});
+        const options = new Afork.RemoteOptions({
+            start_timeout: 20000000, noise_max: 9, strict: true,
+        });
         equal([options.start_timeout, options.noise_max, options.strict].join(), '20000000,9,true');
         equal(Afork.RemoteOptions.new().noise_max, 65536);
         let process = Afork.Process.new_remote(context, [SYSTEM_PERL], options);
@@ -354,17 +344,4 @@ if (!GLib.file_test(PERL, GLib.FileTest.EXISTS)) {
     print('1..0 # SKIP afork-perl was not built');
     System.exit(0);
 }
-const names = Object.keys(tests);
-let failed = 0;
-print(`1..${names.length}`);
-names.forEach((name, i) => {
-    try {
-        tests[name]();
-        print(`ok ${i + 1} - ${name}`);
-    } catch (error) {
-        failed++;
-        print(`# ${error}\n${error.stack ?? ''}`.trim().replaceAll('\n', '\n# '));
-        print(`not ok ${i + 1} - ${name}`);
-    }
-});
-System.exit(failed ? 1 : 0);
+main(tests);

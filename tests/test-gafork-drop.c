@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Objects of the GObject layer that are dropped, closed or disposed of in every callback, alone, with
- * a sibling or with their context; and in threads that are not theirs.
+ * Objects of the GObject layer that are dropped, closed or disposed of in every callback, alone,
+ * with a sibling or with their context; and in threads that are not theirs.
  */
 #include <dlfcn.h>
 #include <signal.h>
@@ -147,8 +147,8 @@ static void dropped_in_another_thread(struct gafork_test *f)
 
 /* --- Threads --- */
 
-/* Stand before those of the libraries: where the core is released is noted, and a thread that has sent
- * an object home can be held up before its g_object_unref() returns. */
+/* Stand before those of the libraries: where the core is released is noted, and a thread that has
+ * sent an object home can be held up before its g_object_unref() returns. */
 static GThread *home;
 static int released_elsewhere, hold_up, sent; /* atomic */
 

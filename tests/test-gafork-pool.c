@@ -5,6 +5,7 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gafork-calls.h"
@@ -399,6 +400,113 @@ static void killed_on_cancel(struct gafork_test *f)
     g_assert_no_error(next.error);
 }
 
+/* --- Folders of pictures --- */
+
+static const char picture_code[] = "sub picture { my ($n) = @_;"
+                                   "  if ($n == 10) { 1 while 1 }"
+                                   "  if ($n == 20) { kill 'SEGV', $$; sleep 10 }"
+                                   "  if ($n == 30) { exit 0 }"
+                                   "  if ($n == 40) { for (3 .. 20) { open my $h, '>&=', $_ or "
+                                   "next; -S $h and syswrite $h, 'x' x 99 }"
+                                   "    sleep 10 }"
+                                   "  select undef, undef, undef, 0.002; $n }";
+
+static gint64 cpu_usec(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
+/* Four of a hundred pictures are their workers' undoing: four fail, and the program goes on
+ * drawing. */
+static void bad_pictures(struct gafork_test *f)
+{
+    enum { N = 100 };
+    g_autoptr(GAforkPoolOptions) options = options_of(3);
+    g_autoptr(GAforkCallOptions)
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "run-timeout", (gint64)500000, NULL);
+    g_autoptr(GAforkProcess) process = gafork_new(f);
+    gafork_process_eval(process, picture_code, NULL, NULL);
+    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "picture", options, NULL);
+    struct gafork_call calls[N] = {{0}};
+    const gint64 deadline = test_deadline_new();
+    unsigned done = 0, failed = 0;
+    gint64 longest = 0;
+
+    for (int i = 0; i < N; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i + 1);
+        gafork_call_start(pool, text, how, NULL, &calls[i]);
+    }
+    for (done = 0; done < N;) {
+        const gint64 before = cpu_usec();
+        gafork_turn(f->main_context, deadline, "a hundred pictures");
+        longest = MAX(longest, cpu_usec() - before);
+        while (done < N && calls[done].calls)
+            done++;
+    }
+    for (int i = 0; i < N; i++) {
+        const int n = i + 1;
+        failed += calls[i].error != NULL;
+        if (calls[i].error)
+            g_test_message("%d: %s", n, calls[i].error->message);
+        if (n == 10)
+            g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+        else if (n == 20)
+            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_SIGNALLED);
+        else if (n == 30)
+            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_EXITED);
+        else if (n == 40)
+            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_PROTOCOL);
+        gafork_call_clear(&calls[i]);
+    }
+    g_assert_cmpuint(failed, ==, 4);
+    g_assert_cmpint(longest, <, 20000);
+}
+
+/* A folder is left for another: what is wanted now comes first, and quitting does not wait. */
+static void other_folder(struct gafork_test *f)
+{
+    enum { N = 5000, KEPT = 20, URGENT = 20 };
+    g_autoptr(GAforkPoolOptions) options = options_of(2);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    g_autoptr(GAforkCallOptions)
+        urgent = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "priority", 5, NULL);
+    g_autoptr(GCancellable) folder = g_cancellable_new();
+    g_autofree struct gafork_call *calls = g_new0(struct gafork_call, N);
+    struct gafork_call wanted[URGENT] = {{0}};
+    unsigned done = 0;
+
+    for (int i = 0; i < N; i++)
+        gafork_call_start(pool, "20", NULL, i < KEPT ? NULL : folder, &calls[i]);
+    gafork_wait(f->main_context, calls[0].calls);
+    const gint64 start = cpu_usec();
+    g_cancellable_cancel(folder);
+    for (int i = 0; i < URGENT; i++)
+        gafork_call_start(pool, "1", urgent, NULL, &wanted[i]);
+    gafork_wait(f->main_context, calls[N - 1].calls);
+    for (int i = 0; i < URGENT; i++)
+        gafork_wait(f->main_context, wanted[i].calls);
+    for (int i = 0; i < KEPT; i++)
+        done += calls[i].calls;
+    g_assert_cmpuint(done, <=, 9); /* those that workers had already, and the first ones */
+    gafork_callable_close(GAFORK_CALLABLE(pool));
+    gafork_context_close(f->context);
+    g_assert_cmpint(cpu_usec() - start, <, 200000);
+    gafork_settle(f);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpuint(calls[i].calls, ==, 1);
+        if (i >= KEPT)
+            g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        gafork_call_clear(&calls[i]);
+    }
+    for (int i = 0; i < URGENT; i++) {
+        g_assert_no_error(wanted[i].error);
+        gafork_call_clear(&wanted[i]);
+    }
+}
+
 /* --- Ends --- */
 
 static void broken(struct gafork_test *f)
@@ -498,147 +606,6 @@ static void closed(struct gafork_test *f)
     g_assert_cmpuint(told.exited + told.destroyed, ==, 0);
 }
 
-enum place {
-    IN_CALL,
-    IN_EVENT,
-    IN_STARTED,
-    IN_EXITED,
-    IN_NOTIFY,
-    IN_LIST,
-    IN_DESTROYED,
-    NOWHERE,
-    N_PLACES
-};
-enum deed { UNREF, FINISH, CANCEL, CLOSE, CLOSE_CONTEXT, DISPOSE, N_DEEDS };
-
-struct drop {
-    struct gafork_test *f;
-    enum deed deed;
-    GAforkPool *pool;
-    unsigned calls;
-};
-
-static void drop(struct drop *d)
-{
-    if (d->calls++)
-        return;
-    switch (d->deed) {
-    case FINISH:
-        gafork_callable_finish(GAFORK_CALLABLE(d->pool));
-        break;
-    case CANCEL:
-        gafork_pool_cancel(d->pool);
-        break;
-    case CLOSE:
-        gafork_callable_close(GAFORK_CALLABLE(d->pool));
-        break;
-    case CLOSE_CONTEXT:
-        gafork_context_close(d->f->context);
-        break;
-    case DISPOSE:
-        g_object_run_dispose(G_OBJECT(d->pool));
-        break;
-    default:
-        g_clear_object(&d->pool);
-    }
-}
-
-static void drop_in_call(struct gafork_call *call)
-{
-    drop(call->data);
-}
-
-static void connect_drop(struct drop *d, enum place place)
-{
-    static const char *const signals[N_PLACES] = {
-        [IN_EVENT] = "event",          [IN_STARTED] = "worker-started",
-        [IN_EXITED] = "worker-exited", [IN_NOTIFY] = "notify::n-running",
-        [IN_DESTROYED] = "destroyed",
-    };
-
-    if (signals[place])
-        g_signal_connect_swapped(d->pool, signals[place], G_CALLBACK(drop), d);
-    if (place == IN_LIST)
-        g_signal_connect_swapped(gafork_pool_get_workers(d->pool), "items-changed",
-                                 G_CALLBACK(drop), d);
-}
-
-static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
-{
-    g_autoptr(GAforkPoolOptions) options = options_of(2);
-    g_object_set(options, "retire-calls", (guint64)1, NULL);
-    struct drop d = {.f = f, .deed = deed, .pool = gafork_calls_pool(f, "tell", options)};
-    struct gafork_call calls[3] = {{0}};
-
-    g_test_message("place %d, deed %d", (int)place, (int)deed);
-    if (place == IN_CALL)
-        calls[0] = (struct gafork_call){.action = drop_in_call, .data = &d};
-    connect_drop(&d, place);
-    for (int i = 0; i < 3; i++)
-        gafork_call_start(d.pool, "x", NULL, NULL, &calls[i]);
-    if (place == IN_DESTROYED)
-        gafork_callable_finish(GAFORK_CALLABLE(d.pool));
-    if (place == NOWHERE)
-        drop(&d);
-    gafork_wait(f->main_context, d.calls && calls[0].calls && calls[1].calls && calls[2].calls);
-    g_clear_object(&d.pool);
-    gafork_settle(f);
-    for (int i = 0; i < 3; i++) {
-        g_assert_cmpuint(calls[i].calls, ==, 1);
-        gafork_call_clear(&calls[i]);
-    }
-    if (deed != CLOSE_CONTEXT)
-        return;
-    g_object_unref(f->context);
-    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"),
-                              "environment-changes", f->t->environment, NULL);
-}
-
-static void dropped_in_callbacks(struct gafork_test *f)
-{
-    for (int place = 0; place < N_PLACES; place++)
-        for (int deed = 0; deed < N_DEEDS; deed++)
-            drop_at(f, place, deed);
-}
-
-static gpointer unref_elsewhere(gpointer object)
-{
-    g_object_unref(object);
-    return NULL;
-}
-
-static void note_gone(gpointer thread, G_GNUC_UNUSED GObject *object)
-{
-    g_atomic_pointer_set((GThread **)thread, g_thread_self());
-}
-
-/* As garbage collectors do. */
-static void dropped_in_another_thread(struct gafork_test *f)
-{
-    enum { NEW, IDLE, UNDER_WAY, FINISHED, CANCELLED, CLOSED, N_STATES };
-
-    for (int state = 0; state < N_STATES; state++) {
-        GAforkPool *pool = gafork_calls_pool(f, "echo", NULL);
-        GThread *gone_in = NULL;
-        gafork_call_auto call = {0};
-        g_object_weak_ref(G_OBJECT(pool), note_gone, &gone_in);
-        if (state != NEW)
-            gafork_call_start(pool, "x", NULL, NULL, &call);
-        if (state == FINISHED)
-            gafork_callable_finish(GAFORK_CALLABLE(pool));
-        if (state == CANCELLED)
-            gafork_pool_cancel(pool);
-        if (state == CLOSED)
-            gafork_callable_close(GAFORK_CALLABLE(pool));
-        if (state != NEW && state != UNDER_WAY)
-            gafork_wait(f->main_context, call.calls);
-        g_thread_join(g_thread_new("collector", unref_elsewhere, pool));
-        gafork_wait(f->main_context,
-                    (state == NEW || call.calls) && g_atomic_pointer_get(&gone_in));
-        g_assert_true(gone_in == g_thread_self());
-    }
-}
-
 /* The process that the pool was made of has no more to do with it. */
 static void process_goes(struct gafork_test *f)
 {
@@ -682,13 +649,13 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/pool/priorities", priorities);
     gafork_calls_add("/gafork/pool/run-timeout", run_timeout);
     gafork_calls_add("/gafork/pool/killed-on-cancel", killed_on_cancel);
+    gafork_calls_add("/gafork/pool/bad-pictures", bad_pictures);
+    gafork_calls_add("/gafork/pool/other-folder", other_folder);
     gafork_calls_add("/gafork/pool/broken", broken);
     gafork_calls_add("/gafork/pool/finished", finished);
     gafork_calls_add("/gafork/pool/cancelled", cancelled);
     gafork_calls_add("/gafork/pool/closed", closed);
     gafork_calls_add("/gafork/pool/process-goes", process_goes);
     gafork_calls_add("/gafork/pool/constructor-errors", constructor_errors);
-    gafork_calls_add("/gafork/pool/dropped-in-callbacks", dropped_in_callbacks);
-    gafork_calls_add("/gafork/pool/dropped-in-another-thread", dropped_in_another_thread);
     return g_test_run();
 }

@@ -5,35 +5,12 @@
 imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
+imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
+const {assert, equal, main, wait} = imports.gafork_lib;
 
 const FAKE = GLib.getenv('AFORK_TEST_BUILDDIR') + '/tests/fake-server';
 const PERL = GLib.getenv('AFORK_PERL');
-const SECONDS = 20;
 const SIGKILL = 9;
-
-function assert(value, what) {
-    if (!value)
-        throw new Error('not true: ' + what);
-}
-
-function equal(found, expected) {
-    if (found !== expected)
-        throw new Error(`found ${found}, expected ${expected}`);
-}
-
-// Turns the main context until the condition holds.
-function wait(condition) {
-    let late = false;
-    const timer = GLib.timeout_add_seconds(GLib.PRIORITY_DEFAULT, SECONDS, () => {
-        late = true;
-        return GLib.SOURCE_CONTINUE;
-    });
-    while (!condition()) {
-        assert(!late, 'in time');
-        GLib.MainContext.default().iteration(true);
-    }
-    GLib.source_remove(timer);
-}
 
 // What an asynchronous call returns, or throws.
 function outcome(object, start, finish, ...args) {
@@ -390,17 +367,4 @@ const tests = {
     },
 };
 
-const names = Object.keys(tests);
-let failed = 0;
-print(`1..${names.length}`);
-names.forEach((name, i) => {
-    try {
-        const reason = tests[name]();
-        print(`ok ${i + 1} - ${name}${reason ? ` # SKIP ${reason}` : ''}`);
-    } catch (error) {
-        failed++;
-        print(`# ${error}\n${error.stack ?? ''}`.trim().replaceAll('\n', '\n# '));
-        print(`not ok ${i + 1} - ${name}`);
-    }
-});
-System.exit(failed ? 1 : 0);
+main(tests);

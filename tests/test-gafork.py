@@ -5,28 +5,17 @@
 import json
 import os
 import signal
-import sys
-import traceback
 
 import gi
 
 gi.require_version("Afork", "1.0")
 from gi.repository import Afork, Gio, GLib
 
+from gafork_lib import main, wait
+
 BUILD = os.environ["AFORK_TEST_BUILDDIR"]
 FAKE = BUILD + "/tests/fake-server"
 PERL = os.environ["AFORK_PERL"]
-SECONDS = 20
-
-
-def wait(condition):
-    """Turns the main context until the condition holds."""
-    late = []
-    timer = GLib.timeout_add_seconds(SECONDS, lambda: late.append(True) or True)
-    while not condition():
-        assert not late, "not in time"
-        GLib.MainContext.default().iteration(True)
-    GLib.source_remove(timer)
 
 
 def outcome(start, finish, *arguments):
@@ -343,17 +332,4 @@ def test_perl():
     context.close()
 
 
-tests = [value for name, value in list(globals().items()) if name.startswith("test_")]
-print("1..%d" % len(tests))
-failed = 0
-for number, test in enumerate(tests, 1):
-    name = test.__name__[5:]
-    try:
-        reason = test()
-        print("ok %d - %s%s" % (number, name, " # SKIP " + reason if reason else ""), flush=True)
-    except Exception:
-        failed += 1
-        for line in traceback.format_exc().splitlines():
-            print("#", line)
-        print("not ok %d - %s" % (number, name), flush=True)
-sys.exit(failed != 0)
+main(globals())

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Servers that are handed over: what the host they leave knows of them, and that they need it no
- * more. The other host is a second context on the same loop. Against the fake server; with real Perls
- * in test-perl-handover.c, between programs in perl/handover.t.
+ * more. The other host is a second context on the same loop. Against the fake server; with real
+ * Perls in test-perl-handover.c, between programs in perl/handover.t.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a process has from the one it was copied from does not end with it (src/perl/inherited.c). Each
- * case is two pieces of Perl code, before and after; this program runs them by executing itself.
+ * What a process has from the one it was copied from does not end with it (src/perl/inherited.c).
+ * Each case is two pieces of Perl code, before and after; this program runs them by executing
+ * itself.
  */
 #define PERL_CORE 1
 #include <glib.h>

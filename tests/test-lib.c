@@ -2,8 +2,8 @@
  *
  * The fixture and helpers of test-lib.h.
  *
- * Processes of a test are found by a mark in their environment, which survives fork and the death of
- * parents, or, where perl has overwritten that with its title, by the host's pid in the title;
+ * Processes of a test are found by a mark in their environment, which survives fork and the death
+ * of parents, or, where perl has overwritten that with its title, by the host's pid in the title;
  * children of this process, zombies too, by what the kernel lists.
  */
 #include "test-lib.h"
@@ -79,6 +79,13 @@ static GSList *pids_of_children(const char *mark)
                 found = g_slist_prepend(found, GINT_TO_POINTER(atoi(*word)));
     }
     return found;
+}
+
+bool test_has_sanitizers(void)
+{
+    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
+
+    return flags && *flags;
 }
 
 unsigned test_count_fds(void)

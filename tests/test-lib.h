@@ -4,8 +4,8 @@
  * no descriptor and no process is left, ways to drive the loop to a condition, and callbacks that
  * note what they were told.
  *
- * Tests never sleep for a guessed time: they turn the loop until a condition holds, and fail when it
- * does not hold in time.
+ * Tests never sleep for a guessed time: they turn the loop until a condition holds, and fail when
+ * it does not hold in time.
  */
 #ifndef TEST_LIB_H
 #define TEST_LIB_H
@@ -102,8 +102,8 @@ struct test_load test_turn_for(struct test *t, gint64 usec);
 /* Idle means: fewer than five turns a second and hardly any CPU time. */
 void test_assert_idle(struct test *t, gint64 usec);
 
-/* Microseconds on a clock that stands while this thread waits for a processor: what a call takes on a
- * machine that is busy with something else, too. */
+/* Microseconds on a clock that stands while this thread waits for a processor: what a call takes on
+ * a machine that is busy with something else, too. */
 gint64 test_own_time(void);
 
 /* What afork_process_run() told. */
@@ -159,6 +159,9 @@ bool test_is_running(pid_t pid);
 
 /* The state letter of a process in /proc, or 0 if there is none. */
 char test_process_state(pid_t pid);
+
+/* Whether all was built with sanitizers, which need much memory. */
+bool test_has_sanitizers(void);
 
 /* Open descriptors of this process. */
 unsigned test_count_fds(void);

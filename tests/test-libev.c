@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A host on libev's default loop, which reaps every child of the program, ours too: with the adapter,
- * or driving the poll loop from outside. Ends come all the same, once, with the status or as unknown;
- * and the host's own children are still there for libev's child watchers. Against the fake server.
+ * A host on libev's default loop, which reaps every child of the program, ours too: with the
+ * adapter, or driving the poll loop from outside. Ends come all the same, once, with the status or
+ * as unknown; and the host's own children are still there for libev's child watchers. Against the
+ * fake server.
  */
 #include <signal.h>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * With afork-perl: workers that end with the host, whatever they are doing, and what runs when a forked
- * process ends.
+ * With afork-perl: workers that end with the host, whatever they are doing, and what runs when a
+ * forked process ends.
  */
 #include <errno.h>
 #include <fcntl.h>

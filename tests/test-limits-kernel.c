@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Limits on kernels that cannot do what is asked for: an error or a warning, as the user wants it, never
- * silence. A filter of system calls hands those that matter to a thread of this program, which answers
- * as such a kernel does.
+ * Limits on kernels that cannot do what is asked for: an error or a warning, as the user wants it,
+ * never silence. A filter of system calls hands those that matter to a thread of this program,
+ * which answers as such a kernel does.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules of limits, with afork-perl: they act in order, are inherited, never widened, and what cannot
- * be set is told in words.
+ * The rules of limits, with afork-perl: they act in order, are inherited, never widened, and what
+ * cannot be set is told in words.
  */
 #include <errno.h>
 #include <limits.h>
@@ -157,8 +157,8 @@ static void confined_template(struct test *t)
     afork_process_unref(template);
 }
 
-/* A root that may read no files reports orphans all the same, also when a child of the user's code, which
- * he does not wait for, ended before. */
+/* A root that may read no files reports orphans all the same, also when a child of the user's code,
+ * which he does not wait for, ended before. */
 static void confined_root(struct test *t)
 {
     if (!limits_need_landlock())
@@ -255,7 +255,7 @@ static void never_widened(struct test *t)
     first.nice = 18;
     second.nice = 17;
     assert_refused(t, &first, &second, "limits: nice: 17 asked for, but 18 is in force");
-    if (limits_has_sanitizers())
+    if (test_has_sanitizers())
         return;
     first = second = none;
     first.memory = 1 << 30;

@@ -411,7 +411,8 @@ static void several_at_once(struct test *t)
                 "0 0 0 19");
 }
 
-/* What a process was limited with by its template it does not touch again when it is a template itself. */
+/* What a process was limited with by its template it does not touch again when it is a template
+ * itself. */
 static void again_in_a_fork(struct test *t)
 {
     static const char *const readable[] = {"/", NULL};
@@ -442,7 +443,7 @@ static void again_in_a_fork(struct test *t)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    if (!limits_has_sanitizers()) { /* their shadow memory needs more than any limit */
+    if (!test_has_sanitizers()) { /* their shadow memory needs more than any limit */
         test_perl_add("/limits/memory", memory);
         test_perl_add("/limits/memory/hardly-any", hardly_any_memory);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The loops that the tests drive: the poll loop, the poll loop inside a foreign one, GLib's, and libuv's.
+ * The loops that the tests drive: the poll loop, the poll loop inside a foreign one, GLib's, and
+ * libuv's.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A kernel without pidfds, or no descriptor free for one: ends are noticed all the same, and nothing
- * is taken for ended that lives. The system calls are made to fail by a filter. Against the fake
- * server.
+ * A kernel without pidfds, or no descriptor free for one: ends are noticed all the same, and
+ * nothing is taken for ended that lives. The system calls are made to fail by a filter. Against the
+ * fake server.
  */
 #include <errno.h>
 #include <linux/filter.h>

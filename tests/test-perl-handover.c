@@ -86,7 +86,8 @@ static void everything_is_reported_to_the_new_host(struct test *t)
     afork_context_close(other);
 }
 
-/* What was to end with the host that it leaves does not; with the one that adopts it, if that wants it. */
+/* What was to end with the host that it leaves does not; with the one that adopts it, if that wants
+ * it. */
 static void the_old_hosts_end(struct test *t)
 {
     struct afork_process *process = test_perl_new(t), *unused;
@@ -304,8 +305,8 @@ static void title_has_the_new_owner(struct test *t)
     afork_context_close(other);
 }
 
-/* The pipe that the old host read its standard error from must not kill it; nor if the server can open
- * nothing in its place. */
+/* The pipe that the old host read its standard error from must not kill it; nor if the server can
+ * open nothing in its place. */
 static void standard_error_after_the_old_host_if(struct test *t, bool confined)
 {
     static const char *const none[] = {NULL};
@@ -346,8 +347,8 @@ static void standard_error_of_a_confined_server(struct test *t)
     standard_error_after_the_old_host_if(t, true);
 }
 
-/* Adopted or not: what a forked server has when it is told counts as inherited, and what an executed one
- * has does not. */
+/* Adopted or not: what a forked server has when it is told counts as inherited, and what an
+ * executed one has does not. */
 static void quick_after_adoption(struct test *t)
 {
     for (int forked = 0; forked < 2; forked++) {

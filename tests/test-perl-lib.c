@@ -125,3 +125,23 @@ struct afork_process *test_perl_new_exec(struct test *t)
 {
     return prepare(test_new_exec(t));
 }
+
+guint8 *test_octets(gsize len)
+{
+    guint8 *octets = g_malloc(len);
+
+    for (gsize i = 0; i < len; i++)
+        octets[i] = (guint8)(i < 512 ? i : (guint)i * 2654435761U >> 13);
+    return octets;
+}
+
+void test_send_digested(struct afork_process *process, const struct iovec *arguments, size_t n,
+                        GString *expected)
+{
+    for (; n; n--, arguments++) {
+        test_ok(afork_process_send_arg(process, arguments->iov_base, arguments->iov_len));
+        g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_MD5, arguments->iov_base,
+                                                           arguments->iov_len);
+        g_string_append_printf(expected, "%zu %s\n", arguments->iov_len, sum);
+    }
+}

@@ -26,4 +26,11 @@ void test_perl_add_peer(const char *peer, const char *path, test_func *func);
 struct afork_process *test_perl_new(struct test *t);
 struct afork_process *test_perl_new_exec(struct test *t);
 
+/* Octets of each value, twice, then others; the caller frees them. */
+guint8 *test_octets(gsize len);
+
+/* Sends arguments, and adds to `expected` what `digest` tells of them. */
+void test_send_digested(struct afork_process *process, const struct iovec *arguments, size_t n,
+                        GString *expected);
+
 #endif

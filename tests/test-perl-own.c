@@ -455,14 +455,13 @@ static void signals_are_as_perl_starts(struct test *t)
     static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP, SIGTERM, SIGUSR1, SIGTSTP};
     struct sigaction before[G_N_ELEMENTS(ignored)];
     sigset_t all, mask;
-    /* Without 32 and 33, which are libc's and cannot be set; nor those that a sanitizer catches in a
-     * program of its own, SIGBUS and SIGSEGV. */
-    const char *sanitizers = g_getenv("AFORK_TEST_SANITIZERS");
+    /* Without 32 and 33, which are libc's and cannot be set; nor those that a sanitizer catches in
+     * a program of its own, SIGBUS and SIGSEGV. */
     g_autofree char *code = g_strdup_printf(
         "open my $in, '<', '/proc/self/status'; push @seen, map {"
         "/^Sig(Blk|Ign|Cgt):\\s*(\\w+)/ ? sprintf('%%s=%%x', $1, hex($2) & ~(3 << 31 | %d)) : () }"
         "<$in>",
-        sanitizers && *sanitizers ? 0x440 : 0);
+        test_has_sanitizers() ? 0x440 : 0);
 
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &mask);

@@ -220,8 +220,8 @@ static void hook_that_dies(struct test *t)
     afork_process_unref(template);
 }
 
-/* It could not be handed over for want of descriptors. What is forked from it then is no spare to be
- * ended. */
+/* It could not be handed over for want of descriptors. What is forked from it then is no spare to
+ * be ended. */
 static void not_handed_over(struct test *t)
 {
     struct rlimit limit, none;

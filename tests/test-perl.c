@@ -46,18 +46,11 @@ static void arguments_are_cloned(struct test *t)
 static void arguments_are_octets(struct test *t)
 {
     struct afork_process *process = test_perl_new(t);
-    g_autofree guint8 *big = g_malloc(20 << 20);
+    g_autofree guint8 *big = test_octets(20 << 20);
     const struct iovec arguments[] = {{big, 256}, {big, 0}, {big, 1}, {big, 300}, {big, 20 << 20}};
     g_autoptr(GString) expected = g_string_new(NULL);
 
-    for (guint i = 0; i < 20 << 20; i++)
-        big[i] = (guint8)(i < 512 ? i : i * 2654435761U >> 13);
-    for (size_t i = 0; i < G_N_ELEMENTS(arguments); i++) {
-        test_ok(afork_process_send_arg(process, arguments[i].iov_base, arguments[i].iov_len));
-        g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_MD5, arguments[i].iov_base,
-                                                           arguments[i].iov_len);
-        g_string_append_printf(expected, "%zu %s\n", arguments[i].iov_len, sum);
-    }
+    test_send_digested(process, arguments, G_N_ELEMENTS(arguments), expected);
     g_autofree char *text = test_output(t, process, "digest");
     g_assert_cmpstr(text, ==, expected->str);
 }

@@ -363,6 +363,46 @@ static void idle_pools_are_quiet(struct test *t)
     test_pool_finish(&pool);
 }
 
+static void note_peak(struct afork_pool *pool, struct afork_process *worker,
+                      const struct afork_exit *exit, void *data)
+{
+    long *peak = ((struct test_pool *)data)->t->data;
+
+    (void)pool;
+    (void)worker;
+    ((struct test_pool *)data)->exits++;
+    if (exit && exit->has_usage)
+        *peak = MAX(*peak, exit->usage.ru_maxrss);
+}
+
+/* 10,000 calls that lose a megabyte each take no more than those of one worker's life. */
+static void leaks_stay_bounded(struct test *t)
+{
+    enum { CALLS = 10000, EACH = 100 };
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    test_many_auto many;
+    void *data = t->data;
+    long peak = 0;
+
+    t->options.perl = g_getenv("AFORK_PERL");
+    t->data = &peak;
+    options.max = 2;
+    options.retire_calls = EACH;
+    options.on_worker_exit = note_peak;
+    test_many_init(&many, CALLS);
+    test_pool_new(t, &pool, "sub leak { push @lost, 'x' x 1_000_000; 1 }", "leak", &options);
+    for (unsigned i = 0; i < CALLS; i++)
+        test_ok(test_many_call(&pool, &many, NULL, NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpuint(many.good, ==, CALLS);
+    g_assert_cmpuint(test_pool_stats(&pool).retired, >=, CALLS / EACH - 2);
+    test_pool_finish(&pool);
+    g_assert_cmpint(peak, >, 80 * 1000); /* KiB */
+    g_assert_cmpint(peak, <, 200 * 1000);
+    t->data = data;
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -374,6 +414,8 @@ int main(int argc, char **argv)
     test_calls_add("/pool/retire/calls", by_calls);
     test_calls_add("/pool/retire/age", by_age);
     test_calls_add("/pool/retire/memory", by_memory);
+    if (!test_has_sanitizers())
+        test_perl_add("/pool/retire/leaks", leaks_stay_bounded); /* one loop: it takes seconds */
     test_calls_add("/pool/retire/by-itself-and-by-hand", by_itself_and_by_hand);
     test_calls_add("/pool/size/quiet", idle_pools_are_quiet);
     return g_test_run();

@@ -10,8 +10,7 @@
 
 #include "test-pool-lib.h"
 
-static const char record[] = "our @seen; sub record { push @seen, $_[0]; $_[0] }"
-                             "sub nap { select undef, undef, undef, $_[0]; $$ }";
+static const char record[] = "our @seen; sub record { push @seen, $_[0]; $_[0] }";
 
 static void calls_are_answered(struct test *t)
 {
@@ -323,6 +322,59 @@ static void misuse(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* It ends by afork_pool_finish() as by the last reference, and spares serve it. */
+static void finished_pool_ends(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct test_reply replies[5] = {0};
+    test_reply_auto late = {0};
+
+    options.single_call = true;
+    options.spares = 2;
+    options.max = 2;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(test_pool_call(&pool, &replies[i], "pid", NULL, NULL, NULL));
+    afork_pool_finish(pool.pool);
+    g_assert_cmpint(test_pool_call(&pool, &late, "pid", NULL, NULL, NULL), ==, -EPIPE);
+    test_wait(t, !pool.open);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
+        for (unsigned j = 0; j < i; j++) {
+            g_autofree char *other = g_strdup(test_reply_string(&replies[j], 0));
+            g_assert_cmpstr(test_reply_string(&replies[i], 0), !=, other);
+        }
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_reply_clear(&replies[i]);
+    test_pool_finish(&pool);
+}
+
+/* A call that is too late is blamed itself, however short those before it were. */
+static void short_calls_are_not_blamed(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    struct test_reply replies[60] = {0};
+    test_reply_auto stuck = {0};
+
+    options.max = 1;
+    options.load = 64;
+    call.run_timeout = 200 * 1000;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(test_pool_call(&pool, &replies[i], "nothing", NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &stuck, "sleep", NULL, &call, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpint(stuck.error, ==, -ETIMEDOUT);
+    for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++) {
+        test_ok(replies[i].error);
+        test_reply_clear(&replies[i]);
+    }
+    test_pool_finish(&pool);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -333,6 +385,8 @@ int main(int argc, char **argv)
     test_calls_add("/pool/cancel-begun", cancelling_a_begun_call);
     test_calls_add("/pool/late", late_calls_fail);
     test_calls_add("/pool/abandoned", abandoned_calls_have_their_time);
+    test_calls_add("/pool/blame", short_calls_are_not_blamed);
+    test_calls_add("/pool/finish", finished_pool_ends);
     test_calls_add("/pool/full", full_queue);
     test_calls_add("/pool/misuse", misuse);
     return g_test_run();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Default templates that end by themselves: one notice each, a new one at the next need, and patience where
- * they keep doing so. Against the fake server.
+ * Default templates that end by themselves: one notice each, a new one at the next need, and
+ * patience where they keep doing so. Against the fake server.
  */
 #include <errno.h>
 #include <signal.h>
@@ -81,7 +81,8 @@ static void next_one_works(struct test *t)
     }
 }
 
-/* One call finds out that the template is gone; the next executes another, without a turn of the loop. */
+/* One call finds out that the template is gone; the next executes another, without a turn of the
+ * loop. */
 static void found_out_at_once(struct test *t)
 {
     struct afork_process *process = test_new(t), *lost;

@@ -11,6 +11,7 @@
 static const char functions[] =
     "no strict; no warnings; require POSIX;"
     "sub echo { @_ }"
+    "sub nap { select undef, undef, undef, $_[0]; $$ }"
     "sub act { my ($what, @how) = @_;"
     "  die $how[0] if $what eq 'die'; exit $how[0] if $what eq 'exit';"
     "  POSIX::_exit($how[0]) if $what eq '_exit'; kill $how[0], $$ if $what eq 'kill';"

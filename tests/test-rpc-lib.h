@@ -57,6 +57,7 @@ struct afork_rpc_options test_rpc_options(struct test_end *end);
 
 /* A process that has evaluated `code` besides the functions
  *   echo    returns its arguments
+ *   nap     sleeps for so many seconds, returns its pid
  *   act     `die TEXT`, `exit N`, `_exit N`, `kill SIGNAL`, `event TEXT...`, `sleep`, `pid`, `nothing`
  *           by its first argument */
 struct afork_process *test_rpc_process(struct test *t, const char *code);

@@ -78,12 +78,40 @@ static void data_is_taken(struct test *t)
     size_t len;
 
     test_ok(afork_strings_pack(&string, 1, &packed, &len));
-    test_ok(afork_rpc_call_take(rpc, packed, len, free, NULL, test_on_reply, &reply, NULL));
+    test_ok(afork_rpc_call_take(rpc, packed, len, free, packed, NULL, test_on_reply, &reply, NULL));
     test_wait(t, reply.calls);
     test_ok(reply.error);
     gsize got;
     const void *data = g_bytes_get_data(g_ptr_array_index(reply.strings, 0), &got);
     g_assert_cmpmem(data, got, big, size);
+    test_finish(t, rpc, &end);
+}
+
+static void steal(const struct afork_reply *reply, void *data)
+{
+    GBytes **stolen = data;
+    void *octets = afork_reply_steal(reply);
+
+    g_assert_nonnull(octets);
+    g_assert_true(octets == reply->data || reply->len < 65536); /* what is long is not copied */
+    g_assert_cmpmem(octets, reply->len, reply->data, reply->len);
+    *stolen = g_bytes_new_with_free_func(octets, reply->len, free, octets);
+}
+
+static void results_can_be_stolen(struct test *t)
+{
+    test_end_auto end = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc *rpc = test_rpc(t, NULL, "echo", &options);
+    g_autofree char *big = g_strnfill(1 << 20, 'x');
+    const struct iovec strings[] = {{big, 1 << 20}, {big, 10}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(strings); i++) {
+        g_autoptr(GBytes) stolen = NULL;
+        test_ok(afork_rpc_call_strings(rpc, &strings[i], 1, NULL, steal, &stolen, NULL));
+        test_wait(t, stolen);
+        g_assert_cmpuint(g_bytes_get_size(stolen), >, strings[i].iov_len);
+    }
     test_finish(t, rpc, &end);
 }
 
@@ -465,6 +493,7 @@ int main(int argc, char **argv)
         {"/rpc/values-are-octets", values_are_octets},
         {"/rpc/lists-may-be-empty", lists_may_be_empty},
         {"/rpc/data-is-taken", data_is_taken},
+        {"/rpc/results-can-be-stolen", results_can_be_stolen},
         {"/rpc/order", calls_are_answered_in_order},
         {"/rpc/both-sides-large", both_sides_may_be_large},
         {"/rpc/json", json_carries_structures},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Spares: what is handed out, what becomes of those that are out of date or die, and that nobody hears of
- * them. Against the fake server.
+ * Spares: what is handed out, what becomes of those that are out of date or die, and that nobody
+ * hears of them. Against the fake server.
  */
 #include <errno.h>
 #include <signal.h>

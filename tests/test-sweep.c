@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A script of calls, and for each boundary between two of them each process that takes part killed there:
- * the default template, the template, its spares, a child, its child, the host. The rest of the script is
- * called nevertheless. Nothing may hang or be left, each run that was accepted is told once, each process
- * ends once, and the next process works.
+ * A script of calls, and for each boundary between two of them each process that takes part killed
+ * there: the default template, the template, its spares, a child, its child, the host. The rest of
+ * the script is called nevertheless. Nothing may hang or be left, each run that was accepted is
+ * told once, each process ends once, and the next process works.
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The parts of afork-thumbnails that need no Perl: names and validity in the cache, PNG text, and the
- * count of processors.
+ * The parts of afork-thumbnails that need no Perl: names and validity in the cache, PNG text, and
+ * the count of processors.
  */
 #include <glib.h>
 #include <glib/gstdio.h>

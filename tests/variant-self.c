@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Makes the tests it is linked to execute themselves as servers. What they could multiply to is bounded.
+ * Makes the tests it is linked to execute themselves as servers. What they could multiply to is
+ * bounded.
  */
 #include <afork/afork-perl.h>
 #include <stdio.h>

@@ -2,10 +2,10 @@
  *
  * The loop contract of afork-loop.h over libuv, and channels as uv_pipe_t. Knows nothing of Perl.
  *
- * A handle's memory is libuv's until its close callback: releasing a watcher closes its handles, and
- * the last close callback frees it. libuv itself guarantees that the callback of a closed handle does
- * not run any more, and that the descriptor of a stopped uv_poll_t may be closed and its number used
- * anew at once.
+ * A handle's memory is libuv's until its close callback: releasing a watcher closes its handles,
+ * and the last close callback frees it. libuv itself guarantees that the callback of a closed
+ * handle does not run any more, and that the descriptor of a stopped uv_poll_t may be closed and
+ * its number used anew at once.
  */
 #include "afork-uv.h"
 

@@ -15,14 +15,14 @@ struct cache {
     unsigned box;    /* pixels that width and height do not exceed */
 };
 
-/* Opens the user's cache for a size, by name (normal, large, x-large, xx-large) or pixels (128, 256,
- * 512, 1024), and makes its directories. Returned; release with cache_free(). NULL and `error`
+/* Opens the user's cache for a size, by name (normal, large, x-large, xx-large) or pixels (128,
+ * 256, 512, 1024), and makes its directories. Returned; release with cache_free(). NULL and `error`
  * (G_FILE_ERROR): there is no such size, or a directory cannot be made. */
 struct cache *cache_open(const char *size, GError **error);
 void cache_free(struct cache *cache);
 
-/* Looks whether a job is to be done. Settles it if not: it is valid, failed before, is unreadable, or
- * is itself part of the cache. With `force` earlier results do not count. */
+/* Looks whether a job is to be done. Settles it if not: it is valid, failed before, is unreadable,
+ * or is itself part of the cache. With `force` earlier results do not count. */
 void cache_examine(struct cache *cache, struct job *job, bool force);
 
 /* Gives the job the temporary name under which its thumbnail is written. */

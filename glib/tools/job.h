@@ -41,8 +41,8 @@ void job_free(struct job *job);
 /* Sets the state and the reason, in the manner of printf(). */
 void job_settle(struct job *job, enum job_state state, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-/* The name of the thumbnail of a canonical URI, as the Thumbnail Managing Standard has it. Returned,
- * caller frees. */
+/* The name of the thumbnail of a canonical URI, as the Thumbnail Managing Standard has it.
+ * Returned, caller frees. */
 char *job_thumbnail_name(const char *uri);
 
 #endif

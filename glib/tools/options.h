@@ -18,8 +18,8 @@ struct options {
     char **names; /* the other arguments; the first is not yet looked at, the last is NULL */
 };
 
-/* Sets `options` from the arguments, which are borrowed and reordered. False after saying on standard
- * error what is wrong. */
+/* Sets `options` from the arguments, which are borrowed and reordered. False after saying on
+ * standard error what is wrong. */
 bool options_parse(int argc, char **argv, struct options *options);
 
 extern const char options_help[];

@@ -33,8 +33,8 @@ struct workers_callbacks {
     void *data;
 };
 
-/* Prepares the workers on `loop`; nothing is started before the first job. The structures are copied,
- * the strings in them borrowed. Returns 0 or a negative errno. */
+/* Prepares the workers on `loop`; nothing is started before the first job. The structures are
+ * copied, the strings in them borrowed. Returns 0 or a negative errno. */
 int workers_new(struct afork_loop *loop, const struct workers_options *options,
                 const struct workers_callbacks *callbacks, struct workers **ret);
 

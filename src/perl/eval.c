@@ -218,11 +218,32 @@ static void run_exit(pTHX_ struct afork__server *server, const char *function, s
     my_exit(0);
 }
 
+/* Many processes are run for a single call, so what was prepared for it needs neither a lookup nor a
+ * handle, and arguments only if somebody is given them. The channel blocks when it has to. */
+__attribute__((noreturn))
+static void run_prepared(pTHX_ struct afork__server *server)
+{
+    STRLEN len;
+    const char *name = SvPV(afork__rpc_prepared_name(), len);
+    AV *args = NULL;
+
+    afork__server_title_use(aTHX_ server, *afork__rpc_prepared_title(), name, len);
+    if (av_count(server->args))
+        afork__rpc_keep_handle(aTHX_ AvARRAY(server->args)[0]);
+    if (afork__rpc_prepared_init())
+        afork__arguments_move(aTHX_ &server->arguments, args = newAV());
+    afork__server_report_entered(server);
+    afork__server_release(aTHX_ server);
+    afork__rpc_run_prepared(aTHX_ server->command, args);
+}
+
 void afork__server_run(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
     PL_dowarn = server->warn;
     if (len == strlen("CORE::exit") && !memcmp(function, "CORE::exit", len))
         run_exit(aTHX_ server, function, len);
+    if (afork__rpc_is_prepared(aTHX_ function, len))
+        run_prepared(aTHX_ server);
     SV *called = resolve(aTHX_ server, function, len);
     afork__server_title(aTHX_ server, function, len);
 

@@ -5,6 +5,7 @@
 #include "exit.h"
 #include "handles.h"
 #include "hooks.h"
+#include "rpc.h"
 #include "server.h"
 
 #include <fcntl.h>
@@ -124,6 +125,17 @@ static void pop_handles(pTHX_ struct afork__server *server, unsigned flags, int 
                            STR_WITH_LEN("fork without a socket - stream corrupted?"));
 }
 
+/* For children that become the back end that was prepared. */
+static void prepare_back_end(pTHX_ struct afork__server *server, SV **title)
+{
+    STRLEN len;
+    const char *name = SvPV(afork__rpc_prepared_name(), len);
+
+    if (!*title)
+        *title = afork__server_title_new(aTHX_ server, name, len);
+    afork__rpc_keep_handle(aTHX_ AvARRAY(server->args)[0]);
+}
+
 void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, unsigned flags)
 {
     AFORK__AUTO_FD socket = -1, error_fd = -1;
@@ -141,6 +153,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         fork_failed(aTHX_ server, identity, "fork: out of memory or descriptors");
         return;
     }
+    if (afork__rpc_prepared_title())
+        prepare_back_end(aTHX_ server, afork__rpc_prepared_title());
     afork__exit_before_fork(aTHX_ server->code_ran);
     flush_handles(aTHX_ server);
 

@@ -54,9 +54,12 @@ static void fail(pTHX_ struct afork__rpc *rpc, const char *text)
 __attribute__((noreturn))
 static void end(pTHX_ struct afork__rpc *rpc)
 {
-    afork__rpc_io_shutdown(aTHX_ &rpc->io);
+    afork__rpc_io_flush(aTHX_ &rpc->io);
     rpc->perl = NULL;
     rpc->serving = false;
+    if (!rpc->shared) /* else it would not be the end of the channel */
+        afork__exit_if_unnoticed(aTHX_ true);
+    afork__rpc_io_shutdown(aTHX_ &rpc->io);
     afork__exit_if_unnoticed(aTHX_ true);
     my_exit(0);
 }
@@ -158,7 +161,7 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
     }
 
     rpc->id = call->id;
-    if (!rpc->io.out_len) /* else the last answer was just now */
+    if (rpc->timed && !rpc->io.out_len) /* else the last answer was just now */
         rpc->started = now_nsec();
     errno = 0;
     SSize_t n = call_sv(rpc->function, rpc->exceptions_end ? G_LIST : G_LIST | G_EVAL);
@@ -187,8 +190,10 @@ static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     ENTER;
     SAVETMPS;
     bool good = compute(aTHX_ rpc, call, &list);
-    int64_t now = now_nsec();
-    rpc->short_calls = now - rpc->started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
+    int64_t now = rpc->timed ? now_nsec() : 0; /* a process that takes one call saves the time */
+    rpc->short_calls =
+        rpc->timed && now - rpc->started < HOLD_SHORT_NSEC ? rpc->short_calls + 1 : 0;
+    rpc->timed = true;
     rpc->started = now;
     rpc->holding = HOLD && rpc->own && rpc->short_calls >= HOLD_AFTER;
     if (!rpc->io.out_len)
@@ -207,11 +212,8 @@ static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)
 {
-    dSP;
     struct afork__rpc_header call;
 
-    PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called run() are out of reach */
-    PUTBACK;
     while (next_call(aTHX_ rpc, &call))
         if (!answer(aTHX_ rpc, &call))
             afork__rpc_io_flush(aTHX_ &rpc->io);

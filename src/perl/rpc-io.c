@@ -5,6 +5,7 @@
 #include "rpc-io.h"
 #include "exit.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 
 enum {
     GROW_START = 1024 * 1024,
+    OUT_SMALL = 1024,
     COPY_MAX = 8 * 1024, /* longer strings are written from where they are */
     WRITE_MAX = 1 << 30,
 };
@@ -42,15 +44,50 @@ static bool is_socket(int fd)
     return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+/* A process that takes one call writes little. Where that lies and what came lie side by side, so that
+ * it has one page for both. */
+static struct {
+    uint8_t out[OUT_SMALL], in[AFORK__RPC_IN_SIZE];
+} buffers;
+
+static void use_buffers(struct afork__rpc_io *io)
+{
+    io->in = buffers.in;
+    if (io->out)
+        return;
+    io->out = buffers.out;
+    io->out_size = sizeof buffers.out;
+}
+
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd)
 {
-    *io = (struct afork__rpc_io){.rfd = rfd, .wfd = wfd, .in = io->in, .out = io->out};
+    *io = (struct afork__rpc_io){.rfd = rfd, .wfd = wfd, .out = io->out, .out_size = io->out_size};
     io->rfd_is_socket = is_socket(rfd);
     io->wfd_is_socket = wfd == rfd ? io->rfd_is_socket : is_socket(wfd);
-    if (!io->in)
-        Newx(io->in, AFORK__RPC_IN_SIZE, uint8_t);
-    if (!io->out)
-        Newx(io->out, AFORK__RPC_OUT_SIZE, uint8_t);
+    use_buffers(io);
+}
+
+void afork__rpc_io_init_socket(struct afork__rpc_io *io, int fd)
+{
+    *io = (struct afork__rpc_io){
+        .rfd = fd,
+        .wfd = fd,
+        .rfd_is_socket = true,
+        .wfd_is_socket = true,
+        .early = true,
+        .out = io->out,
+        .out_size = io->out_size,
+    };
+    use_buffers(io);
+}
+
+static void make_blocking(struct afork__rpc_io *io)
+{
+    int flags = fcntl(io->rfd, F_GETFL);
+
+    io->early = false;
+    if (flags >= 0 && flags & O_NONBLOCK)
+        fcntl(io->rfd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 /* Code of the user may have made the descriptor non-blocking. */
@@ -59,10 +96,26 @@ static void wait_for(int fd, short events)
     poll(&(struct pollfd){.fd = fd, .events = events}, 1, -1);
 }
 
+/* What is there already, or 0. */
+static size_t receive_at_once(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
+{
+    io->may_wait = false;
+    if (!io->rfd_is_socket || PL_sig_pending)
+        return 0;
+    ssize_t n = afork__fd_receive_once(io->rfd, data, room, &io->fds, MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* At least one octet, or 0 at end of file. Handlers of the user run when a signal interrupts. */
 static size_t receive(pTHX_ struct afork__rpc_io *io, void *data, size_t room)
 {
+    size_t there = io->may_wait ? receive_at_once(aTHX_ io, data, room) : 0;
+
+    if (there)
+        return there;
     afork__rpc_io_flush(aTHX_ io);
+    if (io->early)
+        make_blocking(io);
     while (!io->ended) {
         PERL_ASYNC_CHECK(); /* a signal that came before would interrupt nothing */
         if (io->copied)     /* by its handler */
@@ -194,10 +247,21 @@ static void write_all(pTHX_ struct afork__rpc_io *io, const void *data, size_t n
     io->out_len = 0;
 }
 
+static void make_room(pTHX_ struct afork__rpc_io *io, size_t n)
+{
+    if (io->out == buffers.out) {
+        Newx(io->out, AFORK__RPC_OUT_SIZE, uint8_t);
+        memcpy(io->out, buffers.out, io->out_len);
+        io->out_size = AFORK__RPC_OUT_SIZE;
+    }
+    if (n > io->out_size - io->out_len)
+        afork__rpc_io_flush(aTHX_ io);
+}
+
 void afork__rpc_io_put(pTHX_ struct afork__rpc_io *io, const void *data, size_t n)
 {
-    if (n <= COPY_MAX && n > AFORK__RPC_OUT_SIZE - io->out_len)
-        afork__rpc_io_flush(aTHX_ io);
+    if (n <= COPY_MAX && n > io->out_size - io->out_len)
+        make_room(aTHX_ io, n);
     if (n > COPY_MAX) {
         for (size_t done = 0; done < n;) {
             size_t part = n - done < WRITE_MAX ? n - done : WRITE_MAX;

@@ -18,17 +18,24 @@ struct afork__rpc_io {
     int rfd, wfd;
     bool rfd_is_socket, wfd_is_socket;
     bool ended;  /* nothing more comes */
+    bool may_wait; /* what was put is not written before something is received, if that is there */
+    bool early;    /* nothing was waited for yet */
     bool copied; /* this is a copy of the process whose channel it is: nothing is read */
     struct afork__fd_queue fds; /* that came and are not claimed yet */
     size_t start, end;          /* of what is in `in` */
     size_t out_len;
     const int *out_fds; /* to be sent with the first octet in `out` */
     size_t n_out_fds;
+    size_t out_size;
     uint8_t *in, *out;
 };
 
 /* The descriptors stay the caller's. */
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd);
+
+/* The same for what is known to be a socket, about which nothing is asked: if it does not block, that is
+ * changed when something is waited for first. */
+void afork__rpc_io_init_socket(struct afork__rpc_io *io, int fd);
 
 /* How many octets are in the buffer, and where. */
 static inline size_t afork__rpc_io_buffered(const struct afork__rpc_io *io)

@@ -71,8 +71,10 @@ static void load_sync(pTHX_ bool own)
     define_run(aTHX_ "AFork::RPC::Sync::run");
     define_run(aTHX_ "AnyEvent::Fork::RPC::Sync::run");
     declare(aTHX);
-    if (own) /* once for all that are forked from here */
-        afork__rpc_define_functions(aTHX_ true);
+    if (!own)
+        return;
+    afork__rpc_define_prepare(aTHX);
+    afork__rpc_define_functions(aTHX_ true); /* once for all that are forked from here */
 }
 
 /* The text of RPC.pm, once. What is defined already stays. */

@@ -22,6 +22,7 @@ enum {
 struct afork__rpc {
     struct afork__rpc_io io;
     bool serving;        /* or about to */
+    bool shared;         /* there was a copy of the process, which may have the channel */
     void *perl;          /* the interpreter that has events to send; NULL: none */
     bool own;            /* the frames are ours, not the original's */
     bool exceptions_end; /* an exception ends the process */
@@ -33,6 +34,7 @@ struct afork__rpc {
     SV *spares[AFORK__RPC_SPARES];
     int fds[AFORK__FDS_PER_MESSAGE]; /* of the list that is packed */
     size_t n_fds;
+    bool timed;   /* there was a call before */
     bool holding; /* the last answer said that those behind it may be kept for a moment */
     unsigned short_calls; /* how many calls in a row were short */
     int64_t started;      /* nanoseconds; when the last call began, or ended */
@@ -85,6 +87,32 @@ void afork__rpc_serve(pTHX_ struct afork__rpc *rpc) __attribute__((noreturn));
 
 /* Defines the function `run` of a back end if that is what the name says. Whether it was. */
 bool afork__rpc_define(pTHX_ const char *name, size_t len);
+
+/* Defines AFork::RPC::prepare, by which a template gets ready for children that run the synchronous back
+ * end, with our own frames, all with the same parameters. The last one that was prepared counts. */
+void afork__rpc_define_prepare(pTHX);
+
+#define AFORK__RPC_SYNC_RUN "AFork::RPC::Sync::run"
+
+/* Whether that is the function, and prepared, and still ours. Then it needs no arguments: they are all for init. */
+bool afork__rpc_is_prepared(pTHX_ const char *function, size_t len);
+
+/* The name of the function that is called, and whether there is an init. */
+SV *afork__rpc_prepared_name(void);
+bool afork__rpc_prepared_init(void);
+
+/* Where the server keeps the title of processes that become the back end, which is forgotten with the
+ * rest; NULL if nothing was prepared. */
+SV **afork__rpc_prepared_title(void);
+
+/* Keeps the handle of the command socket, if there is one, open: what the back end has not written yet is
+ * written when the process exits, after `@_` is gone. Done in a template, it costs its children
+ * nothing. */
+void afork__rpc_keep_handle(pTHX_ SV *handle);
+
+/* Becomes the back end. `args`, the arguments of init, is taken over; NULL if there is none. The
+ * descriptor has to stay open. */
+void afork__rpc_run_prepared(pTHX_ int fd, AV *args) __attribute__((noreturn));
 
 /* Defines event, flush and the like, which are there while a back end runs. */
 void afork__rpc_define_functions(pTHX_ bool own);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -43,6 +44,33 @@ void afork__server_title(pTHX_ struct afork__server *server, const char *what, s
     sv_catpvn_nomg(title, " ", 1);
     sv_catpvn_nomg(title, what, len);
     SvSETMAGIC(title);
+}
+
+SV *afork__server_title_new(pTHX_ struct afork__server *server, const char *what, size_t len)
+{
+    SV *title = newSVpvf("%" SVf " %.*s", SVfARG(GvSVn(server->owner_gv)), (int)len, what);
+
+    sv_magic(title, (SV *)server->title_gv, PERL_MAGIC_sv, "0", 1);
+    return title;
+}
+
+/* Setting `$0` writes to many places, each of which costs a forked process a page. The other value takes
+ * its place instead, unless somebody has a reference to the old one, as English.pm has; and what the
+ * value's magic does is done here, as far as it was not done in the parent. */
+void afork__server_title_use(pTHX_ struct afork__server *server, SV *title, const char *what,
+                             size_t len)
+{
+    size_t room = PL_origalen;
+
+    if (!title || SvREFCNT(GvSVn(server->title_gv)) != 1 || SvCUR(title) + 1 >= room) {
+        afork__server_title(aTHX_ server, what, len);
+        return;
+    }
+    GvSV(server->title_gv) = title;
+    memcpy(PL_origargv[0], SvPVX(title), SvCUR(title));
+    memset(PL_origargv[0] + SvCUR(title), 0, room - SvCUR(title));
+    prctl(PR_SET_NAME, SvPVX(title));
+    server->title = AFORK__TITLE_SET;
 }
 
 void afork__server_announce(pTHX_ struct afork__server *server)
@@ -411,6 +439,10 @@ static bool is_command(uint8_t letter)
 __attribute__((noreturn))
 static void serve(pTHX_ struct afork__server *server)
 {
+    dSP;
+
+    PUSHSTACKi(PERLSI_UNKNOWN); /* loops of whoever called this are out of reach */
+    PUTBACK;
     server->active = true;
     server->code_ran = true;
     server->threads.count = server->threads.warned = 1;

@@ -60,6 +60,10 @@ void afork__server_announce(pTHX_ struct afork__server *server);
 /* Sets `$0` to "OWNER what". */
 void afork__server_title(pTHX_ struct afork__server *server, const char *what, size_t len);
 
+/* Keeps such a title for children of this process, and has it be that of one of them. */
+SV *afork__server_title_new(pTHX_ struct afork__server *server, const char *what, size_t len);
+void afork__server_title_use(pTHX_ struct afork__server *server, SV *title, const char *what, size_t len);
+
 /* Makes the Perl handle of the command socket, as the first of `args`, if there is none. */
 void afork__server_need_handle(pTHX_ struct afork__server *server);
 

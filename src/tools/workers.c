@@ -229,7 +229,8 @@ static int call_json(struct crew *crew, const char *line, size_t len,
     array[0] = '[';
     memcpy(array + 1, line, len);
     array[len + 1] = ']';
-    int result = afork_pool_call_take(crew->pool, array, len + 2, free, options, cb, data, ret);
+    int result = afork_pool_call_take(crew->pool, array, len + 2, free, array, options, cb, data,
+                                      ret);
     if (result < 0)
         free(array);
     return result;

@@ -24,6 +24,7 @@
 
 #include <afork/afork.h>
 
+#include "bench-leave.h"
 #include "bench.h"
 
 struct host {
@@ -32,9 +33,7 @@ struct host {
     struct afork_context *context;
     struct afork_process *template; /* of what start_fork() starts */
 
-    /* Processes that leave at once: how they are started, how many are to start and run. */
-    int (*start)(struct host *host, struct afork_process **ret);
-    size_t to_start, running;
+    bench_start_func *start; /* of processes that leave at once */
 
     struct afork_process *called; /* what the call that is timed has started */
     int channel;                  /* of the last worker that stays */
@@ -46,86 +45,31 @@ struct channel {
     int fd;
 };
 
-static void check(const char *what, int result)
+static int start_new(void *data, struct afork_process **ret)
 {
-    if (result < 0)
-        bench_fail(what, result);
-}
-
-static int start_new(struct host *host, struct afork_process **ret)
-{
+    const struct host *host = data;
     return afork_process_new(host->context, ret);
 }
 
-static int start_exec(struct host *host, struct afork_process **ret)
+static int start_exec(void *data, struct afork_process **ret)
 {
+    const struct host *host = data;
     return afork_process_new_exec(host->context, ret);
 }
 
-static int start_fork(struct host *host, struct afork_process **ret)
+static int start_fork(void *data, struct afork_process **ret)
 {
+    const struct host *host = data;
     return afork_process_fork(host->template, ret);
 }
 
 /* ---- processes that leave at once ---- */
 
-static void start_next(struct host *host);
-
-static void on_end(unsigned events, void *data)
-{
-    struct channel *channel = data;
-    struct host *host = channel->host;
-    char octet;
-
-    if (read(channel->fd, &octet, 1) != 0)
-        bench_fail("a worker wrote", 0);
-    host->loop->ops->io_free(channel->io);
-    close(channel->fd);
-    free(channel);
-    host->running--;
-    if (host->to_start)
-        start_next(host);
-    else if (!host->running)
-        afork_poll_quit(host->poll);
-}
-
-static void on_entered(struct afork_process *process, int fd, const struct afork_exit *failure,
-                       void *data)
-{
-    if (failure)
-        bench_fail(*failure->message ? failure->message : "run", fd);
-    struct channel *channel = calloc(1, sizeof *channel);
-    if (!channel)
-        bench_fail("channel", ENOMEM);
-    *channel = (struct channel){.host = data, .fd = fd};
-    struct afork_loop *loop = channel->host->loop;
-    check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_end, channel, &channel->io));
-}
-
-static void start_next(struct host *host)
-{
-    struct afork_process *process;
-
-    host->to_start--;
-    host->running++;
-    check("start", host->start(host, &process));
-    check("run", afork_process_run(process, "CORE::exit", on_entered, host));
-    afork_process_unref(process);
-}
-
-static void start_all(struct host *host, size_t n, size_t in_flight)
-{
-    host->to_start = n;
-    while (host->to_start && in_flight--)
-        start_next(host);
-    check("poll", afork_poll_run(host->poll));
-}
-
 static void run_rate(struct host *host, size_t n, size_t in_flight)
 {
-    start_all(host, 5, 1); /* the first executes the template */
+    bench_leave(host->poll, host->start, host, 5, 1); /* the first executes the template */
     double start = bench_now();
-    start_all(host, n, in_flight);
+    bench_leave(host->poll, host->start, host, n, in_flight);
     bench_print_rate(n, start);
 }
 
@@ -135,8 +79,8 @@ static void run_rate(struct host *host, size_t n, size_t in_flight)
 static void call_start(void *data)
 {
     struct host *host = data;
-    check("start", host->start(host, &host->called));
-    check("poll", afork_poll_turn(host->poll, 0));
+    bench_check("start", host->start(host, &host->called));
+    bench_check("poll", afork_poll_turn(host->poll, 0));
 }
 
 static void on_exit_notice(struct afork_process *process, const struct afork_exit *exit, void *data)
@@ -149,10 +93,10 @@ static void on_exit_notice(struct afork_process *process, const struct afork_exi
 static void settle_start(void *data)
 {
     struct host *host = data;
-    check("on_exit", afork_process_on_exit(host->called, on_exit_notice, host));
-    check("run", afork_process_run(host->called, "CORE::exit", NULL, NULL));
+    bench_check("on_exit", afork_process_on_exit(host->called, on_exit_notice, host));
+    bench_check("run", afork_process_run(host->called, "CORE::exit", NULL, NULL));
     afork_process_unref(host->called);
-    check("poll", afork_poll_run(host->poll));
+    bench_check("poll", afork_poll_run(host->poll));
 }
 
 /* ---- workers that stay ---- */
@@ -172,11 +116,11 @@ static void start_idle(struct host *host, afork_exit_cb *cb)
 {
     struct afork_process *process;
 
-    check("fork", afork_process_fork(host->template, &process));
-    check("on_exit", afork_process_on_exit(process, cb, host));
-    check("run", afork_process_run(process, "idle", on_idle, host));
+    bench_check("fork", afork_process_fork(host->template, &process));
+    bench_check("on_exit", afork_process_on_exit(process, cb, host));
+    bench_check("run", afork_process_run(process, "idle", on_idle, host));
     afork_process_unref(process);
-    check("poll", afork_poll_run(host->poll));
+    bench_check("poll", afork_poll_run(host->poll));
 }
 
 static void call_idle(void *data)
@@ -188,7 +132,7 @@ static void settle_idle(void *data)
 {
     struct host *host = data;
     close(host->channel);
-    check("poll", afork_poll_run(host->poll));
+    bench_check("poll", afork_poll_run(host->poll));
 }
 
 /* ---- the first octet ---- */
@@ -212,7 +156,7 @@ static void on_started(struct afork_process *process, int fd, const struct afork
         bench_fail(*failure->message ? failure->message : "run", fd);
     channel->fd = fd;
     struct afork_loop *loop = channel->host->loop;
-    check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_octet, channel, &channel->io));
+    bench_check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_octet, channel, &channel->io));
 }
 
 static double first_octet(struct host *host)
@@ -221,10 +165,10 @@ static double first_octet(struct host *host)
     struct afork_process *process;
 
     double start = bench_now();
-    check("fork", afork_process_fork(host->template, &process));
-    check("run", afork_process_run(process, "octet", on_started, &channel));
+    bench_check("fork", afork_process_fork(host->template, &process));
+    bench_check("run", afork_process_run(process, "octet", on_started, &channel));
     afork_process_unref(process);
-    check("poll", afork_poll_run(host->poll));
+    bench_check("poll", afork_poll_run(host->poll));
     double end = bench_now();
     host->loop->ops->io_free(channel.io);
     close(channel.fd);
@@ -241,7 +185,7 @@ static void on_pause(void *data)
 static void rest(struct host *host, struct afork_timer *timer, int64_t usec)
 {
     host->loop->ops->timer_set(timer, usec);
-    check("poll", afork_poll_run(host->poll));
+    bench_check("poll", afork_poll_run(host->poll));
 }
 
 enum { SETTLE_USEC = 200 * 1000 };
@@ -251,9 +195,10 @@ static void run_latency(struct host *host, size_t n, size_t pause, size_t spares
     double *samples = calloc(n, sizeof *samples);
     struct afork_timer *timer;
 
-    check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
-    check("eval", afork_process_eval(host->template, "sub octet { syswrite $_[0], 'x' }", NULL));
-    check("spares", afork_process_set_spares(host->template, (unsigned)spares));
+    bench_check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
+    bench_check("eval",
+                afork_process_eval(host->template, "sub octet { syswrite $_[0], 'x' }", NULL));
+    bench_check("spares", afork_process_set_spares(host->template, (unsigned)spares));
     for (size_t i = 0; i < 5; i++)
         first_octet(host);
     rest(host, timer, SETTLE_USEC);
@@ -280,9 +225,9 @@ static void wait_for_input(struct host *host)
 {
     struct afork_io *input;
 
-    check("io_new",
-          host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input, host, &input));
-    check("poll", afork_poll_run(host->poll));
+    bench_check("io_new", host->loop->ops->io_new(host->loop, STDIN_FILENO, AFORK_IN, on_input,
+                                                  host, &input));
+    bench_check("poll", afork_poll_run(host->poll));
     host->loop->ops->io_free(input);
 }
 
@@ -290,10 +235,10 @@ static void run_spares(struct host *host, size_t n)
 {
     struct afork_timer *timer;
 
-    check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
-    check("eval",
-          afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }", NULL));
-    check("spares", afork_process_set_spares(host->template, (unsigned)n));
+    bench_check("timer", host->loop->ops->timer_new(host->loop, on_pause, host, &timer));
+    bench_check("eval", afork_process_eval(host->template,
+                                           "sub idle { sysread $_[0], my $octet, 1 }", NULL));
+    bench_check("spares", afork_process_set_spares(host->template, (unsigned)n));
     rest(host, timer, SETTLE_USEC);
     puts("ready");
     fflush(stdout);
@@ -309,8 +254,8 @@ static void run_idle(struct host *host, size_t n, size_t calls)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
 
-    check("eval",
-          afork_process_eval(host->template, "sub idle { sysread $_[0], my $octet, 1 }", NULL));
+    bench_check("eval", afork_process_eval(host->template,
+                                           "sub idle { sysread $_[0], my $octet, 1 }", NULL));
     while (n--)
         start_idle(host, NULL);
     if (calls)
@@ -336,17 +281,17 @@ static void limit_forks(struct host *host)
     limits.read_paths = readable;
     limits.write_paths = writable;
     limits.forks_only = true;
-    check("set_limits", afork_process_set_limits(host->template, &limits));
+    bench_check("set_limits", afork_process_set_limits(host->template, &limits));
 }
 
 /* ---- */
 
 static void open_host(struct host *host)
 {
-    check("poll", afork_poll_new(&host->poll));
+    bench_check("poll", afork_poll_new(&host->poll));
     host->loop = afork_poll_loop(host->poll);
-    check("context", afork_context_new(host->loop, NULL, &host->context));
-    check("template", afork_process_new(host->context, &host->template));
+    bench_check("context", afork_context_new(host->loop, NULL, &host->context));
+    bench_check("template", afork_process_new(host->context, &host->template));
 }
 
 static void close_host(struct host *host)

@@ -22,6 +22,7 @@
 
 #include <afork/afork.h>
 
+#include "bench-leave.h"
 #include "bench.h"
 
 enum {
@@ -55,18 +56,6 @@ struct host {
     size_t to_start, to_come;
 };
 
-struct channel {
-    struct host *host;
-    struct afork_io *io;
-    int fd;
-};
-
-static void check(const char *what, int result)
-{
-    if (result < 0)
-        bench_fail(what, result);
-}
-
 /* Does `work` for a while, and then as often as is counted. */
 static void measure(struct host *host, size_t n, void (*work)(struct host *host, size_t in_flight),
                     size_t in_flight)
@@ -85,7 +74,7 @@ static void wait_until_left(struct host *host, size_t left)
     while (host->to_come > left) {
         int result = afork_poll_turn(host->poll, -1);
         if (result != -EINTR)
-            check("poll", result);
+            bench_check("poll", result);
     }
 }
 
@@ -100,7 +89,7 @@ static void on_echo(const struct afork_reply *reply, void *data)
     const void *string;
     size_t len;
 
-    check(reply->message, reply->error);
+    bench_check(reply->message, reply->error);
     if (afork_strings_next(&list, &string, &len) != 1 || len != host->string.iov_len)
         bench_fail("not what was sent", 0);
     host->to_come--;
@@ -116,11 +105,11 @@ static void call_next(struct host *host)
 {
     host->to_start--;
     if (host->string.iov_len < LONG)
-        check("call",
-              afork_rpc_call_strings(host->rpc, &host->string, 1, NULL, on_echo, host, NULL));
+        bench_check("call",
+                    afork_rpc_call_strings(host->rpc, &host->string, 1, NULL, on_echo, host, NULL));
     else
-        check("call", afork_rpc_call_take(host->rpc, host->packed, host->packed_len, keep, NULL,
-                                          on_echo, host, NULL));
+        bench_check("call", afork_rpc_call_take(host->rpc, host->packed, host->packed_len, keep,
+                                                NULL, NULL, on_echo, host, NULL));
 }
 
 static void call_all(struct host *host, size_t in_flight)
@@ -139,9 +128,9 @@ static void run_echo(struct host *host, size_t n, size_t size, size_t in_flight)
     if (!host->string.iov_base)
         bench_fail("string", ENOMEM);
     memset(host->string.iov_base, 'x', size);
-    check("pack", afork_strings_pack(&host->string, 1, &host->packed, &host->packed_len));
-    check("fork", afork_process_fork(host->template, &process));
-    check("rpc", afork_rpc_new(process, "echo", &options, &host->rpc));
+    bench_check("pack", afork_strings_pack(&host->string, 1, &host->packed, &host->packed_len));
+    bench_check("fork", afork_process_fork(host->template, &process));
+    bench_check("rpc", afork_rpc_new(process, "echo", &options, &host->rpc));
     measure(host, n, call_all, in_flight);
     afork_rpc_close(host->rpc);
     afork_rpc_unref(host->rpc);
@@ -156,7 +145,7 @@ static void on_job(const struct afork_reply *reply, void *data)
 {
     struct host *host = data;
 
-    check(reply->message, reply->error);
+    bench_check(reply->message, reply->error);
     host->to_come--;
 }
 
@@ -164,7 +153,8 @@ static void give_all(struct host *host, size_t in_flight)
 {
     while (host->to_start) {
         for (size_t n = MIN(host->to_start, BATCH); n; n--, host->to_start--)
-            check("call", afork_pool_call_strings(host->pool, NULL, 0, NULL, on_job, host, NULL));
+            bench_check("call",
+                        afork_pool_call_strings(host->pool, NULL, 0, NULL, on_job, host, NULL));
         wait_until_left(host, host->to_start);
     }
 }
@@ -172,7 +162,7 @@ static void give_all(struct host *host, size_t in_flight)
 static void run_pool(struct host *host, size_t n, const char *function,
                      const struct afork_pool_options *options)
 {
-    check("pool", afork_pool_new(host->template, function, options, &host->pool));
+    bench_check("pool", afork_pool_new(host->template, function, options, &host->pool));
     measure(host, n, give_all, options->load);
     afork_pool_close(host->pool);
     afork_pool_unref(host->pool);
@@ -183,7 +173,7 @@ static void run_jobs(struct host *host, size_t n, size_t load, const char *funct
     struct afork_pool_options options = AFORK_POOL_OPTIONS_INIT;
 
     if (!strcmp(function, "burn"))
-        check("eval", afork_process_eval(host->template, burn, NULL));
+        bench_check("eval", afork_process_eval(host->template, burn, NULL));
     options.max = options.idle = WORKERS;
     options.load = (unsigned)load;
     options.start = -1;
@@ -202,62 +192,25 @@ static void run_single(struct host *host, size_t n, size_t in_flight)
 
 /* ---- processes that leave at once ---- */
 
-static void start_next(struct host *host);
-
-static void on_end(unsigned events, void *data)
+static int start_fork(void *data, struct afork_process **ret)
 {
-    struct channel *channel = data;
-    struct host *host = channel->host;
-    char octet;
-
-    if (read(channel->fd, &octet, 1) != 0)
-        bench_fail("a process wrote", 0);
-    host->loop->ops->io_free(channel->io);
-    close(channel->fd);
-    free(channel);
-    host->to_come--;
-    if (host->to_start)
-        start_next(host);
+    return afork_process_fork(((struct host *)data)->template, ret);
 }
 
-static void on_entered(struct afork_process *process, int fd, const struct afork_exit *failure,
-                       void *data)
+static void run_leaving(struct host *host, size_t in_flight)
 {
-    struct channel *channel = calloc(1, sizeof *channel);
-
-    if (failure || !channel)
-        bench_fail("run", failure ? fd : ENOMEM);
-    *channel = (struct channel){.host = data, .fd = fd};
-    struct afork_loop *loop = channel->host->loop;
-    check("io_new", loop->ops->io_new(loop, fd, AFORK_IN, on_end, channel, &channel->io));
-}
-
-static void start_next(struct host *host)
-{
-    struct afork_process *process;
-
-    host->to_start--;
-    check("fork", afork_process_fork(host->template, &process));
-    check("run", afork_process_run(process, "CORE::exit", on_entered, host));
-    afork_process_unref(process);
-}
-
-static void start_all(struct host *host, size_t in_flight)
-{
-    while (host->to_start && in_flight--)
-        start_next(host);
-    wait_until_left(host, 0);
+    bench_leave(host->poll, start_fork, host, host->to_start, in_flight);
 }
 
 /* ---- */
 
 static void open_host(struct host *host)
 {
-    check("poll", afork_poll_new(&host->poll));
+    bench_check("poll", afork_poll_new(&host->poll));
     host->loop = afork_poll_loop(host->poll);
-    check("context", afork_context_new(host->loop, NULL, &host->context));
-    check("template", afork_process_new(host->context, &host->template));
-    check("eval", afork_process_eval(host->template, functions, NULL));
+    bench_check("context", afork_context_new(host->loop, NULL, &host->context));
+    bench_check("template", afork_process_new(host->context, &host->template));
+    bench_check("eval", afork_process_eval(host->template, functions, NULL));
 }
 
 static void close_host(struct host *host)
@@ -282,7 +235,7 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "single"))
         run_single(&host, n, second);
     else if (!strcmp(what, "fork"))
-        measure(&host, n, start_all, second);
+        measure(&host, n, run_leaving, second);
     else
         bench_fail("see the head of bench-rpc.c for the arguments", 0);
     close_host(&host);

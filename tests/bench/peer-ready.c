@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The least that children forked in advance can take: no Perl anywhere. A fork server in C is given a
- * socket by each request, and forks a child that waits on it for an octet, answers with one, and leaves.
- * The host keeps READY such children, and asks for the next one once it has its answer.
+ * The least that children forked in advance can take: no Perl anywhere. A fork server in C is given
+ * a socket by each request, and forks a child that waits on it for an octet, answers with one, and
+ * leaves. The host keeps READY such children, and asks for the next one once it has its answer.
  *
  *     peer-ready COUNT PAUSE READY   us from the octet to its answer, COUNT times with PAUSE us between them
  */
