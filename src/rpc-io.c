@@ -17,87 +17,11 @@
 #include "wire.h"
 
 enum {
-    SLOTS_START = 16,
     IOV_MOST = 128,
     MESSAGES_SHARE = 8,          /* sent in one go */
     PAYLOAD_START = 1024 * 1024, /* at least AFORK__SHARE_OCTETS */
     RETRY_USEC = 20000,
 };
-
-/* ---- The table of calls ---- */
-
-static struct afork__rpc_slot *slot_of(const struct afork_rpc *rpc, uint32_t id)
-{
-    struct afork__rpc_slot *slot = rpc->n_slots ? &rpc->slots[id & (rpc->n_slots - 1)] : NULL;
-
-    return slot && id && slot->id == id ? slot : NULL;
-}
-
-int afork__rpc_reserve(struct afork_rpc *rpc)
-{
-    size_t n = rpc->n_slots ? rpc->n_slots : SLOTS_START;
-
-    while (n < 2 * (rpc->n_used + rpc->n_calls + 1))
-        n *= 2;
-    if (n == rpc->n_slots)
-        return 0;
-    struct afork__rpc_slot *slots = calloc(n, sizeof *slots);
-    if (!slots)
-        return -ENOMEM;
-    for (size_t i = 0; i < rpc->n_slots; i++)
-        if (rpc->slots[i].id)
-            slots[rpc->slots[i].id & (n - 1)] = rpc->slots[i];
-    free(rpc->slots);
-    rpc->slots = slots;
-    rpc->n_slots = n;
-    return 0;
-}
-
-static uint32_t id_after(uint32_t id)
-{
-    return id == UINT32_MAX ? 1 : id + 1;
-}
-
-/* The next id whose place is free. */
-static uint32_t next_id(const struct afork_rpc *rpc, uint32_t id)
-{
-    do
-        id = id_after(id);
-    while (rpc->slots[id & (rpc->n_slots - 1)].id);
-    return id;
-}
-
-struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc)
-{
-    struct afork__rpc_slot *slot = rpc->n_used ? slot_of(rpc, rpc->oldest_id) : NULL;
-
-    return slot ? slot->call : NULL;
-}
-
-bool afork__rpc_may_hold(const struct afork_rpc *rpc)
-{
-    const struct afork__rpc_slot *slot = rpc->n_used ? slot_of(rpc, rpc->oldest_id) : NULL;
-
-    return rpc->holding && !(slot && slot->prompt);
-}
-
-static void free_slot(struct afork_rpc *rpc, struct afork__rpc_slot *slot)
-{
-    if (slot->id == rpc->oldest_id)
-        rpc->oldest_id = id_after(rpc->oldest_id);
-    slot->id = 0;
-    rpc->n_used--;
-}
-
-void afork__rpc_forget_call(struct afork_rpc *rpc, const struct afork_call *call, bool dropped)
-{
-    struct afork__rpc_slot *slot = slot_of(rpc, call->id);
-
-    if (slot && dropped)
-        slot->call = NULL;
-    else if (slot)
-        free_slot(rpc, slot);
-}
 
 /* ---- Sending ---- */
 
@@ -166,7 +90,7 @@ static size_t gather(struct afork_rpc *rpc, struct iovec iov[IOV_MOST])
     TAILQ_FOREACH (call, &rpc->unsent, link) {
         if (n + 2 > IOV_MOST || (n && call->n_fds))
             break;
-        call->id = id = next_id(rpc, id);
+        call->id = id = afork__rpc_next_id(rpc, id);
         put_header(rpc, call);
         bool alone = call->n_fds; /* others may not follow: they could have descriptors, too */
         n = add_call(rpc, call, 0, iov, n);
@@ -347,8 +271,8 @@ void afork__rpc_forget_frame(struct afork_rpc *rpc)
 static struct afork__rpc_slot *find_call(struct afork_rpc *rpc, uint32_t id)
 {
     if (rpc->async)
-        return slot_of(rpc, id);
-    struct afork__rpc_slot *slot = rpc->n_used ? slot_of(rpc, rpc->oldest_id) : NULL;
+        return afork__rpc_slot_of(rpc, id);
+    struct afork__rpc_slot *slot = rpc->n_used ? afork__rpc_slot_of(rpc, rpc->oldest_id) : NULL;
     return slot && (id == slot->id || !rpc->own_frames) ? slot : NULL;
 }
 
@@ -361,7 +285,7 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
         return;
     }
     struct afork_call *call = slot->call;
-    free_slot(rpc, slot);
+    afork__rpc_free_slot(rpc, slot);
     reply->memory = &rpc->memory;
     rpc->holding = rpc->frame.flags & AFORK__RPC_HOLDING;
     if (call)
@@ -395,7 +319,7 @@ static void handle_error(struct afork_rpc *rpc, const void *payload, size_t len)
 
 static void handle_event(struct afork_rpc *rpc, const struct afork_event *event)
 {
-    struct afork__rpc_slot *slot = slot_of(rpc, rpc->frame.id);
+    struct afork__rpc_slot *slot = afork__rpc_slot_of(rpc, rpc->frame.id);
     struct afork_call *call = slot ? slot->call : NULL;
 
     if (call && call->on_event)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * An rpc as its two files share it: rpc.c has its life, rpc-io.c its channel.
+ * An rpc as its files share it: rpc.c has its life, rpc-io.c its channel, rpc-table.c its calls.
  *
  *   STARTING -> OPEN -> CLOSED -> ENDED
  *
@@ -95,8 +95,6 @@ void afork__rpc_try_end(struct afork_rpc *rpc);
 
 /* rpc-io.c */
 int afork__rpc_open(struct afork_rpc *rpc, int fd);
-/* Makes room for one more call in the table. */
-int afork__rpc_reserve(struct afork_rpc *rpc);
 /* Sends, now or soon, what is unsent; tells the worker when there is no more. */
 void afork__rpc_send(struct afork_rpc *rpc);
 void afork__rpc_io_cb(unsigned events, void *rpc);
@@ -107,10 +105,19 @@ void afork__rpc_update_watch(struct afork_rpc *rpc);
 /* Nobody writes any more: releases what was completed before it was written. */
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
-/* Whether the worker may have begun with more than the oldest call. */
-bool afork__rpc_may_hold(const struct afork_rpc *rpc);
+
+/* rpc-table.c */
+/* Makes room for one more call in the table. */
+int afork__rpc_reserve(struct afork_rpc *rpc);
+/* The place of a number in use, or NULL. */
+struct afork__rpc_slot *afork__rpc_slot_of(const struct afork_rpc *rpc, uint32_t id);
+/* The next number after `id` that is free. */
+uint32_t afork__rpc_next_id(const struct afork_rpc *rpc, uint32_t id);
+void afork__rpc_free_slot(struct afork_rpc *rpc, struct afork__rpc_slot *slot);
 /* The call whose answer is next from a synchronous back end. */
 struct afork_call *afork__rpc_oldest(const struct afork_rpc *rpc);
+/* Whether the worker may have begun with more than the oldest call. */
+bool afork__rpc_may_hold(const struct afork_rpc *rpc);
 /* Forgets that a call has an answer to come; `dropped`: it will come none the less. */
 void afork__rpc_forget_call(struct afork_rpc *rpc, const struct afork_call *call, bool dropped);
 

@@ -182,9 +182,7 @@ static void bad_json(G_GNUC_UNUSED struct gafork_test *f)
 
 static void bad_octets(G_GNUC_UNUSED struct gafork_test *f)
 {
-    static const char *const cases[] = {"\x05"
-                                        "ab",
-                                        "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"};
+    static const char *const cases[] = {"\005ab", "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"};
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GBytes) bytes = g_bytes_new(cases[i], strlen(cases[i]));
@@ -307,7 +305,7 @@ static void worker_ends(struct gafork_test *f)
 static void worker_is_killed(struct gafork_test *f)
 {
     g_autoptr(GAforkRpc) rpc = gafork_calls_rpc(f, "echo", NULL);
-    g_autofree char *text = gafork_call_one(f, rpc, "x");
+    G_GNUC_UNUSED g_autofree char *text = gafork_call_one(f, rpc, "x");
     gafork_call_auto call = {0};
 
     g_assert_true(gafork_process_kill(gafork_rpc_get_process(rpc), SIGSTOP, NULL));
@@ -338,7 +336,7 @@ static void constructor_errors(struct gafork_test *f)
     g_clear_error(&error);
     g_assert_null(gafork_pool_new(
         process, "echo", g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", custom, NULL), NULL));
-    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(process, "echo", NULL, &error);
+    G_GNUC_UNUSED g_autoptr(GAforkRpc) rpc = gafork_rpc_new(process, "echo", NULL, &error);
     g_assert_no_error(error);
     g_assert_null(gafork_rpc_new(process, "echo", NULL, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
@@ -544,7 +542,7 @@ static void dropped(struct gafork_test *f)
 {
     g_autoptr(GAforkProcess) process = gafork_calls_process(f);
     GAforkRpc *rpc = gafork_rpc_new(process, "echo", NULL, NULL);
-    g_autofree char *text = gafork_call_one(f, rpc, "x");
+    G_GNUC_UNUSED g_autofree char *text = gafork_call_one(f, rpc, "x");
 
     g_object_unref(rpc);
     g_assert_cmpint(gafork_exit_get_status(gafork_wait_exit(f, process)), ==, 0);
@@ -554,7 +552,7 @@ static void dropped(struct gafork_test *f)
 static void dropped_process(struct gafork_test *f)
 {
     GAforkRpc *rpc = gafork_calls_rpc(f, "echo", NULL);
-    g_autofree char *text = gafork_call_one(f, rpc, "x");
+    G_GNUC_UNUSED g_autofree char *text = gafork_call_one(f, rpc, "x");
 
     GAforkProcess *process = g_object_ref(gafork_rpc_get_process(rpc));
     g_object_unref(rpc);
