@@ -230,7 +230,7 @@ in_each_kind 'END and DESTROY' => sub {
     delete $idle->{fd};
     $server->end;
     my %lines;
-    Host::eventually(sub { %lines = (); $lines{$_}++ for split /\n/, $text->(); keys %lines >= 10 });
+    Host::eventually(sub { %lines = (); $lines{$_}++ for split /\n/, $text->(); keys %lines >= 12 });
     for my $child (sort keys %pid) {
         is $lines{"end $child"}, 1, "END block once: $pid{$child}";
         is $lines{"destroy $child"}, 1, "DESTROY once: $pid{$child}";
