@@ -43,8 +43,8 @@ static const char old_parameters[] =
     "no strict; no warnings; my @values = @arg[-10, -8, -6, -4];"
     " splice @arg, -11, 11, @values unless \"$_[0]\"->VERSION >= 2";
 
-/* Perls that have no back end of ours are sent one. An original that is installed there is used for its
- * frames. */
+/* Perls that have no back end of ours are sent one. An original that is loaded there already stays, for
+ * its frames. */
 static int load_back_end(struct afork_process *template, const char *module)
 {
     if (template->peer == AFORK_PEER_OWN)
@@ -107,7 +107,7 @@ int afork__rpc_prepare(struct afork_process *template, const char *function,
 
 static void attachment_close(struct afork__attachment *attachment)
 {
-    afork_rpc_close((struct afork_rpc *)attachment);
+    afork_rpc_close(AFORK__CONTAINER(attachment, struct afork_rpc, attachment));
 }
 
 static void set_options(struct afork_rpc *rpc, const struct afork_rpc_options *options)
