@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -416,13 +417,6 @@ static void no_interpreter(struct test *t)
     g_assert_cmpstr(afork_perl_error(), !=, "");
 }
 
-static void *wait_for_release(void *lock)
-{
-    pthread_mutex_lock(lock);
-    pthread_mutex_unlock(lock);
-    return NULL;
-}
-
 static char warned[256];
 
 static void on_warning(struct afork_context *context, struct afork_process *process,
@@ -431,14 +425,28 @@ static void on_warning(struct afork_context *context, struct afork_process *proc
     g_strlcpy(warned, message, sizeof warned);
 }
 
+/* Once it has answered, the thread holds no lock that a forked child would wait for. */
+static void *answer_until_end(void *data)
+{
+    const int *ends = data;
+    char octet = 0;
+
+    if (write(ends[1], &octet, 1) == 1)
+        while (read(ends[1], &octet, 1) == 1)
+            ;
+    return NULL;
+}
+
 static void threads_of_the_program(struct test *t)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_t thread;
     struct afork_process *process;
+    int ends[2];
+    char octet;
 
-    pthread_mutex_lock(&lock);
-    test_ok(pthread_create(&thread, NULL, wait_for_release, &lock));
+    test_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    test_ok(pthread_create(&thread, NULL, answer_until_end, ends));
+    g_assert_cmpint(read(ends[0], &octet, 1), ==, 1);
     t->options.on_warning = on_warning;
     process = new_template(t);
     test_wait(t, *warned);
@@ -452,8 +460,9 @@ static void threads_of_the_program(struct test *t)
     g_assert_cmpint(
         afork_process_new_launched(test_context(t), afork_perl_template_launch, NULL, &process), ==,
         -EDEADLK);
-    pthread_mutex_unlock(&lock);
+    close(ends[0]);
     test_ok(pthread_join(thread, NULL));
+    close(ends[1]);
     g_free(test_output(t, new_template(t), "CORE::exit"));
 }
 

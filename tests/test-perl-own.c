@@ -187,7 +187,9 @@ static void on_warning(struct afork_context *context, struct afork_process *proc
 
 static struct warnings warnings;
 
-/* A server with a thread of its own; NULL where this perl has none. */
+/* A server with a thread of its own, which sleeps and holds no lock that a forked child would wait
+ * for; NULL where this perl has none.
+ */
 static struct afork_process *threaded_template(struct test *t)
 {
     const char *argv[] = {t->options.perl, "-Mthreads", "-e1", NULL};
@@ -204,7 +206,10 @@ static struct afork_process *threaded_template(struct test *t)
     t->options.warning_data = &warnings;
     t->options.standard_error.mode = AFORK_STDIO_NULL; /* perl complains of it at exit */
     struct afork_process *template = test_perl_new(t);
-    test_ok(afork_process_eval(template, "use threads; threads->create(sub { sleep 60 })->detach",
+    test_ok(afork_process_eval(template,
+                               "use threads; pipe my $up, my $in;"
+                               "threads->create(sub { syswrite $in, 1; sleep 60 })->detach;"
+                               "sysread $up, my $octet, 1",
                                NULL));
     return template;
 }
