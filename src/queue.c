@@ -73,6 +73,7 @@ void afork__queue_init(struct afork__queue *queue, bool original)
 {
     STAILQ_INIT(&queue->chunks);
     queue->original = original;
+    queue->sent = NULL;
 }
 
 void afork__queue_clear(struct afork__queue *queue)
