@@ -309,6 +309,7 @@ int main(int argc, char **argv)
     static struct run run = {.signal_fd = -1};
     int status = EXIT_TROUBLE;
 
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* a line is one write */
     if (!options_parse(argc, argv, &run.options)) {
         options_free(&run.options);
         return EXIT_TROUBLE;
