@@ -470,7 +470,7 @@ subtest 'cannot start' => sub {
     like $err, qr/\A[^\n]*No such file[^\n]*\n\z/, 'one line';
 
     for (['-j0', '.'], ['-x'], [], ['-s', 'tiny', '.'], ['-s', '128x', '.'], ['-j', 'two', '.'], ['-T', '/nowhere'],
-        ['-T', $tool, '-'], ['-T', $tool, '-T', "$top/one.png"]) {
+        [''], ['-T', $tool, '-'], ['-T', $tool, '-T', "$top/one.png"]) {
         ($status, $out, $err) = run(@$_);
         is $status, 2, "usage: @$_";
         isnt $err, '', 'a message';
@@ -512,7 +512,7 @@ subtest 'output' => sub {
     like $err, qr/Bad file descriptor/, 'says so';
 
   SKIP: {
-        skip 'no script(1), or no pseudo-terminals', 2
+        skip 'no script(1), or no pseudo-terminals', 3
             if system 'script -qec true /dev/null </dev/null >/dev/null 2>&1';
         $out = `script -qec '$tool -f $photos' /dev/null </dev/null 2>&1`;
         like $out, qr{5 made}, 'on a terminal';
@@ -520,6 +520,9 @@ subtest 'output' => sub {
         local $ENV{AFORK_THUMBNAILS_LIB} = "$top/lib";
         $out = `script -qec '$tool -t1 $top/slow-bar.png $photos/small.png' /dev/null </dev/null 2>&1`;
         like $out, qr{\[#{20}\.{20}\] 1/2  0/s}, 'a bar';
+        $out = `script -qec 'stty cols 8; $tool -f -t1 $top/slow-bar.png >/dev/null' /dev/null </dev/null 2>&1`;
+        my @shown = $out =~ /\r\e\[K([^\r\n]+)/g;
+        ok @shown && !(grep { length > 7 && !m{^/} } @shown), 'a bar that fits' or diag $out;
     }
     is_deeply [left_behind()], [], 'no process is left';
 };

@@ -130,6 +130,8 @@ bool options_parse(int argc, char **argv, struct options *options)
             return false;
     options->names = argv + optind;
     for (char **name = options->names; *name; name++) {
+        if (!**name)
+            return complain(argv[0], "a name is empty", "");
         if (strcmp(*name, "-") != 0)
             continue;
         if (options->list && strcmp(options->list, "-") != 0)
