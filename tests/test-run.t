@@ -493,6 +493,14 @@ SKIP: {
     ok(@done >= 1 && @done < 100, 'interrupted: what had begun is finished') or diag("@done");
     is("@done", join(' ', 1 .. @done), 'interrupted: in order');
 }
+for my $option ('-a', '--joblog') {
+    # A pipe that nobody opens at its other end.
+    POSIX::mkfifo("$top/pipe$option", 0600) or die $!;
+    my $run = start($tool, $option, "$top/pipe$option", '-e', '1');
+    until_true("it waits for the pipe", sub { slurp("/proc/$run->{pid}/wchan") =~ /wait_for_partner/ || slurp("/proc/$run->{pid}/syscall") =~ /^(?:257|56) / });
+    kill INT => $run->{pid};
+    is(finish($run)->{status}, 130, "interrupted while $option waits for a pipe: status");
+}
 for my $signal (qw(INT TERM HUP)) {
     my $run = start($tool, '-j2', '-e', 'syswrite STDERR, "begun\n"; sleep 100');
     print { $run->{in} } "1\n2\n3\n";
