@@ -53,6 +53,13 @@ sub set_aside {
     unbuffer();
 }
 
+# Whether it has its descriptor, or can have it.
+sub has_place {
+    my ($handle, $fd) = @_;
+    my $now = fileno $handle;
+    return defined $now ? $now == $fd : !open my $copy, '<&', $fd;
+}
+
 sub give_back {
     open STDIN,  '<&', $in  or die "standard input: $!\n";
     open STDOUT, '>&', $out or die "standard output: $!\n";
@@ -136,6 +143,8 @@ sub serve {
         } elsif ($command eq 'r') {
             my $function = $payload =~ /::|'/ ? $payload : "main::$payload";
             fail('f', "Undefined subroutine &$function called\n") if !is_function($function);
+            fail('f', "descriptor 0 or 1 was taken by something else\n")
+                if !has_place(\*STDIN, 0) || !has_place(\*STDOUT, 1);
             $0 = "$OWNER $payload";
             answer("${TOKEN}r" . pack $ORDER, 0);
             give_back();
