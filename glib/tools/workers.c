@@ -198,9 +198,10 @@ static int start_pool(struct workers *workers)
                           &workers->pool);
 }
 
-/* Pictures that are not trusted may write thumbnails, and what decoders need for a while, but nothing
- * else, as far as the kernel can see to that: Landlock is newer than the rest. Where decoders and
- * their data are, nobody knows; so workers read what they like, which they can tell to nobody. */
+/* Pictures that are not trusted may write thumbnails, and what decoders need for a while, but
+ * nothing else, as far as the kernel can see to that: Landlock is newer than the rest. Where
+ * decoders and their data are, nobody knows; so workers read what they like, which they can tell to
+ * nobody. */
 static int confine_writing(struct workers *workers)
 {
     g_autofree char *directory = g_canonicalize_filename(workers->options.directory, NULL);

@@ -427,8 +427,8 @@ sub take_call {
     return $id;
 }
 
-# What goes wrong where the function has returned already is told as well, if there is a way; but not
-# here: the process may be about to end, which tells more.
+# What goes wrong where the function has returned already is told as well, if there is a way; but
+# not here: the process may be about to end, which tells more.
 sub AFork::RPC::Ticket::DESTROY {
     my ($ticket) = @_;
     return if !$ticket->[0] || $$ != $pid || ${^GLOBAL_PHASE} eq 'DESTRUCT';
