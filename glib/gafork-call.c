@@ -64,6 +64,7 @@ struct watch {
 /* What a task has apart from its result. */
 struct extra {
     GBytes *exception;
+    GAforkExit *exit;
     GUnixFDList *fd_list;
 };
 
@@ -72,6 +73,7 @@ static void extra_free(gpointer data)
     struct extra *extra = data;
 
     g_clear_pointer(&extra->exception, g_bytes_unref);
+    g_clear_pointer(&extra->exit, gafork_exit_unref);
     g_clear_object(&extra->fd_list);
     g_free(extra);
 }
@@ -136,7 +138,7 @@ static gboolean cancel_call(gpointer data)
     struct afork_call *core = call->link.data;
     unwatch(call);
     if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
+        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
     changed(task);
     gafork__task_return_cancelled(task);
@@ -182,9 +184,12 @@ static void watch(struct call *call)
 GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit)
 {
     g_autofree char *text = gafork__text(message, -1);
+    GError *closed = NULL;
 
     if (error == -EREMOTEIO)
         return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
+    if (error == -ESHUTDOWN && !gafork__check(error, &closed)) /* the process, before it began */
+        return closed;
     if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
         return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
     if (error == -EPROTO)
@@ -235,6 +240,8 @@ static void return_error(GTask *task, const struct afork_reply *reply)
 {
     if (reply->error == -EREMOTEIO && reply->data)
         need_extra(task)->exception = g_bytes_new(reply->data, reply->len);
+    if (reply->exit)
+        need_extra(task)->exit = gafork__exit_new(reply->exit);
     g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
@@ -596,6 +603,25 @@ GBytes *gafork_call_get_exception(GAsyncResult *result)
     g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exception ? g_bytes_ref(extra->exception) : NULL;
+}
+
+/**
+ * gafork_call_get_exit:
+ * @result: what the callback of a call was given
+ *
+ * How the worker ended, where that is why a call failed.
+ *
+ * Returns: (transfer full) (nullable): the end, or %NULL if there is another reason, or it is not
+ *   known
+ *
+ * Since: 0.1
+ */
+GAforkExit *gafork_call_get_exit(GAsyncResult *result)
+{
+    g_return_val_if_fail(G_IS_TASK(result), NULL);
+    g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
+    struct extra *extra = g_task_get_task_data(G_TASK(result));
+    return extra && extra->exit ? gafork_exit_ref(extra->exit) : NULL;
 }
 
 /* --- The object that is called --- */

@@ -400,6 +400,39 @@ static void killed_on_cancel(struct gafork_test *f)
     g_assert_no_error(next.error);
 }
 
+static void count_event(unsigned *n)
+{
+    ++*n;
+}
+
+/* Where no worker can be killed, the call is given up all the same. */
+static void not_killed_on_cancel(struct gafork_test *f)
+{
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_autoptr(GAforkCallOptions)
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    gafork_call_auto call = {0};
+    unsigned n_events = 0;
+
+    g_object_unref(f->context);
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"), "peer",
+                              GAFORK_PEER_ORIGINAL, "serve-module", "AnyEvent::Fork::Serve",
+                              "environment-changes", f->t->environment, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    g_signal_connect_swapped(pool, "event", G_CALLBACK(count_event), &n_events);
+    gafork_call_start(pool, "100", how, cancellable, &call);
+    gafork_wait(f->main_context, n_events); /* it is at work */
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
+    g_assert_cmpuint(stats->cancelled, ==, 1);
+    g_assert_cmpuint(stats->running, ==, 0);
+    g_autofree char *text = gafork_call_one(f, pool, "1");
+    g_assert_cmpstr(text, ==, "1");
+}
+
 /* --- Folders of pictures --- */
 
 static const char picture_code[] = "sub picture { my ($n) = @_;"
@@ -649,6 +682,7 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/pool/priorities", priorities);
     gafork_calls_add("/gafork/pool/run-timeout", run_timeout);
     gafork_calls_add("/gafork/pool/killed-on-cancel", killed_on_cancel);
+    gafork_calls_add("/gafork/pool/killed-on-cancel/not", not_killed_on_cancel);
     gafork_calls_add("/gafork/pool/bad-pictures", bad_pictures);
     gafork_calls_add("/gafork/pool/other-folder", other_folder);
     gafork_calls_add("/gafork/pool/broken", broken);
