@@ -166,4 +166,17 @@ bool test_has_sanitizers(void);
 /* Open descriptors of this process. */
 unsigned test_count_fds(void);
 
+/* Suites that run over the GObject layer as well: what ends a text of Perl's; what is so at once, and
+ * in that layer on a later turn; what only the core's own structures can tell. */
+#ifdef TEST_GOBJECT
+#define TEST_EOL ""
+#define test_soon(t, condition) test_wait(t, condition)
+#define test_inside(assertion) ((void)0)
+#include "test-gobject.h"
+#else
+#define TEST_EOL "\n"
+#define test_soon(t, condition) g_assert_true(condition)
+#define test_inside(assertion) assertion
+#endif
+
 #endif

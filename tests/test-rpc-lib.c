@@ -16,7 +16,8 @@ static const char functions[] =
     "  die $how[0] if $what eq 'die'; exit $how[0] if $what eq 'exit';"
     "  POSIX::_exit($how[0]) if $what eq '_exit'; kill $how[0], $$ if $what eq 'kill';"
     "  AFork::RPC::event($_) for $what eq 'event' ? @how : ();"
-    "  select undef, undef, undef, 1000 if $what eq 'sleep';"
+    "  AFork::RPC::event('here'), AFork::RPC::flush() if $what eq 'stay';"
+    "  select undef, undef, undef, 1000 if $what =~ /^(?:sleep|stay)$/;"
     "  $what eq 'pid' ? $$ : $what eq 'nothing' ? () : 'done' }";
 
 static void run_case(struct test *t)
@@ -30,10 +31,8 @@ static void run_case(struct test *t)
 void test_calls_add(const char *path, test_func *func)
 {
 #ifdef ENABLE_PERL
-    for (size_t i = 0; test_loop_types[i]; i++) {
-        g_autofree char *full = g_strdup_printf("%s/%s", path, test_loop_types[i]->name);
-        test_add_data(test_loop_types[i], full, run_case, g_memdup2(&func, sizeof func));
-    }
+    for (size_t i = 0; test_loop_types[i]; i++)
+        test_add_data(test_loop_types[i], path, run_case, g_memdup2(&func, sizeof func));
 #else
     (void)path, (void)func, (void)run_case;
 #endif
@@ -215,6 +214,15 @@ void test_call(struct afork_rpc *rpc, struct test_reply *reply, ...)
     while (string);
     va_end(arguments);
     test_ok(test_call_full(rpc, reply, &options, (const char *const *)list->pdata, NULL));
+}
+
+void test_rpc_wait(struct test *t, struct afork_rpc *rpc)
+{
+    test_reply_auto reply = {0};
+
+    test_call(rpc, &reply, "pid", NULL);
+    test_wait(t, reply.calls);
+    test_ok(reply.error);
 }
 
 void test_finish(struct test *t, struct afork_rpc *rpc, struct test_end *end)
