@@ -38,14 +38,17 @@ enum form { BYTES, FDS, STRV, VARIANT };
 /* Octets from which on sharing them beats a copy. */
 enum { TAKE_OCTETS = 16384 };
 
-/* A call that the core has. It holds the object that is called by its task; after a cancellation it
- * is alone until the core lets go of it. */
+/* A call that the core has. It holds the object that is called by its task.
+ *
+ * The task knows nothing of the cancellable: one that is cancelled would return later than the core
+ * completes its call, and so after the end of what was called. */
 struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
     GAforkSerialiser serialiser;
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
+    gboolean cancelled;         /* by that; the core is about to complete it */
     GList
         link; /* in the list of the options; the data are the core's call, NULL before and after */
 };
@@ -134,14 +137,13 @@ static gboolean cancel_call(gpointer data)
 
     if (!call)
         return G_SOURCE_REMOVE;
-    g_autoptr(GTask) task = g_steal_pointer(&call->task);
     struct afork_call *core = call->link.data;
     unwatch(call);
+    call->cancelled = TRUE;
     if (!gafork__call_options_kills(call->options) ||
         afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
-    changed(task);
-    gafork__task_return_cancelled(task);
+    changed(call->task);
     return G_SOURCE_REMOVE;
 }
 
@@ -157,10 +159,8 @@ static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
     g_source_attach(source, watch->main_context);
 }
 
-static void watch(struct call *call)
+static void watch(struct call *call, GCancellable *cancellable)
 {
-    GCancellable *cancellable = g_task_get_cancellable(call->task);
-
     if (!cancellable)
         return;
     struct watch *made = g_new(struct watch, 1);
@@ -258,11 +258,13 @@ static void on_reply(const struct afork_reply *reply, void *data)
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
+    if (call->watch && g_cancellable_is_cancelled(call->watch->cancellable))
+        call->cancelled = TRUE;
     unwatch(call);
-    if (!task)
-        return;
     changed(task);
-    if (reply->error) {
+    if (call->cancelled) {
+        gafork__task_return_cancelled(task);
+    } else if (reply->error) {
         return_error(task, reply);
     } else if (call->form == VARIANT) {
         return_variant(task, call, reply);
@@ -298,18 +300,26 @@ static void on_release(void *data)
 
 /* --- Calls --- */
 
-static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
-                        GAsyncReadyCallback callback, gpointer user_data, gpointer tag)
+static GTask *make_task(GAforkCallable *self, GAsyncReadyCallback callback, gpointer user_data,
+                        gpointer tag)
 {
     struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
 
-    return gafork__task_new(caller->context, self, cancellable, callback, user_data, tag);
+    return gafork__task_new(caller->context, self, NULL, callback, user_data, tag);
+}
+
+static gboolean return_if_cancelled(GTask *task, GCancellable *cancellable)
+{
+    if (!g_cancellable_is_cancelled(cancellable))
+        return FALSE;
+    gafork__task_return_cancelled(task);
+    return TRUE;
 }
 
 /* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
  * made of is only needed until this returns. */
 static void start(GTask *task, enum form form, struct gafork__arguments *arguments,
-                  GAforkCallOptions *options)
+                  GAforkCallOptions *options, GCancellable *cancellable)
 {
     g_autoptr(GTask) taken = task;
     GAforkCallable *self = g_task_get_source_object(task);
@@ -339,15 +349,16 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
         gafork__call_options_add(options, &call->link);
     }
     call->task = g_steal_pointer(&taken);
-    watch(call);
+    watch(call, cancellable);
     changed(task);
 }
 
-static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options)
+static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options,
+                       GCancellable *cancellable)
 {
     struct gafork__arguments arguments = {0};
 
-    if (g_task_return_error_if_cancelled(task)) {
+    if (return_if_cancelled(task, cancellable)) {
         g_object_unref(task);
         return;
     }
@@ -356,7 +367,7 @@ static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOp
         arguments.release = (GDestroyNotify)g_bytes_unref;
         arguments.release_data = g_bytes_ref(octets);
     }
-    start(task, form, &arguments, options);
+    start(task, form, &arguments, options, cancellable);
 }
 
 /**
@@ -379,8 +390,8 @@ void gafork_callable_call_bytes_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_bytes_async),
-               BYTES, arguments, options);
+    call_bytes(make_task(self, callback, user_data, gafork_callable_call_bytes_async), BYTES,
+               arguments, options, cancellable);
 }
 
 /**
@@ -423,8 +434,8 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async),
-               FDS, arguments, options);
+    call_bytes(make_task(self, callback, user_data, gafork_callable_call_fds_async), FDS, arguments,
+               options, cancellable);
 }
 
 /**
@@ -474,10 +485,9 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
     struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
-    g_autoptr(GTask)
-        task = make_task(self, cancellable, callback, user_data, gafork_callable_call_strv_async);
+    g_autoptr(GTask) task = make_task(self, callback, user_data, gafork_callable_call_strv_async);
     struct gafork__arguments packed = {0};
-    if (g_task_return_error_if_cancelled(task))
+    if (return_if_cancelled(task, cancellable))
         return;
     if (caller->serialiser != GAFORK_SERIALISER_OCTETS) {
         g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
@@ -486,7 +496,7 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
     }
     g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
     packed.strings = strings;
-    start(g_steal_pointer(&task), STRV, &packed, options);
+    start(g_steal_pointer(&task), STRV, &packed, options, cancellable);
 }
 
 /**
@@ -510,7 +520,7 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
 }
 
 static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
-                          GAforkCallOptions *options)
+                          GAforkCallOptions *options, GCancellable *cancellable)
 {
     struct gafork__arguments packed = {0};
     g_autofree struct iovec *strings = NULL;
@@ -527,7 +537,7 @@ static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *va
                                     "variants need the serialiser of JSON or of octets");
     }
     if (!error) {
-        start(task, VARIANT, &packed, options);
+        start(task, VARIANT, &packed, options, cancellable);
         return;
     }
     g_task_return_error(task, error);
@@ -555,12 +565,11 @@ void gafork_callable_call_variant_async(GAforkCallable *self, GVariant *argument
     g_return_if_fail(arguments != NULL);
     struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
     g_autoptr(GVariant) values = g_variant_ref_sink(arguments);
-    GTask *task = make_task(self, cancellable, callback, user_data,
-                            gafork_callable_call_variant_async);
-    if (g_task_return_error_if_cancelled(task))
+    GTask *task = make_task(self, callback, user_data, gafork_callable_call_variant_async);
+    if (return_if_cancelled(task, cancellable))
         g_object_unref(task);
     else
-        start_variant(task, caller->serialiser, values, options);
+        start_variant(task, caller->serialiser, values, options, cancellable);
 }
 
 /**

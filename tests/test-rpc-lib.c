@@ -20,6 +20,21 @@ static const char functions[] =
     "  select undef, undef, undef, 1000 if $what =~ /^(?:sleep|stay)$/;"
     "  $what eq 'pid' ? $$ : $what eq 'nothing' ? () : 'done' }";
 
+const char test_holding[] =
+    "no warnings; sub frame { my $p = pop; pack('CCnNN', @_, length $p) . $p }"
+    "sub get { my ($fh, $n) = @_; my $b = '';"
+    "  while (length $b < $n) { my $got = sysread $fh, $b, $n - length $b, length $b;"
+    "    exit 0 if defined $got ? !$got : $! != 4 } $b }" /* not if a signal came */
+    "$SIG{USR1} = sub { $main::go = 1 };"
+    "sub nap { select undef, undef, undef, .01 }"
+    "*AFork::RPC::Sync::run = sub { my $fh = shift; syswrite $fh, frame(2, 0, 0, 1, qq(\\5afork));"
+    "  while (1) { my ($kind, $fds, $flags, $id, $len) = unpack 'CCnNN', get($fh, 12);"
+    "    my $what = substr get($fh, $len), 1, 4;"
+    "    if ($what eq 'wait') { nap() until $main::go; exit 3 }"
+    "    if ($what eq 'nap') { nap() until $main::go }"
+    "    if ($what eq 'hang') { nap() while 1 }"
+    "    syswrite $fh, frame(3, 0, 1, $id, '') } }";
+
 static void run_case(struct test *t)
 {
     test_func *func = *(test_func **)t->data;
