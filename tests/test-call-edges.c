@@ -6,14 +6,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "pool.h"
 #include "rpc.h"
 #include "test-pool-lib.h"
-#include "util.h"
 
 enum { MILLISECOND = 1000, BIG = 4 * 1024 * 1024 };
 
@@ -159,7 +157,7 @@ static void close_before_it_is_told(struct test *t)
     test_ok(afork_rpc_new(process, "echo", NULL, &rpc));
     while (process->run != AFORK__RUN_READY) {
         g_assert_cmpint(poll(&report, 1, 20 * MILLISECOND), ==, 1); /* at most 20 s */
-        afork__monitor_drain(t->context); /* the loop would tell */
+        afork__monitor_drain(t->context);                           /* the loop would tell */
     }
     afork_rpc_close(rpc);
     afork_rpc_unref(rpc);
