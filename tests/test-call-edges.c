@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Calls at their edges inside the core: what a release does to others, and ends that nobody was told
- * yet.
+ * Calls at their edges inside the core: what a release does to others, and ends that nobody was
+ * told yet.
  */
 #include <errno.h>
 #include <poll.h>

@@ -10,104 +10,52 @@ static GAforkPoolOptions *options_of(guint max)
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", max, "start", (gint64)0, NULL);
 }
 
-enum place {
-    IN_CALL,
-    IN_EVENT,
-    IN_STARTED,
-    IN_EXITED,
-    IN_NOTIFY,
-    IN_LIST,
-    IN_DESTROYED,
-    NOWHERE,
-    N_PLACES
-};
-enum deed { UNREF, FINISH, CANCEL, CLOSE, CLOSE_CONTEXT, DISPOSE, N_DEEDS };
-
-struct drop {
-    struct gafork_test *f;
-    enum deed deed;
-    GAforkPool *pool;
-    unsigned calls;
+static const struct {
+    const char *signal; /* of the pool, or of its list of workers */
+    bool of_list;
+    enum gafork_place place;
+} places[] = {
+    {"event", false, GAFORK_DROP_IN_SIGNAL},
+    {"worker-started", false, GAFORK_DROP_IN_SIGNAL},
+    {"worker-exited", false, GAFORK_DROP_IN_SIGNAL},
+    {"notify::n-running", false, GAFORK_DROP_IN_SIGNAL},
+    {"items-changed", true, GAFORK_DROP_IN_SIGNAL},
+    {"destroyed", false, GAFORK_DROP_IN_END_SIGNAL},
+    {NULL, false, GAFORK_DROP_IN_CALL},
+    {NULL, false, GAFORK_DROP_AT_ONCE},
 };
 
-static void drop(struct drop *d)
+static void finish(struct gafork_drop *drop)
 {
-    if (d->calls++)
-        return;
-    switch (d->deed) {
-    case FINISH:
-        gafork_callable_finish(GAFORK_CALLABLE(d->pool));
-        break;
-    case CANCEL:
-        gafork_pool_cancel(d->pool);
-        break;
-    case CLOSE:
-        gafork_callable_close(GAFORK_CALLABLE(d->pool));
-        break;
-    case CLOSE_CONTEXT:
-        gafork_context_close(d->f->context);
-        break;
-    case DISPOSE:
-        g_object_run_dispose(G_OBJECT(d->pool));
-        break;
-    default:
-        g_clear_object(&d->pool);
-    }
+    gafork_callable_finish(drop->object);
 }
 
-static void drop_in_call(struct gafork_call *call)
+static void cancel(struct gafork_drop *drop)
 {
-    drop(call->data);
+    gafork_pool_cancel(drop->object);
 }
 
-static void connect_drop(struct drop *d, enum place place)
-{
-    static const char *const signals[N_PLACES] = {
-        [IN_EVENT] = "event",          [IN_STARTED] = "worker-started",
-        [IN_EXITED] = "worker-exited", [IN_NOTIFY] = "notify::n-running",
-        [IN_DESTROYED] = "destroyed",
-    };
-
-    if (signals[place])
-        g_signal_connect_swapped(d->pool, signals[place], G_CALLBACK(drop), d);
-    if (place == IN_LIST)
-        g_signal_connect_swapped(gafork_pool_get_workers(d->pool), "items-changed",
-                                 G_CALLBACK(drop), d);
-}
-
-static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
+static void drop_everywhere(struct gafork_test *f, gafork_deed *deed)
 {
     g_autoptr(GAforkPoolOptions) options = options_of(2);
-    g_object_set(options, "retire-calls", (guint64)1, NULL);
-    struct drop d = {.f = f, .deed = deed, .pool = gafork_calls_pool(f, "tell", options)};
-    struct gafork_call calls[3] = {{0}};
 
-    g_test_message("place %d, deed %d", (int)place, (int)deed);
-    if (place == IN_CALL)
-        calls[0] = (struct gafork_call){.action = drop_in_call, .data = &d};
-    connect_drop(&d, place);
-    for (int i = 0; i < 3; i++)
-        gafork_call_start(d.pool, "x", NULL, NULL, &calls[i]);
-    if (place == IN_DESTROYED)
-        gafork_callable_finish(GAFORK_CALLABLE(d.pool));
-    if (place == NOWHERE)
-        drop(&d);
-    gafork_wait(f->main_context, d.calls && calls[0].calls && calls[1].calls && calls[2].calls);
-    g_clear_object(&d.pool);
-    gafork_settle(f);
-    for (int i = 0; i < 3; i++) {
-        g_assert_cmpuint(calls[i].calls, ==, 1);
-        gafork_call_clear(&calls[i]);
+    g_object_set(options, "retire-calls", (guint64)1, NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(places); i++) {
+        GAforkPool *pool = gafork_calls_pool(f, "tell", options);
+        struct gafork_drop drop = {.f = f, .deed = deed, .object = pool};
+        gpointer sender = places[i].of_list ? (gpointer)gafork_pool_get_workers(pool) : pool;
+        if (places[i].signal)
+            g_signal_connect_swapped(sender, places[i].signal, G_CALLBACK(gafork_drop), &drop);
+        gafork_drop_run(&drop, places[i].place);
     }
-    if (deed == CLOSE_CONTEXT)
-        gafork_calls_renew_context(f);
 }
 
 static void dropped_in_callbacks(struct gafork_test *f)
 {
-    for (int place = 0; place < N_PLACES; place++)
-        for (int deed = 0; deed < N_DEEDS; deed++)
-            drop_at(f, place, deed);
+    for (gafork_deed *const *deed = gafork_deeds; *deed; deed++)
+        drop_everywhere(f, *deed);
+    drop_everywhere(f, finish);
+    drop_everywhere(f, cancel);
 }
 
 /* As garbage collectors do. */

@@ -147,6 +147,7 @@ static void tell_reply(struct afork_call *call, GBytes *octets, GUnixFDList *fd_
     int n = 0;
 
     g_assert_true(!exception || (error && error->code == GAFORK_ERROR_DIED));
+    gobject_check_cause(error, end);
     if (octets || exception)
         reply.data = g_bytes_get_data(octets ? octets : exception, &reply.len);
     reply.fds = fd_list ? g_unix_fd_list_steal_fds(fd_list, &n) : NULL;
@@ -333,6 +334,7 @@ static void on_ended(G_GNUC_UNUSED GAforkRpc *object, const GError *error, GAfor
     struct afork_rpc *self = data;
     struct afork_exit exit;
 
+    gobject_check_cause(error, end);
     if (self->options.on_end)
         self->options.on_end(self, gobject_error(error), error ? error->message : "",
                              gobject_exit(end, &exit), self->options.data);
@@ -594,13 +596,14 @@ int gobject_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret
     return gobject_result(stats != NULL, error);
 }
 
-/* The list is as it was at the last turn. */
+/* The list is as it was at the last turn, which is now. */
 int gobject_pool_each_worker(struct afork_pool *pool,
                              void (*cb)(struct afork_process *worker, size_t calls, void *data),
                              void *data)
 {
     GListModel *workers = gafork_pool_get_workers(pool_object(pool));
 
+    g_main_context_iteration(gafork_context_get_main_context(pool->callee.context->object), FALSE);
     for (guint i = 0; i < g_list_model_get_n_items(workers); i++) {
         g_autoptr(GAforkWorker) worker = g_list_model_get_item(workers, i);
         cb(&(struct afork_process){.worker = worker}, gafork_worker_get_calls(worker), data);

@@ -48,6 +48,9 @@ int gobject_error(const GError *error);
 /* The same for a call that returns whether it succeeded; `error` is taken. */
 int gobject_result(gboolean good, GError *error);
 
+/* That an error of GAFORK_ERROR says what `exit` says, which may be NULL. */
+void gobject_check_cause(const GError *error, GAforkExit *exit);
+
 /* `*ret`, or NULL without an end; borrowed from `exit`. */
 const struct afork_exit *gobject_exit(GAforkExit *exit, struct afork_exit *ret);
 

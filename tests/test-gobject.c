@@ -146,7 +146,6 @@ void gobject_add_data(const struct test_loop_type *type, const char *path, test_
 static int error_of_process(int code)
 {
     switch (code) {
-    case GAFORK_ERROR_START:
     case GAFORK_ERROR_EVAL:
     case GAFORK_ERROR_REQUIRE:
     case GAFORK_ERROR_FUNCTION:
@@ -193,6 +192,18 @@ int gobject_result(gboolean good, GError *error)
 
     g_assert_true(good == !error);
     return gobject_error(error);
+}
+
+void gobject_check_cause(const GError *error, GAforkExit *exit)
+{
+    int result = gobject_error(error), cause = exit ? (int)gafork_exit_get_cause(exit) : 0;
+
+    if (!error || error->domain != GAFORK_ERROR)
+        return;
+    if (result == -ECONNRESET || cause > GAFORK_CAUSE_SIGNALLED)
+        g_assert_cmpint(error->code, ==, cause);
+    else if (result == -ENOEXEC)
+        g_assert_cmpint(error->code, ==, GAFORK_ERROR_FUNCTION);
 }
 
 const struct afork_exit *gobject_exit(GAforkExit *exit, struct afork_exit *ret)

@@ -62,8 +62,9 @@ struct afork_rpc_options test_rpc_options(struct test_end *end);
  *           sends an event before it sleeps), `pid`, `nothing` by its first argument */
 struct afork_process *test_rpc_process(struct test *t, const char *code);
 
-/* Code that replaces the back end by one that does what a call's only string says, and then claims to
- * hold answers: `wait` for SIGUSR1 and exit with 3, `nap` until that signal, `hang`, or nothing. */
+/* Code that replaces the back end by one that does what a call's only string says, and then claims
+ * to hold answers: `wait` for SIGUSR1 and exit with 3, `nap` until that signal, `hang`, or
+ * nothing. */
 extern const char test_holding[];
 
 /* An rpc on such a process, which is let go of. */
