@@ -50,8 +50,10 @@ int gobject_test_run(const char *file)
     for (size_t i = 0; i < G_N_ELEMENTS(left_out); i++) {
         g_autofree char *path = g_build_filename(g_getenv("AFORK_TEST_SRCDIR"), "tests",
                                                  left_out[i].file, NULL);
-        if (!g_file_test(path, G_FILE_TEST_EXISTS) ||
-            was_added[i] != g_str_equal(left_out[i].file, name))
+        bool is_here = g_str_equal(left_out[i].file, name);
+        if (is_here && test_has_sanitizers()) /* with which not all cases are added */
+            was_added[i] = true;
+        if (!g_file_test(path, G_FILE_TEST_EXISTS) || was_added[i] != is_here)
             g_error("%s of %s is to be left out, but is no case", left_out[i].path,
                     left_out[i].file);
     }
