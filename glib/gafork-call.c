@@ -24,7 +24,7 @@
  * and its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
  *
  * Errors of a call are, besides those of [error@Afork.Error], %G_IO_ERROR_TIMED_OUT,
- * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object or its context was closed,
+ * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object, its process or its context was closed,
  * %G_IO_ERROR_BROKEN_PIPE if no more calls are taken, %G_IO_ERROR_NO_SPACE if the queue is full,
  * %G_IO_ERROR_MESSAGE_TOO_LARGE for 4 GiB and more, and %G_IO_ERROR_NOT_SUPPORTED for what frames,
  * peer or serialiser cannot do.
@@ -46,6 +46,8 @@ struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
     GAforkSerialiser serialiser;
+    GVariantType *result_type;  /* NULL: whatever it is */
+    gboolean kills;             /* when it is cancelled */
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
     gboolean cancelled;         /* by that; the core is about to complete it */
@@ -140,8 +142,7 @@ static gboolean cancel_call(gpointer data)
     struct afork_call *core = call->link.data;
     unwatch(call);
     call->cancelled = TRUE;
-    if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
+    if (!call->kills || afork_call_cancel(core, AFORK_CANCEL_KILL) < 0)
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
     changed(call->task);
     return G_SOURCE_REMOVE;
@@ -181,43 +182,11 @@ static void watch(struct call *call, GCancellable *cancellable)
 
 /* --- Replies --- */
 
-GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit)
-{
-    g_autofree char *text = gafork__text(message, -1);
-    GError *closed = NULL;
-
-    if (error == -EREMOTEIO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
-    if (error == -ESHUTDOWN && !gafork__check(error, &closed)) /* the process, before it began */
-        return closed;
-    if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
-        return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
-    if (error == -EPROTO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_PROTOCOL, text);
-    if (error == -ETIMEDOUT || error == -ECANCELED || error == -ENOMEM || error == -EMFILE ||
-        (!exit && error != -ECONNRESET && error != -ENOEXEC))
-        return g_error_new_literal(G_IO_ERROR, g_io_error_from_errno(-error), text);
-    if (error == -ENOEXEC && (!exit || exit->cause == AFORK_CAUSE_EXITED)) /* it said why */
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_FUNCTION, text);
-    return g_error_new_literal(GAFORK_ERROR, exit ? (int)exit->cause : GAFORK_ERROR_UNKNOWN, text);
-}
-
-GUnixFDList *gafork__fd_list_new(int *fds, size_t n_fds)
-{
-    if (!n_fds)
-        return NULL;
-    GUnixFDList *list = g_unix_fd_list_new_from_array(fds, (int)n_fds);
-    for (size_t i = 0; i < n_fds; i++)
-        fds[i] = -1;
-    return list;
-}
-
 static void return_variant(GTask *task, const struct call *call, const struct afork_reply *reply)
 {
     GError *error = NULL;
-    GVariant *result = gafork__octets_to_variant(
-        reply->data, reply->len, call->serialiser,
-        gafork__call_options_get_result_type(call->options), &error);
+    GVariant *result = gafork__octets_to_variant(reply->data, reply->len, call->serialiser,
+                                                 call->result_type, &error);
 
     if (result)
         g_task_return_pointer(task, result, (GDestroyNotify)g_variant_unref);
@@ -295,25 +264,28 @@ static void on_release(void *data)
     if (call->options && call->link.data)
         gafork__call_options_remove(call->options, &call->link);
     g_clear_object(&call->options);
+    g_variant_type_free(call->result_type);
     g_free(call);
 }
 
 /* --- Calls --- */
 
-static GTask *make_task(GAforkCallable *self, GAsyncReadyCallback callback, gpointer user_data,
-                        gpointer tag)
+static struct gafork__caller *caller_of(GAforkCallable *self)
 {
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
-
-    return gafork__task_new(caller->context, self, NULL, callback, user_data, tag);
+    return GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
 }
 
-static gboolean return_if_cancelled(GTask *task, GCancellable *cancellable)
+/* NULL if it was cancelled before it began, which it returns with. */
+static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
+                        GAsyncReadyCallback callback, gpointer user_data, gpointer tag)
 {
+    g_autoptr(GTask)
+        task = gafork__task_new(caller_of(self)->context, self, NULL, callback, user_data, tag);
+
     if (!g_cancellable_is_cancelled(cancellable))
-        return FALSE;
+        return g_steal_pointer(&task);
     gafork__task_return_cancelled(task);
-    return TRUE;
+    return NULL;
 }
 
 /* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
@@ -324,7 +296,7 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     g_autoptr(GTask) taken = task;
     GAforkCallable *self = g_task_get_source_object(task);
     GAforkCallableInterface *iface = GAFORK_CALLABLE_GET_IFACE(self);
-    struct gafork__caller *caller = iface->get_caller(self);
+    struct gafork__caller *caller = caller_of(self);
     struct afork_call_options core = AFORK_CALL_OPTIONS_INIT;
     struct call *call = g_new0(struct call, 1);
     struct afork_call *made;
@@ -345,6 +317,9 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     }
     call->link.data = made;
     if (options) {
+        const GVariantType *type = gafork__call_options_get_result_type(options);
+        call->result_type = type ? g_variant_type_copy(type) : NULL;
+        call->kills = gafork__call_options_kills(options);
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
@@ -353,15 +328,11 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     changed(task);
 }
 
-static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options,
-                       GCancellable *cancellable)
+static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options,
+                        GCancellable *cancellable)
 {
     struct gafork__arguments arguments = {0};
 
-    if (return_if_cancelled(task, cancellable)) {
-        g_object_unref(task);
-        return;
-    }
     arguments.data = g_bytes_get_data(octets, &arguments.len);
     if (arguments.len >= TAKE_OCTETS) {
         arguments.release = (GDestroyNotify)g_bytes_unref;
@@ -390,8 +361,10 @@ void gafork_callable_call_bytes_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, callback, user_data, gafork_callable_call_bytes_async), BYTES,
-               arguments, options, cancellable);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_bytes_async);
+    if (task)
+        start_bytes(task, BYTES, arguments, options, cancellable);
 }
 
 /**
@@ -434,8 +407,9 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, callback, user_data, gafork_callable_call_fds_async), FDS, arguments,
-               options, cancellable);
+    GTask *task = make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async);
+    if (task)
+        start_bytes(task, FDS, arguments, options, cancellable);
 }
 
 /**
@@ -464,6 +438,22 @@ GBytes *gafork_callable_call_fds_finish(GAforkCallable *self, GAsyncResult *resu
     return octets;
 }
 
+static void start_strv(GTask *task, const char *const *arguments, GAforkCallOptions *options,
+                       GCancellable *cancellable)
+{
+    struct gafork__arguments packed = {0};
+
+    if (caller_of(g_task_get_source_object(task))->serialiser != GAFORK_SERIALISER_OCTETS) {
+        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                                "a list of strings needs the octet serialiser");
+        g_object_unref(task);
+        return;
+    }
+    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
+    packed.strings = strings;
+    start(task, STRV, &packed, options, cancellable);
+}
+
 /**
  * gafork_callable_call_strv_async:
  * @self: what is called, with %GAFORK_SERIALISER_OCTETS
@@ -484,19 +474,10 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
-    g_autoptr(GTask) task = make_task(self, callback, user_data, gafork_callable_call_strv_async);
-    struct gafork__arguments packed = {0};
-    if (return_if_cancelled(task, cancellable))
-        return;
-    if (caller->serialiser != GAFORK_SERIALISER_OCTETS) {
-        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                                "a list of strings needs the octet serialiser");
-        return;
-    }
-    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
-    packed.strings = strings;
-    start(g_steal_pointer(&task), STRV, &packed, options, cancellable);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_strv_async);
+    if (task)
+        start_strv(task, arguments, options, cancellable);
 }
 
 /**
@@ -519,9 +500,10 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
-                          GAforkCallOptions *options, GCancellable *cancellable)
+static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *options,
+                          GCancellable *cancellable)
 {
+    GAforkSerialiser serialiser = caller_of(g_task_get_source_object(task))->serialiser;
     struct gafork__arguments packed = {0};
     g_autofree struct iovec *strings = NULL;
     GError *error = NULL;
@@ -563,13 +545,11 @@ void gafork_callable_call_variant_async(GAforkCallable *self, GVariant *argument
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
     g_autoptr(GVariant) values = g_variant_ref_sink(arguments);
-    GTask *task = make_task(self, callback, user_data, gafork_callable_call_variant_async);
-    if (return_if_cancelled(task, cancellable))
-        g_object_unref(task);
-    else
-        start_variant(task, caller->serialiser, values, options, cancellable);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_variant_async);
+    if (task)
+        start_variant(task, values, options, cancellable);
 }
 
 /**
@@ -595,6 +575,15 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
+/* Other tasks of the same object have other data. */
+static gboolean is_call(GAsyncResult *result)
+{
+    return g_async_result_is_tagged(result, gafork_callable_call_bytes_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_fds_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_strv_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_variant_async);
+}
+
 /**
  * gafork_call_get_exception:
  * @result: what the callback of a call was given
@@ -608,8 +597,7 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
  */
 GBytes *gafork_call_get_exception(GAsyncResult *result)
 {
-    g_return_val_if_fail(G_IS_TASK(result), NULL);
-    g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
+    g_return_val_if_fail(is_call(result), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exception ? g_bytes_ref(extra->exception) : NULL;
 }
@@ -627,8 +615,7 @@ GBytes *gafork_call_get_exception(GAsyncResult *result)
  */
 GAforkExit *gafork_call_get_exit(GAsyncResult *result)
 {
-    g_return_val_if_fail(G_IS_TASK(result), NULL);
-    g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
+    g_return_val_if_fail(is_call(result), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exit ? gafork_exit_ref(extra->exit) : NULL;
 }

@@ -150,6 +150,12 @@ GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *ar
     return g_steal_pointer(&call.error);
 }
 
+void gafork_calls_renew_context(struct gafork_test *f)
+{
+    g_clear_object(&f->context);
+    new_context(f);
+}
+
 /* ---- Dropping ---- */
 
 static void deed_unref(struct gafork_drop *drop)
@@ -159,12 +165,13 @@ static void deed_unref(struct gafork_drop *drop)
 
 static void deed_close(struct gafork_drop *drop)
 {
+    drop->closed = true;
     gafork_callable_close(drop->object);
 }
 
 static void deed_close_context(struct gafork_drop *drop)
 {
-    drop->context_closed = true;
+    drop->closed = drop->context_closed = true;
     gafork_context_close(drop->f->context);
 }
 
@@ -194,7 +201,7 @@ void gafork_drop_run(struct gafork_drop *drop, enum gafork_place place)
     if (place == GAFORK_DROP_IN_CALL)
         calls[0] = (struct gafork_call){.action = drop_in_call, .data = drop};
     for (int i = 0; i < 3; i++)
-        gafork_call_start(drop->object, "x", NULL, NULL, &calls[i]);
+        gafork_call_start(drop->object, "x", drop->options, NULL, &calls[i]);
     if (place == GAFORK_DROP_IN_END_SIGNAL)
         gafork_callable_finish(drop->object);
     if (place == GAFORK_DROP_AT_ONCE)
@@ -207,10 +214,8 @@ void gafork_drop_run(struct gafork_drop *drop, enum gafork_place place)
         g_assert_cmpuint(calls[i].calls, ==, 1);
         gafork_call_clear(&calls[i]);
     }
-    if (!drop->context_closed)
-        return;
-    g_clear_object(&drop->f->context);
-    new_context(drop->f);
+    if (drop->context_closed)
+        gafork_calls_renew_context(drop->f);
 }
 
 static gpointer unref(gpointer object)

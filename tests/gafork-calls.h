@@ -58,13 +58,17 @@ char *gafork_call_one(struct gafork_test *f, gpointer object, const char *argume
 /* Makes one that must fail; the caller frees the error. */
 GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *argument);
 
+/* Another context like the one of the case, which was closed. */
+void gafork_calls_renew_context(struct gafork_test *f);
+
 /* Something that is done to an object that is called, once, wherever that is first possible. */
 struct gafork_drop {
     struct gafork_test *f;
     gpointer object; /* a reference, which the deed may release */
     void (*deed)(struct gafork_drop *drop);
-    bool context_closed;
-    unsigned times;
+    GAforkCallOptions *options; /* of the calls; may be NULL */
+    bool closed, context_closed;
+    unsigned times, late;
 };
 
 typedef void gafork_deed(struct gafork_drop *drop);
