@@ -92,7 +92,7 @@ static void urgent_calls_come_next(struct test *t)
     g_assert_cmpint(test_own_time() - start, <, 100 * 1000);
     g_assert_cmpint(afork_call_cancel(calls[100], AFORK_CANCEL_QUEUED), ==, -EALREADY);
     g_assert_cmpuint(many.done, ==, 0);
-    test_soon(t, test_pool_stats(&pool).queued == 40);
+    test_soon(t, test_pool_stats(&pool).queued <= 40);
     test_wait(t, first.done == 20);
     g_assert_cmpuint(many.good, <=, 2); /* that the worker was given meanwhile */
     test_wait(t, !pool.open);
