@@ -47,7 +47,6 @@ struct call {
     enum form form;
     GAforkSerialiser serialiser;
     GVariantType *result_type;  /* NULL: whatever it is */
-    gboolean kills;             /* when it is cancelled */
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
     gboolean cancelled;         /* by that; the core is about to complete it */
@@ -142,7 +141,8 @@ static gboolean cancel_call(gpointer data)
     struct afork_call *core = call->link.data;
     unwatch(call);
     call->cancelled = TRUE;
-    if (!call->kills || afork_call_cancel(core, AFORK_CANCEL_KILL) < 0)
+    if (!gafork__call_options_kills(call->options) ||
+        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
     changed(call->task);
     return G_SOURCE_REMOVE;
@@ -319,7 +319,6 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     if (options) {
         const GVariantType *type = gafork__call_options_get_result_type(options);
         call->result_type = type ? g_variant_type_copy(type) : NULL;
-        call->kills = gafork__call_options_kills(options);
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
