@@ -94,7 +94,7 @@ int afork__pool_make_template(struct afork_pool *pool)
     if (pool->options.limits)
         result = afork_process_set_limits(pool->template, pool->options.limits);
     if (!result)
-        result = afork__rpc_prepare(pool->template, pool->function, &pool->options.rpc);
+        result = afork__pool_prepare_template(pool);
     if (!result && pool->options.spares)
         result = afork_process_set_spares(pool->template, pool->options.spares);
     if (!result)

@@ -386,6 +386,10 @@ static void on_event(const struct afork_event *event, void *data)
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
+    if (afork__pool_is_retire(pool, event)) {
+        on_retire(worker);
+        return;
+    }
     if (!pool->options.on_event)
         return;
     afork__pool_ref(pool);

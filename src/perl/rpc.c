@@ -81,13 +81,18 @@ XS_INTERNAL(xs_event_for)
     XSRETURN_EMPTY;
 }
 
+static bool is_defined(const CV *cv)
+{
+    return cv && (CvROOT(cv) || CvXSUB(cv));
+}
+
 static void define(pTHX_ const char *name, XSUBADDR_t code)
 {
     CV *cv = get_cv(name, 0);
 
     if (cv && CvISXSUB(cv) && CvXSUB(cv) == code)
         return;
-    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+    if (is_defined(cv)) {
         GV *gv = gv_fetchpv(name, 0, SVt_PVCV); /* without a warning */
         SvREFCNT_dec(GvCV(gv));
         GvCV_set(gv, NULL);
@@ -100,26 +105,42 @@ static void alias_retire(pTHX)
 {
     CV *cv = get_cvs("AnyEvent::Fork::Pool::retire", 0);
 
-    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+    if (is_defined(cv)) {
         GV *gv = gv_fetchpvs("AFork::Pool::retire", GV_ADD, SVt_PVCV);
         SvREFCNT_dec(GvCV(gv));
         GvCV_set(gv, (CV *)SvREFCNT_inc(cv));
     }
 }
 
+static const struct {
+    const char *name;
+    XSUBADDR_t code;
+} functions[] = {
+    {"AFork::RPC::event", xs_event},
+    {"AFork::RPC::event_for", xs_event_for},
+    {"AFork::RPC::flush", xs_flush},
+    {"AnyEvent::Fork::RPC::event", xs_event},
+    {"AnyEvent::Fork::RPC::flush", xs_flush},
+    {"AFork::Pool::retire", xs_retire},
+    {"AnyEvent::Fork::Pool::retire", xs_retire},
+};
+
 void afork__rpc_define_functions(pTHX_ bool own)
 {
-    define(aTHX_ "AFork::RPC::event", xs_event);
-    define(aTHX_ "AFork::RPC::event_for", xs_event_for);
-    define(aTHX_ "AFork::RPC::flush", xs_flush);
-    define(aTHX_ "AnyEvent::Fork::RPC::event", xs_event);
-    define(aTHX_ "AnyEvent::Fork::RPC::flush", xs_flush);
-    if (own) {
-        define(aTHX_ "AFork::Pool::retire", xs_retire);
-        define(aTHX_ "AnyEvent::Fork::Pool::retire", xs_retire);
-    } else {
+    for (size_t i = 0; i < C_ARRAY_LENGTH(functions); i++)
+        if (own || functions[i].code != xs_retire)
+            define(aTHX_ functions[i].name, functions[i].code);
+    if (!own)
         alias_retire(aTHX);
-    }
+    afork__rpc_values_init(aTHX_ &afork__the_rpc);
+}
+
+/* What is there is that of a back end that runs, or of the host. */
+void afork__rpc_define_missing(pTHX)
+{
+    for (size_t i = 0; i < C_ARRAY_LENGTH(functions); i++)
+        if (!is_defined(get_cv(functions[i].name, 0)))
+            define(aTHX_ functions[i].name, functions[i].code);
     afork__rpc_values_init(aTHX_ &afork__the_rpc);
 }
 

@@ -117,6 +117,9 @@ void afork__rpc_run_prepared(pTHX_ int fd, AV *args) __attribute__((noreturn));
 /* Defines event, flush and the like, which are there while a back end runs. */
 void afork__rpc_define_functions(pTHX_ bool own);
 
+/* The same for those that ask for them without one: nothing that is defined changes. */
+void afork__rpc_define_missing(pTHX);
+
 /* Has the modules found that are built in. Nothing else is done for them at the start. */
 void afork__rpc_boot(pTHX);
 

@@ -27,7 +27,7 @@ use constant PROMPT => 2;     # a flag that asks for what is so here in any case
 sub AFork::RPC::event;
 sub AFork::RPC::event_for;
 sub AFork::RPC::flush;
-sub AFork::Pool::retire;
+{ no warnings 'prototype'; sub AFork::Pool::retire; }    # a host may have sent one
 sub AnyEvent::Fork::RPC::event;
 sub AnyEvent::Fork::RPC::flush;
 
@@ -310,7 +310,7 @@ sub begin {
 
 sub define_functions {
     no strict 'refs';
-    no warnings 'redefine';
+    no warnings qw(redefine prototype);
     *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} =
         sub { emit(pack_list(EVENT, $call, @_)); return };
     *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} =
