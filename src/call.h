@@ -22,7 +22,7 @@ enum afork__call_state {
     AFORK__CALL_SENT,   /* some of it is */
     AFORK__CALL_DUE,    /* it completes at the next turn, see struct afork__due */
     AFORK__CALL_DONE,   /* it was completed, and the user is told */
-    AFORK__CALL_GONE,   /* he was: it is there as long as it is being written */
+    AFORK__CALL_GONE,   /* he was: it is there until it is written, and then released */
 };
 
 struct afork_call {
@@ -104,21 +104,24 @@ void afork__call_discard(struct afork_call *call);
 /* Releases the memory of a completed call that is not being written (any more). */
 void afork__call_free(struct afork_call *call);
 const char *afork__call_words(int error);
+/* Takes a call from whoever has it, and has it complete later with `error`. */
+void afork__call_withdraw(struct afork_call *call, int error);
 
 void afork__due_init(struct afork__due *due, void (*cb)(struct afork__turn *turn));
 /* Has a call, which nobody has any more, complete later with `error`. */
 void afork__due_add(struct afork__due *due, struct afork_call *call, int error);
-/* Completes the first call. False: there is none. */
+/* Has the memory of a completed call released later: that is the user's, who may do anything then. */
+void afork__due_release(struct afork__due *due, struct afork_call *call);
+/* Completes, or releases, the first call. False: there is none. */
 bool afork__due_next(struct afork__due *due);
 /* Drops all. */
 void afork__due_clear(struct afork__due *due, struct afork_context *context);
 
 /* pool.c */
 
-/* Takes a call of a pool out of its queue, or out of the worker that has it, for completion by
- * afork__pool_due(). */
-void afork__pool_withdraw(struct afork_call *call);
-struct afork__due *afork__pool_due(struct afork_pool *pool);
+/* Takes a call of a pool out of its queue, or from the worker that has it, and has it complete later with
+ * `error`. */
+void afork__pool_withdraw(struct afork_call *call, int error);
 /* Does what `how` asks for before that; 0 or -EBUSY. */
 int afork__pool_may_cancel(struct afork_call *call, enum afork_cancel how);
 /* afork_call_set_priority(), for a call in the queue. */

@@ -181,10 +181,8 @@ static void timed_out(struct afork__deadline *deadline)
     struct afork_pool *pool = worker->pool;
     struct afork_call *call = afork__rpc_current(worker->rpc);
 
-    if (call) {
-        afork__worker_withdraw(worker, call);
-        afork__due_add(&pool->due, call, -ETIMEDOUT);
-    }
+    if (call)
+        afork__worker_withdraw(worker, call, -ETIMEDOUT);
     afork__worker_kill(worker);
     afork__pool_settle(pool);
 }
@@ -244,7 +242,7 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
     return 0;
 }
 
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call)
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error)
 {
     bool unsent = call->state == AFORK__CALL_UNSENT;
 
@@ -254,6 +252,7 @@ void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *cal
         worker->run_order = 0;
     afork__rpc_take_back(worker->rpc, call);
     call->worker = NULL;
+    afork__due_add(&worker->pool->due, call, error);
     if (!unsent)
         return;
     set_load(worker, worker->load - 1);

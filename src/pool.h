@@ -182,8 +182,8 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call);
 void afork__worker_replace(struct afork__worker *worker);
 /* It is told to end, whatever it has. */
 void afork__worker_leave(struct afork__worker *worker);
-/* A call leaves its worker for good. */
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call);
+/* A call leaves its worker for good, and completes later with `error`. */
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error);
 /* It is given nothing more, and ends when it has answered all. */
 void afork__worker_retire(struct afork__worker *worker);
 /* 0, or a negative errno if it cannot be killed. */

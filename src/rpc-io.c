@@ -118,30 +118,20 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
     rpc->written = 0;
 }
 
-/* The call that is to be released, or NULL. */
-static struct afork_call *end_writing(struct afork_rpc *rpc)
+void afork__rpc_stop_writing(struct afork_rpc *rpc)
 {
     struct afork_call *call = rpc->writing;
 
     rpc->writing = NULL;
-    if (call)
-        call->writing = false;
-    return call && call->state == AFORK__CALL_GONE ? call : NULL;
+    if (!call)
+        return;
+    call->writing = false;
+    if (call->state == AFORK__CALL_GONE)
+        afork__due_release(&rpc->due, call);
 }
 
-void afork__rpc_stop_writing(struct afork_rpc *rpc)
-{
-    struct afork_call *gone = end_writing(rpc);
-
-    if (gone)
-        afork__call_free(gone);
-}
-
-/* Only what was half written before can be given up; its release comes last. */
 static void note_written(struct afork_rpc *rpc, size_t n)
 {
-    struct afork_call *gone = NULL;
-
     while (n) {
         if (!rpc->writing)
             begin_writing(rpc, TAILQ_FIRST(&rpc->unsent));
@@ -149,11 +139,9 @@ static void note_written(struct afork_rpc *rpc, size_t n)
         size_t part = n < left ? n : left;
         rpc->written += part;
         n -= part;
-        struct afork_call *ended = part == left ? end_writing(rpc) : NULL;
-        gone = ended ? ended : gone;
+        if (part == left)
+            afork__rpc_stop_writing(rpc);
     }
-    if (gone)
-        afork__call_free(gone);
 }
 
 static void try_again(struct afork__deadline *deadline)
@@ -226,12 +214,10 @@ void afork__rpc_send(struct afork_rpc *rpc)
 {
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
         return;
-    rpc->refs++; /* data that are released may close it */
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    if (!rpc->finishing && rpc->state <= AFORK__RPC_OPEN)
+    if (!rpc->finishing)
         afork__turn_due(rpc->context, &rpc->uncork);
-    afork__rpc_unref_memory(rpc);
 }
 
 void afork__rpc_uncork(struct afork__turn *turn)
@@ -240,10 +226,8 @@ void afork__rpc_uncork(struct afork__turn *turn)
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
-    rpc->refs++;
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Receiving ---- */

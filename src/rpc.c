@@ -226,8 +226,7 @@ void afork_rpc_unref(struct afork_rpc *rpc)
 
 /* ---- The end ---- */
 
-/* The channel, and what was half through it: the data of a call that was given up, whose release may
- * close the rpc. */
+/* The channel, and what was half through it. */
 static void close_socket(struct afork_rpc *rpc)
 {
     if (rpc->io && !afork__context_is_copy(rpc->context))
@@ -294,8 +293,7 @@ static void process_closed(void *data)
         rpc->error = -ESHUTDOWN;
         rpc->state = AFORK__RPC_CLOSED;
         close_socket(rpc);
-        if (!rpc->closed)
-            afork__turn_due(rpc->context, &rpc->due.turn);
+        afork__turn_due(rpc->context, &rpc->due.turn);
     }
     afork__rpc_unref_memory(rpc);
 }
@@ -489,6 +487,8 @@ void afork_rpc_close(struct afork_rpc *rpc)
         return;
     rpc->closed = true;
     rpc->state = AFORK__RPC_ENDED;
+    rpc->refs++;
+    leave_context(rpc); /* which what is released may close */
     close_socket(rpc);
     forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
@@ -496,7 +496,7 @@ void afork_rpc_close(struct afork_rpc *rpc)
         afork__call_drop(call);
     }
     afork__due_clear(&rpc->due, rpc->context);
-    leave_context(rpc);
+    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Calls ---- */
@@ -599,6 +599,6 @@ size_t afork_rpc_get_pending(struct afork_rpc *rpc)
 
     if (rpc)
         TAILQ_FOREACH (call, &rpc->due.calls, link)
-            n++;
+            n += call->state == AFORK__CALL_DUE;
     return n;
 }
