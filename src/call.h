@@ -140,6 +140,9 @@ struct afork__rpc_hooks {
     void (*event)(const struct afork_event *event, void *data);
     /* `begun`: the worker may have begun with it; else it surely has not. */
     void (*lost)(struct afork_call *call, bool begun, const struct afork_reply *reply, void *data);
+    /* Its channel has ended, the worker may live on: it is of no use any more. Only if it was ready;
+     * what it surely has not begun was `lost` before. */
+    void (*cut)(void *data);
     void (*ended)(int error, const char *message, const struct afork_exit *exit, void *data);
 };
 

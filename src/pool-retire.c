@@ -26,9 +26,9 @@ static const char define_retire[] =
 
 /* Around the code of a serialiser, in hexadecimal digits: evaluated as it would be alone. */
 static const char before[] = "my ($freeze, $thaw) = eval pack 'H*', '";
-static const char behind[] =
-    "'; die $@ if $@;"
-    " ($freeze && sub { @_ == 1 && ref $_[0] eq 'AFork::Pool::Retire' ? ${$_[0]} : &$freeze }, $thaw)";
+static const char behind[] = "'; die $@ if $@;"
+                             " ($freeze && sub { @_ == 1 && ref $_[0] eq 'AFork::Pool::Retire' ? "
+                             "${$_[0]} : &$freeze }, $thaw)";
 
 static void put_hex(char *out, const void *data, size_t len)
 {

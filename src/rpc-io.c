@@ -149,6 +149,12 @@ static void try_again(struct afork__deadline *deadline)
     afork__rpc_send(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
 }
 
+/* Whether sending failed because of the descriptors: of a kind that is not sent, or forbidden. */
+static bool is_of_descriptors(int error)
+{
+    return error == -EINVAL || error == -EBADF || error == -EPERM || error == -EACCES;
+}
+
 static void sending_failed(struct afork_rpc *rpc, int error)
 {
     switch (error) {
@@ -180,9 +186,33 @@ static int channel(const struct afork_rpc *rpc)
     return ready ? process->fd : -1;
 }
 
-static void flush(struct afork_rpc *rpc)
+/* A descriptor that may not be sent is the end of its call alone, of which nothing was written. The pool
+ * may give us another in its place, which comes next. */
+static void refuse(struct afork_rpc *rpc, struct afork_call *call, int error)
+{
+    rpc->refusing = true;
+    afork__call_withdraw(call, error);
+    rpc->refusing = false;
+}
+
+static void send_some(struct afork_rpc *rpc, int fd)
 {
     struct iovec iov[IOV_MOST];
+    struct afork_call *first = TAILQ_FIRST(&rpc->unsent);
+    size_t n_fds = rpc->writing ? 0 : first->n_fds;
+    size_t n = gather(rpc, iov);
+    ssize_t sent = afork__fd_send(fd, iov, n, n_fds ? first->fds : NULL, n_fds, MSG_DONTWAIT);
+
+    if (sent >= 0)
+        note_written(rpc, (size_t)sent);
+    else if (n_fds && is_of_descriptors((int)sent))
+        refuse(rpc, first, (int)sent);
+    else
+        sending_failed(rpc, (int)sent);
+}
+
+static void flush(struct afork_rpc *rpc)
+{
     int fd = channel(rpc);
 
     if (fd < 0)
@@ -191,16 +221,9 @@ static void flush(struct afork_rpc *rpc)
     for (int share = MESSAGES_SHARE; share; share--) {
         if (rpc->blocked || rpc->deaf || rpc->wait.set)
             return;
-        const struct afork_call *first = TAILQ_FIRST(&rpc->unsent);
-        if (!rpc->writing && !first)
+        if (!rpc->writing && TAILQ_EMPTY(&rpc->unsent))
             break;
-        size_t n_fds = rpc->writing ? 0 : first->n_fds;
-        size_t n = gather(rpc, iov);
-        ssize_t sent = afork__fd_send(fd, iov, n, n_fds ? first->fds : NULL, n_fds, MSG_DONTWAIT);
-        if (sent < 0)
-            sending_failed(rpc, (int)sent);
-        else
-            note_written(rpc, (size_t)sent);
+        send_some(rpc, fd);
     }
     if (rpc->writing || !TAILQ_EMPTY(&rpc->unsent)) {
         rpc->blocked = true; /* its share is used up: on when the loop comes back */
@@ -212,7 +235,7 @@ static void flush(struct afork_rpc *rpc)
 
 void afork__rpc_send(struct afork_rpc *rpc)
 {
-    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
+    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->refusing || rpc->uncork.due)
         return;
     flush(rpc);
     afork__rpc_update_watch(rpc);

@@ -251,6 +251,8 @@ void afork__rpc_want_exit(struct afork_rpc *rpc)
     afork__process_update_busy(rpc->process);
 }
 
+static void cut(struct afork_rpc *rpc);
+
 void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len)
 {
     if (rpc->state != AFORK__RPC_OPEN)
@@ -266,6 +268,8 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     afork__rpc_want_exit(rpc);
     rpc->wait.cb = wait_expired;
     afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
+    if (rpc->hooks && rpc->ready)
+        cut(rpc);
 }
 
 /* A copy of how the worker ended, which is told of only during a callback. */
@@ -385,16 +389,42 @@ static void describe_end(struct afork_rpc *rpc)
         snprintf(rpc->message, size, "%s%s", words, rpc->exit->message);
 }
 
-/* All that the worker has not answered. A synchronous one has begun the oldest at most, unless it keeps
- * answers for a moment. */
+/* Whether the worker may have begun a call that it has not answered. A synchronous one has begun the
+ * oldest at most, unless it keeps answers for a moment. */
+static bool may_have_begun(const struct afork_rpc *rpc, const struct afork_call *call)
+{
+    return rpc->begun && call->state == AFORK__CALL_SENT &&
+           (rpc->async || afork__rpc_may_hold(rpc) || call == afork__rpc_oldest(rpc));
+}
+
+/* What was not begun need not wait until it is known how the worker ends. */
+static void cut(struct afork_rpc *rpc)
+{
+    const struct afork_reply none = {0};
+    struct afork_call *call, *next;
+
+    for (call = TAILQ_FIRST(&rpc->sent); call; call = next) {
+        next = TAILQ_NEXT(call, link);
+        if (may_have_begun(rpc, call))
+            continue;
+        afork__rpc_take_back(rpc, call);
+        rpc->hooks->lost(call, false, &none, rpc->data);
+    }
+    while ((call = TAILQ_FIRST(&rpc->unsent))) {
+        afork__rpc_take_back(rpc, call);
+        rpc->hooks->lost(call, false, &none, rpc->data);
+    }
+    rpc->hooks->cut(rpc->data);
+}
+
+/* All that the worker has not answered. */
 static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 {
-    struct afork_call *oldest = afork__rpc_oldest(rpc), *call;
-    bool several = rpc->async || afork__rpc_may_hold(rpc);
+    struct afork_call *call;
 
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
-        bool begun = rpc->begun && call->state == AFORK__CALL_SENT && (several || call == oldest);
+        bool begun = may_have_begun(rpc, call);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);

@@ -54,6 +54,7 @@ struct afork_rpc {
     bool again;       /* it became readable meanwhile: its watcher is off */
     bool blocked;     /* the socket was full */
     bool deaf;        /* the worker does not read any more */
+    bool refusing;    /* sending is under way, as if it were `dispatching` */
     struct afork__turn
         uncork; /* due: something was sent in this turn, the rest follows in the next */
     struct afork__deadline wait; /* OPEN: the kernel was full; CLOSED: for the end of the worker */

@@ -10,7 +10,8 @@
 
 static const char code[] =
     "sub f { my $what = shift;"
-    "  AnyEvent::Fork::Pool::retire() if $what eq 'anyevent'; AFork::Pool::retire() if $what eq 'afork';"
+    "  AnyEvent::Fork::Pool::retire() if $what eq 'anyevent'; AFork::Pool::retire() if $what eq "
+    "'afork';"
     "  AnyEvent::Fork::RPC::event(@_) if $what eq 'event'; $what eq 'event' ? 'sent' : $$ }"
     "sub g { my $done = shift; $done->(f(@_)) }";
 
@@ -167,12 +168,13 @@ static void modules_may_come_late(struct test *t)
         options.rpc.frames = i & 1 ? AFORK_RPC_FRAMES_ORIGINAL : AFORK_RPC_FRAMES_OWN;
         options.max = options.load = 1;
         options.rpc.init = i & 2 ? "late" : NULL;
-        test_pool_new(t, &pool,
-                      "sub late { require AFork::RPC; require AFork::Pool; require AFork::RPC::Sync }"
-                      "sub h { late(); AFork::RPC::event('x'); AnyEvent::Fork::RPC::event('x');"
-                      "  AFork::Pool::retire() if $_[0] eq 'r';"
-                      "  AnyEvent::Fork::Pool::retire() if $_[0] eq 'r'; $$ }",
-                      "h", &options);
+        test_pool_new(
+            t, &pool,
+            "sub late { require AFork::RPC; require AFork::Pool; require AFork::RPC::Sync }"
+            "sub h { late(); AFork::RPC::event('x'); AnyEvent::Fork::RPC::event('x');"
+            "  AFork::Pool::retire() if $_[0] eq 'r';"
+            "  AnyEvent::Fork::Pool::retire() if $_[0] eq 'r'; $$ }",
+            "h", &options);
         test_ok(test_pool_call(&pool, &before, "x", NULL, NULL, NULL));
         test_wait(t, !pool.open);
         test_ok(test_pool_call(&pool, &retiring, "r", NULL, NULL, NULL));
