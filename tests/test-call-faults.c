@@ -97,6 +97,8 @@ static void end_of_writing_closes(struct test *t)
         struct afork_call *call;
         set_scene(t, act);
         test_ok(afork_rpc_new(process, "f", &options, &scene.rpc));
+        test_wait(t, scene.rpc->begun);
+        int fd = scene.rpc->fd;
         test_call(scene.rpc, &first, "wait", NULL);
         test_ok(afork_rpc_call_take(scene.rpc, big, BIG / 16, on_release, NULL, NULL, test_on_reply,
                                     &reply, &call));
@@ -104,6 +106,7 @@ static void end_of_writing_closes(struct test *t)
         afork_rpc_finish(scene.rpc);
         test_ok(kill(afork_process_peer_pid(process), SIGUSR1));
         test_wait(t, scene.released);
+        g_assert_true(act != CLOSE_RPC || fd == scene.sockets[0] || fd == scene.sockets[1]);
         check_sockets();
         unsigned completed = first.calls;
         test_turn_for(t, 20 * MILLISECOND);

@@ -29,20 +29,51 @@ static void check_active(pTHX_ const char *function)
         croak("%s: there is no RPC back end that runs", function);
 }
 
+/* Descriptors of a list that is being packed, by code that sends an event meanwhile. */
+struct kept {
+    size_t n;
+    int fds[];
+};
+
+static void give_back(pTHX_ void *data)
+{
+    struct kept *kept = data;
+
+    PERL_UNUSED_CONTEXT;
+    afork__the_rpc.n_fds = kept ? kept->n : 0;
+    if (kept)
+        memcpy(afork__the_rpc.fds, kept->fds, kept->n * sizeof *kept->fds);
+    Safefree(kept);
+}
+
+/* They come back at LEAVE, or where an exception ends that scope. */
+static void keep_fds(pTHX_ const struct afork__rpc *rpc)
+{
+    char *memory = NULL;
+
+    if (rpc->n_fds)
+        Newx(memory, sizeof(struct kept) + rpc->n_fds * sizeof *rpc->fds, char);
+    struct kept *kept = (struct kept *)memory;
+    if (kept) {
+        kept->n = rpc->n_fds;
+        memcpy(kept->fds, rpc->fds, kept->n * sizeof *kept->fds);
+    }
+    SAVEDESTRUCTOR_X(give_back, kept);
+}
+
 XS_INTERNAL(xs_event)
 {
     dXSARGS;
     struct afork__rpc *rpc = &afork__the_rpc;
     struct afork__rpc_list list;
-    int fds[AFORK__FDS_PER_MESSAGE];
-    size_t n_fds = rpc->n_fds; /* of a result that is being packed, which runs this code */
 
     check_active(aTHX_ "event");
-    memcpy(fds, rpc->fds, n_fds * sizeof *fds);
+    ENTER;
+    keep_fds(aTHX_ rpc);
     afork__rpc_pack_or_die(aTHX_ rpc, items, &list);
-    afork__rpc_send(aTHX_ rpc, AFORK__RPC_EVENT, rpc->id, &list);
-    memcpy(rpc->fds, fds, n_fds * sizeof *fds);
-    rpc->n_fds = n_fds;
+    if (!afork__rpc_send(aTHX_ rpc, AFORK__RPC_EVENT, rpc->id, &list))
+        croak_sv(ERRSV);
+    LEAVE;
     XSRETURN_EMPTY;
 }
 

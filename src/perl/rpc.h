@@ -75,8 +75,9 @@ void afork__rpc_values_init(pTHX_ struct afork__rpc *rpc);
 /* The text of an exception, in octets, mortal. Never dies. */
 SV *afork__rpc_text(pTHX_ struct afork__rpc *rpc, SV *exception);
 
-/* Writes what afork__rpc_pack() prepared, and pops it. `kind` is that of our frames. */
-void afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
+/* Writes what afork__rpc_pack() prepared, and pops it. `kind` is that of our frames. False: its descriptors
+ * cannot be sent, `$@` says why. */
+bool afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
                      const struct afork__rpc_list *list);
 
 /* Sends an exception as the answer to a call, or, for id 0, as the reason of the end. */
