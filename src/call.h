@@ -140,9 +140,11 @@ struct afork__rpc_hooks {
     void (*event)(const struct afork_event *event, void *data);
     /* `begun`: the worker may have begun with it; else it surely has not. */
     void (*lost)(struct afork_call *call, bool begun, const struct afork_reply *reply, void *data);
-    /* Its channel has ended, the worker may live on: it is of no use any more. Only if it was ready;
-     * what it surely has not begun was `lost` before. */
+    /* Its channel has ended: it is to be given nothing more. */
     void (*cut)(void *data);
+    /* That was a moment ago, and the worker has not ended: what it surely has not begun was `lost`
+     * before. Only if it was ready. */
+    void (*lingers)(void *data);
     void (*ended)(int error, const char *message, const struct afork_exit *exit, void *data);
 };
 

@@ -419,18 +419,24 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     }
 }
 
-/* One that has answered something has not failed: it is replaced without a wait. */
 static void on_cut(void *data)
+{
+    struct afork__worker *worker = data;
+
+    if (worker->state == AFORK__WORKER_READY)
+        set_state(worker, AFORK__WORKER_RETIRING);
+}
+
+/* One that has answered something has not failed: it is replaced without a wait. */
+static void on_lingers(void *data)
 {
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
-    if (worker->state < AFORK__WORKER_LEAVING && worker->n_answers) {
+    if (worker->state != AFORK__WORKER_LEAVING && worker->n_answers) {
         pool->stats.crashed++;
         pool->credits++;
         set_state(worker, AFORK__WORKER_LEAVING);
-    } else if (worker->state == AFORK__WORKER_READY) {
-        set_state(worker, AFORK__WORKER_RETIRING);
     }
     afork__pool_settle(pool);
 }
@@ -488,6 +494,7 @@ static const struct afork__rpc_hooks hooks = {
     .event = on_event,
     .lost = on_lost,
     .cut = on_cut,
+    .lingers = on_lingers,
     .ended = on_ended,
 };
 

@@ -22,6 +22,9 @@
  * it and live on. */
 enum { END_USEC = 1000000 };
 
+/* How long it usually takes at most: calls that the worker has not begun do not wait longer. */
+enum { LINGER_USEC = 20000 };
+
 /* ---- Making ---- */
 
 static bool are_good(const struct afork_rpc_options *options)
@@ -251,7 +254,7 @@ void afork__rpc_want_exit(struct afork_rpc *rpc)
     afork__process_update_busy(rpc->process);
 }
 
-static void cut(struct afork_rpc *rpc);
+static void wait_lingers(struct afork__deadline *deadline);
 
 void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len)
 {
@@ -266,10 +269,12 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     if (rpc->closed || rpc->exit || rpc->unreported)
         return;
     afork__rpc_want_exit(rpc);
-    rpc->wait.cb = wait_expired;
-    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
-    if (rpc->hooks && rpc->ready)
-        cut(rpc);
+    bool lingers = rpc->hooks && rpc->ready;
+    rpc->wait.cb = lingers ? wait_lingers : wait_expired;
+    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + (lingers ? LINGER_USEC : END_USEC),
+                        false);
+    if (rpc->hooks)
+        rpc->hooks->cut(rpc->data);
 }
 
 /* A copy of how the worker ended, which is told of only during a callback. */
@@ -398,11 +403,14 @@ static bool may_have_begun(const struct afork_rpc *rpc, const struct afork_call 
 }
 
 /* What was not begun need not wait until it is known how the worker ends. */
-static void cut(struct afork_rpc *rpc)
+static void wait_lingers(struct afork__deadline *deadline)
 {
+    struct afork_rpc *rpc = AFORK__CONTAINER(deadline, struct afork_rpc, wait);
     const struct afork_reply none = {0};
     struct afork_call *call, *next;
 
+    rpc->wait.cb = wait_expired;
+    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
     for (call = TAILQ_FIRST(&rpc->sent); call; call = next) {
         next = TAILQ_NEXT(call, link);
         if (may_have_begun(rpc, call))
@@ -414,7 +422,7 @@ static void cut(struct afork_rpc *rpc)
         afork__rpc_take_back(rpc, call);
         rpc->hooks->lost(call, false, &none, rpc->data);
     }
-    rpc->hooks->cut(rpc->data);
+    rpc->hooks->lingers(rpc->data);
 }
 
 /* All that the worker has not answered. */
