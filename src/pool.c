@@ -79,7 +79,8 @@ static void complete_due(struct afork__turn *turn)
     struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
-    for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
+    /* One that is being closed drops them, though what it releases turn the loop. */
+    for (int share = SHARE; share && !pool->closed && !TAILQ_EMPTY(&pool->due.calls); share--) {
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
         count(pool, call->error);
         forget_call(pool, call);

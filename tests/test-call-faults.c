@@ -168,6 +168,54 @@ static void last_release_closes(struct test *t)
     }
 }
 
+struct closing {
+    struct test *t;
+    struct afork_call *calls[4];
+    unsigned completed, released;
+};
+
+static void on_any(const struct afork_reply *reply, void *data)
+{
+    (void)reply;
+    ((struct closing *)data)->completed++;
+}
+
+static void cancel_and_turn(void *data)
+{
+    struct closing *closing = data;
+
+    if (closing->released++)
+        return;
+    for (size_t i = 2; i < G_N_ELEMENTS(closing->calls); i++)
+        afork_call_cancel(closing->calls[i], AFORK_CANCEL_ABANDON);
+    for (int i = 0; i < 5; i++)
+        closing->t->type->turn(closing->t->loop_self, MILLISECOND);
+}
+
+/* What is cancelled while all are dropped is dropped, too. */
+static void cancelled_while_closing(struct test *t)
+{
+    for (unsigned max = 1; max <= 4; max += 3) { /* most of them wait, or none does */
+        struct closing closing = {.t = t};
+        struct test_pool pool = {0};
+        struct afork_pool_options options = test_pool_options(&pool);
+        struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+        options.max = options.idle = max;
+        options.load = 1;
+        call.release = cancel_and_turn;
+        test_pool_new(t, &pool, code, "f", &options);
+        test_wait(t, pool.starts == max);
+        for (size_t i = 0; i < G_N_ELEMENTS(closing.calls); i++)
+            test_ok(afork_pool_call_strings(pool.pool, &(struct iovec){(void *)"wait", 4}, 1, &call,
+                                            on_any, &closing, &closing.calls[i]));
+        afork_pool_close(pool.pool);
+        g_assert_cmpuint(closing.released, ==, 4);
+        test_turn_for(t, 20 * MILLISECOND);
+        g_assert_cmpuint(closing.completed, ==, 0);
+        afork_pool_unref(pool.pool);
+    }
+}
+
 /* ---- Descriptors that cannot be sent ---- */
 
 static int sending_error, n_refused;
@@ -312,6 +360,7 @@ int main(int argc, char **argv)
     test_perl_add("/call-faults/release/end-of-writing", end_of_writing_closes);
     test_perl_add("/call-faults/release/closing", closing_closes_all);
     test_perl_add("/call-faults/release/last", last_release_closes);
+    test_perl_add("/call-faults/release/cancelled", cancelled_while_closing);
     test_perl_add("/call-faults/descriptors/rpc", refused_descriptors);
     test_perl_add("/call-faults/descriptors/pool", refused_in_pools);
     test_perl_add("/call-faults/cut/nothing", cut_workers_get_nothing);
