@@ -2,9 +2,9 @@
  *
  * Workers that retire themselves where frames are those of the original, which have nothing for it:
  * they send an event that only the pool's own workers can. It is a random word of the pool, as the
- * octets of one string where the serialiser is the default. What another serialiser would make of it is
- * not known here: so the back ends are given that one with another around it, which leaves the word as
- * it is.
+ * octets of one string where the serialiser is the default. What another serialiser would make of
+ * it is not known here: so the back ends are given that one with another around it, which leaves
+ * the word as it is.
  */
 #include "config.h"
 
@@ -17,7 +17,8 @@
 #include "pool.h"
 #include "util.h"
 
-/* Defines retire(), which is given the word as an object where the serialiser is not the default. */
+/* Defines retire(), which is given the word as an object where the serialiser is not the
+ * default. */
 static const char define_retire[] =
     "no strict; no warnings;"
     " my $word = $_[1] ? bless \\(my $copy = $_[0]), 'AFork::Pool::Retire' : $_[0];"

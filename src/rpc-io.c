@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The channel of an rpc: frames out, frames in. Each call is written from where it lies, many by one
- * system call; what comes is handled where it was received, unless it is larger than the buffer that
- * all rpcs of a context share: then the rest is received to where it stays.
+ * The channel of an rpc: frames out, frames in. Each call is written from where it lies, many by
+ * one system call; what comes is handled where it was received, unless it is larger than the buffer
+ * that all rpcs of a context share: then the rest is received to where it stays.
  */
 #include "config.h"
 
@@ -79,8 +79,8 @@ static size_t add_call(const struct afork_rpc *rpc, struct afork_call *call, siz
     return add_part(iov, n, (void *)call->data, call->len, skip > size ? skip - size : 0);
 }
 
-/* One message: as many calls as fit, but one with descriptors only at its start, since those come with
- * the first octet. */
+/* One message: as many calls as fit, but one with descriptors only at its start, since those come
+ * with the first octet. */
 static size_t gather(struct afork_rpc *rpc, struct iovec iov[IOV_MOST])
 {
     size_t n = rpc->writing ? add_call(rpc, rpc->writing, rpc->written, iov, 0) : 0;
@@ -173,8 +173,9 @@ static void sending_failed(struct afork_rpc *rpc, int error)
     }
 }
 
-/* What is written to. The command socket of a server of ours will be the channel, and nothing is read
- * from it ahead of the function: what is known when it is told to run is there when it has entered. */
+/* What is written to. The command socket of a server of ours will be the channel, and nothing is
+ * read from it ahead of the function: what is known when it is told to run is there when it has
+ * entered. */
 static int channel(const struct afork_rpc *rpc)
 {
     const struct afork_process *process = rpc->process;
@@ -186,8 +187,8 @@ static int channel(const struct afork_rpc *rpc)
     return ready ? process->fd : -1;
 }
 
-/* A descriptor that may not be sent is the end of its call alone, of which nothing was written. The pool
- * may give us another in its place, which comes next. */
+/* A descriptor that may not be sent is the end of its call alone, of which nothing was written. The
+ * pool may give us another in its place, which comes next. */
 static void refuse(struct afork_rpc *rpc, struct afork_call *call, int error)
 {
     rpc->refusing = true;
@@ -503,8 +504,8 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
     parse(rpc, buffer, len);
 }
 
-/* Descriptors come with the first octet of their frame: more than the one that is under way has are no
- * frame's, and would pile up. */
+/* Descriptors come with the first octet of their frame: more than the one that is under way has are
+ * no frame's, and would pile up. */
 static void check_descriptors(struct afork_rpc *rpc)
 {
     size_t most = !rpc->header_got                              ? 0

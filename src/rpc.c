@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote procedure calls: the life of an rpc, and its public calls. What flows through the channel is
- * in rpc-io.c.
+ * Remote procedure calls: the life of an rpc, and its public calls. What flows through the channel
+ * is in rpc-io.c.
  *
- * Nothing is told before it is complete: how the worker ended, which the notice of its end says, and all
- * that it wrote before.
+ * Nothing is told before it is complete: how the worker ended, which the notice of its end says,
+ * and all that it wrote before.
  */
 #include "config.h"
 
@@ -18,8 +18,8 @@
 #include "rpc.h"
 #include "util.h"
 
-/* How long the notice of the end is waited for once the channel has ended: the worker may have closed
- * it and live on. */
+/* How long the notice of the end is waited for once the channel has ended: the worker may have
+ * closed it and live on. */
 enum { END_USEC = 1000000 };
 
 /* How long it usually takes at most: calls that the worker has not begun do not wait longer. */
@@ -46,8 +46,8 @@ static const char old_parameters[] =
     "no strict; no warnings; my @values = @arg[-10, -8, -6, -4];"
     " splice @arg, -11, 11, @values unless \"$_[0]\"->VERSION >= 2";
 
-/* Perls that have no back end of ours are sent one. An original that is loaded there already stays, for
- * its frames. */
+/* Perls that have no back end of ours are sent one. An original that is loaded there already stays,
+ * for its frames. */
 static int load_back_end(struct afork_process *template, const char *module)
 {
     if (template->peer == AFORK_PEER_OWN)
@@ -394,8 +394,8 @@ static void describe_end(struct afork_rpc *rpc)
         snprintf(rpc->message, size, "%s%s", words, rpc->exit->message);
 }
 
-/* Whether the worker may have begun a call that it has not answered. A synchronous one has begun the
- * oldest at most, unless it keeps answers for a moment. */
+/* Whether the worker may have begun a call that it has not answered. A synchronous one has begun
+ * the oldest at most, unless it keeps answers for a moment. */
 static bool may_have_begun(const struct afork_rpc *rpc, const struct afork_call *call)
 {
     return rpc->begun && call->state == AFORK__CALL_SENT &&
@@ -494,8 +494,8 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     afork__rpc_unref_memory(rpc);
 }
 
-/* What was cancelled or timed out completes; and the end that came inside a call of the library is told
- * of. */
+/* What was cancelled or timed out completes; and the end that came inside a call of the library is
+ * told of. */
 static void after_close(struct afork__turn *turn)
 {
     struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);

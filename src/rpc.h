@@ -103,8 +103,8 @@ void afork__rpc_uncork(struct afork__turn *turn);
 /* Receives all that is there. */
 void afork__rpc_drain(struct afork_rpc *rpc);
 void afork__rpc_update_watch(struct afork_rpc *rpc);
-/* What was being written is, or nobody writes any more. If it was completed before, it is released at the
- * next turn, with what is due. */
+/* What was being written is, or nobody writes any more. If it was completed before, it is released
+ * at the next turn, with what is due. */
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
 

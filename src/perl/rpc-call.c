@@ -207,7 +207,8 @@ static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     LEAVE;
     if (call->len > AFORK__RPC_SPARE_KEEP)
         afork__rpc_trim(aTHX_ rpc);
-    return told && rpc->holding && !prompt && now - rpc->held_since < HOLD_NSEC && more_buffered(rpc);
+    return told && rpc->holding && !prompt && now - rpc->held_since < HOLD_NSEC &&
+           more_buffered(rpc);
 }
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)

@@ -46,8 +46,8 @@ static bool is_socket(int fd)
     return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-/* A process that takes one call writes little. Where that lies and what came lie side by side, so that
- * it has one page for both. */
+/* A process that takes one call writes little. Where that lies and what came lie side by side, so
+ * that it has one page for both. */
 static struct {
     uint8_t out[OUT_SMALL], in[AFORK__RPC_IN_SIZE];
 } buffers;

@@ -31,8 +31,8 @@ struct afork__rpc_io {
 /* The descriptors stay the caller's. */
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd);
 
-/* The same for what is known to be a socket, about which nothing is asked: if it does not block, that is
- * changed when something is waited for first. */
+/* The same for what is known to be a socket, about which nothing is asked: if it does not block,
+ * that is changed when something is waited for first. */
 void afork__rpc_io_init_socket(struct afork__rpc_io *io, int fd);
 
 /* How many octets are in the buffer, and where. */
@@ -63,8 +63,8 @@ bool afork__rpc_io_read_sv(pTHX_ struct afork__rpc_io *io, SV *sv, size_t n);
 /* Puts octets into the buffer; what does not fit is written with what is there before. */
 void afork__rpc_io_put(pTHX_ struct afork__rpc_io *io, const void *data, size_t n);
 
-/* Puts octets, the first of which comes with these descriptors: written up to there. 0, or the errno for
- * which they cannot be sent, not after a second either; then nothing was put. */
+/* Puts octets, the first of which comes with these descriptors: written up to there. 0, or the
+ * errno for which they cannot be sent, not after a second either; then nothing was put. */
 int afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const void *data, size_t n,
                           const int *fds, size_t n_fds);
 

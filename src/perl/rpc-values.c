@@ -390,15 +390,17 @@ static bool put_header(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
 {
     uint8_t header[AFORK__RPC_ASYNC_HEADER_SIZE];
 
-    if (rpc->own)
-        return put_own_header(
-            aTHX_ rpc, &(struct afork__rpc_header){
-                           .kind = kind,
-                           .n_fds = (unsigned)rpc->n_fds,
-                           .flags = kind == AFORK__RPC_RESULT && rpc->holding ? AFORK__RPC_HOLDING : 0,
-                           .id = id,
-                           .len = (uint32_t)len,
-                       });
+    if (rpc->own) {
+        bool holding = kind == AFORK__RPC_RESULT && rpc->holding;
+        struct afork__rpc_header fields = {
+            .kind = kind,
+            .n_fds = (unsigned)rpc->n_fds,
+            .flags = holding ? AFORK__RPC_HOLDING : 0,
+            .id = id,
+            .len = (uint32_t)len,
+        };
+        return put_own_header(aTHX_ rpc, &fields);
+    }
     afork__rpc_put_number(header, kind == AFORK__RPC_EVENT ? 0 : 1);
     afork__rpc_put_number(header + 4, (uint32_t)len);
     afork__rpc_io_put(aTHX_ &rpc->io, header, sizeof header);

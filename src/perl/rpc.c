@@ -363,8 +363,8 @@ static void call_init(pTHX_ struct afork__rpc *rpc, SV *name, AV *args)
         start_failed(aTHX_ rpc);
 }
 
-/* The arguments but for the handle. If @_ is where they are, it is emptied, so that they are gone when
- * init drops them. */
+/* The arguments but for the handle. If @_ is where they are, it is emptied, so that they are gone
+ * when init drops them. */
 static AV *arguments_of_init(pTHX_ const struct parameters *parameters, SSize_t ax)
 {
     AV *args = newAV(), *all = GvAV(PL_defgv);
@@ -499,8 +499,8 @@ static void be_prepared(pTHX_ struct afork__rpc *rpc, bool own)
     watching_forks = true;
 }
 
-/* The rest of the start, from where init was called, if there is one. `function` has been looked up, or
- * is NULL. */
+/* The rest of the start, from where init was called, if there is one. `function` has been looked
+ * up, or is NULL. */
 __attribute__((noreturn))
 static void start(pTHX_ struct afork__rpc *rpc, CV *function, SV *name, bool had_init)
 {
