@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Calls at their edges: what callbacks do to others, what ends while a callback turns the loop, times
- * that never come.
+ * Calls at their edges: what callbacks do to others, what ends while a callback turns the loop,
+ * times that never come.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -17,7 +17,8 @@
 
 enum { MILLISECOND = 1000, BIG = 4 * 1024 * 1024 };
 
-/* `wait` sleeps until there is a signal. Without safe signals, which would wait for the next call. */
+/* `wait` sleeps until there is a signal. Without safe signals, which would wait for the next
+ * call. */
 static const char code[] =
     "our $go; $SIG{USR1} = sub { $go = 1 };"
     "sub nap { select undef, undef, undef, .01 }"
@@ -331,7 +332,8 @@ static void cut_workers_get_nothing(struct test *t)
     }
 }
 
-/* One that has never answered is a failure when it ends; but what it has not begun does not wait. */
+/* One that has never answered is a failure when it ends; but what it has not begun does not
+ * wait. */
 static void cut_before_an_answer(struct test *t)
 {
     struct test_pool pool = {0};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A pool and an rpc that are closed, cancelled or let go of, alone or with their context, at random in
- * any of their callbacks, while those make calls and turn the loop. Each call that was accepted is
- * released once, and completes at most once, before that; nothing comes after the end. A run can be
- * repeated with --seed.
+ * A pool and an rpc that are closed, cancelled or let go of, alone or with their context, at random
+ * in any of their callbacks, while those make calls and turn the loop. Each call that was accepted
+ * is released once, and completes at most once, before that; nothing comes after the end. A run can
+ * be repeated with --seed.
  */
 #include <errno.h>
 #include <stdlib.h>

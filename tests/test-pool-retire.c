@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Workers that retire themselves, whatever perl, frames, back end and serialiser; and events that are
- * not that.
+ * Workers that retire themselves, whatever perl, frames, back end and serialiser; and events that
+ * are not that.
  */
 #include <errno.h>
 #include <string.h>

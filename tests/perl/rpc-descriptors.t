@@ -70,7 +70,8 @@ for my $async (0, $has_anyevent ? 1 : ()) {
 
     $worker->call(open => $0);
     my ($frame, @handles) = frame($worker);
-    is_deeply $frame, ['result', $worker->{id}, 'before', 'after'], "$name: a handle is taken out of the list";
+    is_deeply $frame, ['result', $worker->{id}, 'before', 'after'],
+        "$name: a handle is taken out of the list";
     is @handles, 1, 'and comes as descriptor';
     is readline($handles[0]), "#!/usr/bin/perl\n", 'of the file';
 
@@ -78,7 +79,8 @@ for my $async (0, $has_anyevent ? 1 : ()) {
     print $out 'text';
     close $out;
     call_with($worker, 2, [\*STDIN, $in], 'read', 'x');
-    is_deeply [frame($worker)], [['result', $worker->{id}, 3, 'text']], 'handles come last of the arguments';
+    is_deeply [frame($worker)], [['result', $worker->{id}, 3, 'text']],
+        'handles come last of the arguments';
 
     $worker->call('pipe');
     ($frame, @handles) = frame($worker);
@@ -129,8 +131,8 @@ for my $async (0, $has_anyevent ? 1 : ()) {
     is $worker->status, 255 << 8, 'ends the worker';
 }
 
-# More descriptors on their way than a user may have: for a moment, or until somebody reads. All are sent, or
-# what they belong to fails, in words; the worker goes on.
+# More descriptors on their way than a user may have: for a moment, or until somebody reads. All are
+# sent, or what they belong to fails, in words; the worker goes on.
 my $crowded = <<'CODE';
 sub AFork::Test::few { # of another user: root may have as many as it likes
     require 'syscall.ph';
@@ -188,8 +190,10 @@ SKIP: {
                 is $frame->[0], 'result', 'a result';
                 cmp_ok $events, '<', $n, 'not all came';
                 is $frame->[2], $async ? $n : $events, 'what the function knows of that';
-                like $worker->err, qr/^an event is lost: handles cannot be sent: ./m, 'the others were told of' if $async;
-                like $frame->[3], qr/^handles cannot be sent: ./, 'the others were exceptions' if !$async;
+                like $worker->err, qr/^an event is lost: handles cannot be sent: ./m,
+                    'the others were told of' if $async;
+                like $frame->[3], qr/^handles cannot be sent: ./,
+                    'the others were exceptions' if !$async;
             } else {
                 is $frame->[0], 'error', 'the result could not be sent';
                 like $frame->[2], qr/^handles cannot be sent: ./, 'it says why';
@@ -215,7 +219,8 @@ sub closed { my $null = null(); close $null; return $null }
 sub freeze {
     if (defined $_[0] && $_[0] =~ /^(good|bad)/ && !$nested) {
         local $nested = 1;
-        $1 eq 'good' ? AFork::RPC::event('event', null()) : eval { AFork::RPC::event('event', null(), closed()) };
+        AFork::RPC::event('event', null()) if $1 eq 'good';
+        eval { AFork::RPC::event('event', null(), closed()) } if $1 eq 'bad';
     }
     die "not packed\n" if defined $_[0] && $_[0] eq 'event' && $nested == 2;
     return pack '(w/a*)*', @_;

@@ -51,7 +51,7 @@ sub text_of {
     my $text = eval { local $SIG{__DIE__}; "$exception" };
     $text = "an exception that has no text\n" if !defined $text || $text eq '';
     utf8::downgrade($text, 1) or utf8::encode($text);
-    substr $text, TEXT_MAX, length $text, '' if length $text > TEXT_MAX;    # it has to fit into a frame
+    substr $text, TEXT_MAX, length $text, '' if length $text > TEXT_MAX;    # as it goes into a frame
     return $text;
 }
 
@@ -123,8 +123,8 @@ sub write_rest {
     }
 }
 
-# The first of some frames, whose handles cannot be sent: a result becomes an error; of an event nobody
-# can be told any more.
+# The first of some frames, whose handles cannot be sent: a result becomes an error; of an event
+# nobody can be told any more.
 sub without_handles {
     my ($kind, $id, $len) = unpack 'C x3 N N', $_[0];
     my $text = "handles cannot be sent: $!\n";
@@ -410,7 +410,8 @@ sub on_writable {
             return if !defined $n && ($! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR);
             my $has_handles = @{ $waiting[0] } > 2;
             if (!defined $n && is_for_now() && (!$has_handles || $room_tries++ < ROOM_TRIES)) {
-                $writer = AE::timer(ROOM_SECONDS, 0, sub { $writer = AE::io($wfh, 1, \&on_writable) });
+                my $again = sub { $writer = AE::io($wfh, 1, \&on_writable) };
+                $writer = AE::timer(ROOM_SECONDS, 0, $again);
                 return;
             }
             write_failed() if !$has_handles || $! == EPIPE || $! == ECONNRESET;
