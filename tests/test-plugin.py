@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: MIT
+#
+# The example of a plugin, in a gedit that nobody sees: opened with throw-away settings on a display
+# and a bus of its own, driven over D-Bus, and looked at with what reads screens aloud. TAP.
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCES = os.path.join(os.environ["AFORK_TEST_SRCDIR"], "doc/examples/plugin")
+BUILD = os.environ["AFORK_TEST_BUILDDIR"]
+PERL = os.path.realpath(os.environ["AFORK_PERL"])
+SECONDS = 20  # for anything that is waited for
+SLOW = 150000  # lines of a document whose review takes a while
+
+
+def skip(reason):
+    print("1..0 # SKIP", reason)
+    sys.exit(0)
+
+
+if os.environ.get("AFORK_TEST_SANITIZERS"):
+    skip("gedit has no sanitizers in it")
+for program in "gedit", "Xvfb", "dbus-daemon":
+    if not shutil.which(program):
+        skip("no " + program)
+
+# --- A desktop. What is started here ends with it. ---
+
+home = tempfile.TemporaryDirectory(prefix="afork-plugin-")
+started = []
+
+
+def start(command, prints):
+    """Starts a program that prints a line to a descriptor once it is there; returns that."""
+    read, write = os.pipe()
+    started.append(subprocess.Popen(command + [prints % write], pass_fds=[write],
+                                    stderr=subprocess.DEVNULL))
+    os.close(write)
+    with open(read) as pipe:
+        return pipe.readline().strip()
+
+
+def file_of(path, text):
+    path = os.path.join(home.name, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as out:
+        out.write(text)
+    return path
+
+
+for name, folder in ("CACHE_HOME", "cache"), ("CONFIG_HOME", "config"), ("DATA_HOME", "data"), \
+        ("RUNTIME_DIR", "run"):
+    os.environ["XDG_" + name] = os.path.join(home.name, folder)
+os.mkdir(os.environ["XDG_RUNTIME_DIR"], 0o700)
+os.environ.update(HOME=home.name, GSETTINGS_BACKEND="keyfile", GDK_BACKEND="x11", LC_ALL="C.UTF-8",
+                  NO_AT_BRIDGE="0", GTK_THEME="Adwaita", GVFS_DISABLE_FUSE="1", TMPDIR=home.name)
+file_of("config/glib-2.0/settings/keyfile",
+        "[org/gnome/gedit/plugins]\nactive-plugins=['afork-review']\n"
+        "[org/gnome/gedit/preferences/ui]\nbottom-panel-visible=true\nside-panel-visible=false\n")
+plugins = os.path.join(home.name, "data/gedit/plugins")
+os.makedirs(plugins + "/afork-review")
+shutil.copy(SOURCES + "/afork-review.plugin", plugins)
+shutil.copy(SOURCES + "/AforkReview.pm", plugins + "/afork-review")
+shutil.copy(BUILD + "/.libs/libafork-review.so", plugins)
+
+display = start(["Xvfb", "-screen", "0", "1000x700x24", "-nolisten", "tcp", "-displayfd"], "%d")
+if not display:
+    skip("Xvfb does not start")
+os.environ["DISPLAY"] = ":" + display
+os.environ["DBUS_SESSION_BUS_ADDRESS"] = start(["dbus-daemon", "--session", "--nofork"],
+                                               "--print-address=%d")
+
+import gi
+
+try:
+    for name, version in ("Atspi", "2.0"), ("Gdk", "3.0"):
+        gi.require_version(name, version)
+except ValueError as error:
+    skip(str(error))
+from gi.repository import Atspi, Gdk, Gio, GLib
+
+from gafork_lib import main
+
+bus = Gio.bus_get_sync(Gio.BusType.SESSION)
+
+
+def wait(condition, what="it"):
+    """Turns the main context until the condition holds, and returns what that is then."""
+    GLib.timeout_add(10, lambda: time.monotonic() < late + 1)
+    late = time.monotonic() + SECONDS
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < late, "not in time: %s; %s" % (what, shown())
+        GLib.MainContext.default().iteration(True)
+
+
+# --- Processes ---
+
+def stat(pid):
+    """State and parent; nothing if there is no such process."""
+    try:
+        with open("/proc/%d/stat" % pid) as text:
+            return text.read().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        return None
+
+
+def all_pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def children(pid):
+    return [child for child in all_pids() if (stat(child) or [0, 0])[1] == str(pid)]
+
+
+def descendants(pid):
+    found = children(pid)
+    for child in found:
+        found += children(child)
+    return found
+
+
+def worker():
+    """The pid of a worker that is at work, below the server and its template."""
+    for server in children(editor.pid):
+        for template in children(server):
+            for pid in children(template):
+                if (stat(pid) or "?")[0] == "R":
+                    return pid
+    return None
+
+
+def executable(pid):
+    try:
+        return os.readlink("/proc/%d/exe" % pid)
+    except OSError:
+        return None
+
+
+def environment_has(pid, text):
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as environment:
+            return text.encode() in environment.read()
+    except OSError:
+        return False
+
+
+def perls():
+    """All servers and workers of this test, whoever is their parent now."""
+    return [pid for pid in all_pids() if executable(pid) == PERL
+            and environment_has(pid, "HOME=" + home.name + "\0")]
+
+
+# --- The editor ---
+
+def activate(path, action):
+    bus.call_sync("org.gnome.gedit", path, "org.gtk.Actions", "Activate",
+                  GLib.Variant("(sava{sv})", (action, [], {})), None, Gio.DBusCallFlags.NONE, -1)
+
+
+class Editor:
+    def __init__(self, files, trace=None, **environment):
+        command = ["gedit"] + files
+        if trace:
+            command = TRACER + ["-o", trace] + command
+        self.process = subprocess.Popen(command, env={**os.environ, **environment},
+                                        stdin=subprocess.DEVNULL)
+        started.append(self.process)
+        self.pid = self.process.pid
+        if trace:
+            self.pid = wait(lambda: [pid for pid in children(self.process.pid)
+                                     if (executable(pid) or "").endswith("/gedit")], "gedit")[0]
+
+    def open(self, *files):
+        bus.call_sync("org.gnome.gedit", "/org/gnome/gedit", "org.gtk.Application", "Open",
+                      GLib.Variant("(assa{sv})", ([Gio.File.new_for_path(path).get_uri()
+                                                   for path in files], "", {})),
+                      None, Gio.DBusCallFlags.NONE, -1)
+
+    def quit(self):
+        activate("/org/gnome/gedit", "quit")
+        return self.process.wait(SECONDS)
+
+
+def accessibles(role, node=None):
+    """What is on the screen of that role, depth first."""
+    if node is None:
+        desktop = Atspi.get_desktop(0)
+        for i in range(desktop.get_child_count()):
+            application = desktop.get_child_at_index(i)
+            if application and application.get_name() == "gedit":
+                yield from accessibles(role, application)
+        return
+    if node.get_role() == role:
+        yield node
+    for i in range(min(node.get_child_count(), 300)):
+        child = node.get_child_at_index(i)
+        if child:
+            yield from accessibles(role, child)
+
+
+def shown():
+    """The lines in the panel, which is what a user sees of the plugin; the first is the summary."""
+    try:
+        for panel in accessibles(Atspi.Role.FILLER):
+            if panel.get_name() == "Document review":
+                return [label.get_name() for label in accessibles(Atspi.Role.LABEL, panel)]
+    except GLib.Error:
+        pass  # it changes under our eyes
+    return []
+
+
+def shows(*expected):
+    """Waits until the panel shows lines that begin so, and no others."""
+    wait(lambda: (lambda lines: len(lines) == len(expected) and
+                  all(map(str.startswith, lines, expected)))(shown()), expected)
+
+
+def active(yes):
+    settings.set_strv("active-plugins", ["afork-review"] if yes else [])
+    Gio.Settings.sync()
+
+
+settings = Gio.Settings.new("org.gnome.gedit.plugins")
+trace = os.path.join(home.name, "trace")
+TRACER = ["strace", "-f", "-qqq", "--seccomp-bpf", "-e", "trace=fork,vfork,clone,clone3,execve",
+          "-e", "signal=none"]
+traces = shutil.which("strace") and \
+    subprocess.run(TRACER + ["-o", trace, "true"], stderr=subprocess.DEVNULL).returncode == 0
+prose = file_of("letter.txt", "Paris in the\nthe spring \nis fine.\n")
+good = file_of("good.json", '{"a": [1, 2, 3]}\n')
+bad = file_of("bad.json", '{\n  "a": 1,\n  "b" 2\n}\n')
+pod = file_of("script.pl", "print 1;\n\n=head1 NAME\n\nB<bold\n\n=cut\n")
+slow = file_of("slow.json", "[\n" + "[1, 2],\n" * SLOW + "0]\n")
+PROSE = "3 lines, 7 words, 33 characters; 2 findings", "Line 2: “the” twice", \
+    "Line 2: space at the end"
+GOOD = "1 line, 4 words, 16 characters; 0 findings",
+editor = None
+
+
+def test_first_document():
+    global editor
+    editor = Editor([prose], trace if traces else None)
+    shows(*PROSE)
+    window = Gdk.get_default_root_window()
+    picture = Gdk.pixbuf_get_from_window(window, 0, 0, window.get_width(), window.get_height())
+    picture.savev(BUILD + "/tests/test-plugin.png", "png", [], [])
+    assert len(set(picture.get_pixels()[::997])) > 2, "the screen is blank"
+
+
+def test_next_documents():
+    editor.open(bad)
+    shows("4 lines, 6 words", "Line 3: JSON: ':' expected")
+    editor.open(pod)
+    shows("7 lines, 6 words", "Line 5: POD: ")
+    editor.open(good)
+    shows(*GOOD)
+    editor.open(prose)
+    shows(*PROSE)
+
+
+def test_edited():
+    text = next(node for node in accessibles(Atspi.Role.TEXT)
+                if node.get_state_set().contains(Atspi.StateType.FOCUSED))
+    Atspi.EditableText.insert_text(text, 0, "all all\n", 8)
+    shows("4 lines, 9 words, 41 characters; 3 findings", "Line 1: “all” twice",
+          "Line 3: “the” twice", "Line 3: space")
+    Atspi.EditableText.delete_text(text, 0, 8)
+    shows(*PROSE)
+    activate("/org/gnome/gedit/window/1", "save")
+
+
+def test_worker_killed_at_work():
+    editor.open(slow)
+    os.kill(wait(worker, "a worker at work"), signal.SIGKILL)
+    wait(lambda: any("signal 9" in line for line in shown()), "the reason")
+    editor.open(good)
+    shows(*GOOD)
+
+
+def test_cancelled_by_the_next_document():
+    editor.open(slow)
+    pid = wait(worker, "a worker at work")
+    editor.open(prose)
+    shows(*PROSE)
+    wait(lambda: not stat(pid), "the end of a worker that nobody waits for")
+
+
+def test_everything_killed():
+    for pid in descendants(editor.pid):
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: not children(editor.pid), "the end of all children")
+    editor.open(good)
+    shows(*GOOD)
+    editor.open(prose)
+    shows(*PROSE)
+
+
+def test_nothing_is_left_when_inactive():
+    def descriptors():
+        return len(os.listdir("/proc/%d/fd" % editor.pid))
+
+    def off():
+        active(False)
+        wait(lambda: not perls() and not shown(), "the end of all perls")
+        return descriptors()
+
+    before = off()
+    for _ in range(10):
+        active(True)
+        shows(*PROSE)
+        after = off()
+    assert after <= before, (before, after)
+    active(True)
+    wait(worker_or_result)
+    active(False)  # with a review under way
+    wait(lambda: not perls() and not shown(), "the end of all perls")
+    active(True)
+    shows(*PROSE)
+
+
+def worker_or_result():
+    return shown()[:1]
+
+
+def test_children_are_perls():
+    others = [executable(pid) for pid in descendants(editor.pid) if executable(pid) != PERL]
+    assert not others, others
+    assert len(children(editor.pid)) == 1, children(editor.pid)
+
+
+def test_quits():
+    assert editor.quit() == 0
+    wait(lambda: not perls(), "the end of all perls")
+
+
+def test_never_forked():
+    """Threads are made by the editor, and servers by vfork and exec; nothing is forked."""
+    if not traces:
+        return "no strace, or it must not trace"
+    host, unfinished, servers = {str(editor.pid)}, {}, []
+    executed = {}
+    with open(trace, errors="replace") as lines:
+        for line in lines:
+            pid, text = line.split(None, 1)
+            if "<unfinished ...>" in text:
+                unfinished[pid] = text.split("<unfinished", 1)[0]
+                continue
+            text = re.sub(r"^<\.\.\. \w+ resumed>", lambda _: unfinished.pop(pid), text)
+            made = re.search(r"= (\d+)$", text)
+            if text.startswith("execve("):
+                if made:
+                    executed.setdefault(pid, text.split('"')[1])
+            elif pid in host and made:
+                if "CLONE_THREAD" in text:
+                    host.add(made[1])
+                else:
+                    servers.append((made[1], text))
+    print("# %d threads, %d servers" % (len(host) - 1, len(servers)))
+    assert servers
+    for pid, text in servers:
+        assert text.startswith("vfork(") or "CLONE_VM|CLONE_VFORK" in text, text
+        assert os.path.realpath(executed[pid]) == PERL, executed[pid]
+
+
+def test_no_perl():
+    global editor
+    editor = Editor([prose], AFORK_PERL="/nonexistent/perl")
+    wait(lambda: "No such file" in " ".join(shown()), "why there is none")
+    assert editor.quit() == 0
+
+
+try:
+    main(globals())
+finally:
+    for process in reversed(started):
+        process.kill()
+        process.wait()
+    home.cleanup()
