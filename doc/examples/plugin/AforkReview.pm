@@ -82,10 +82,12 @@ sub pod
 sub prose
 {
     my ($text) = @_;
-    my @findings;
+    my ($line, $counted, @findings) = (1, 0);
 
     while ($text =~ /\b(\pL+)\s+(?=(\1)\b)/gi) {
-        push @findings, [line_of($text, $-[2]), "“$2” twice"];
+        $line += substr($text, $counted, $-[2] - $counted) =~ tr/\n//;
+        $counted = $-[2];
+        push @findings, [$line, "“$2” twice"];
     }
     @findings
 }
