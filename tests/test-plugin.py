@@ -218,10 +218,13 @@ def panels():
 
 def shown():
     """The lines in the panel, which is what a user sees of the plugin; the first is the summary."""
+    global panel
     try:
-        return [label.get_name() for panel in panels()[:1]
-                for label in accessibles(Atspi.Role.LABEL, panel)]
+        if not panel or panel.get_state_set().contains(Atspi.StateType.DEFUNCT):
+            panel = (panels() or [None])[0]
+        return panel and [label.get_name() for label in accessibles(Atspi.Role.LABEL, panel)] or []
     except GLib.Error as error:
+        panel = None
         return [error.message]  # it changes under our eyes
 
 
@@ -250,7 +253,7 @@ slow = file_of("slow.json", "[\n" + "[1, 2],\n" * SLOW + "0]\n")
 PROSE = "3 lines, 7 words, 33 characters; 2 findings", "Line 2: “the” twice", \
     "Line 2: space at the end"
 GOOD = "1 line, 4 words, 16 characters; 0 findings",
-editor = None
+editor = panel = None
 
 
 def test_first_document():
