@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A plugin of gedit that reviews the document in front, in Perl workers, and lists what they find in
- * the bottom panel. A row takes the cursor to its line. One object for each window.
+ * A plugin of gedit that reviews the document in front, in Perl workers, and lists what they find
+ * in the bottom panel. A row takes the cursor to its line. One object for each window.
  */
 #include <gedit/gedit-app.h>
 #include <gedit/gedit-document.h>
@@ -22,12 +22,12 @@ struct _AforkReviewPlugin {
     PeasExtensionBase parent_instance;
 
     GeditWindow *window;
-    struct reviewer *reviewer;  /* NULL: not active; then all below is NULL or 0 */
-    GtkWidget *panel;           /* owned by the window, as are the two below */
+    struct reviewer *reviewer; /* NULL: not active; then all below is NULL or 0 */
+    GtkWidget *panel;          /* owned by the window, as are the two below */
     GtkLabel *status;
     GtkListBox *findings;
-    GeditDocument *document;    /* the one in front */
-    GCancellable *cancellable;  /* of the review under way */
+    GeditDocument *document;   /* the one in front */
+    GCancellable *cancellable; /* of the review under way */
     guint timer;
 };
 
@@ -51,8 +51,10 @@ static void destroy_row(GtkWidget *row, G_GNUC_UNUSED gpointer data)
 
 static void clear(AforkReviewPlugin *self, const char *status)
 {
+    g_autofree char *text = g_utf8_make_valid(status, -1);
+
     gtk_container_foreach(GTK_CONTAINER(self->findings), destroy_row, NULL);
-    gtk_label_set_text(self->status, status);
+    gtk_label_set_text(self->status, text);
 }
 
 /* A finding: line, a tab, text. */
@@ -63,7 +65,8 @@ static void add_finding(AforkReviewPlugin *self, const char *finding)
     if (!tab)
         return;
     int line = atoi(finding);
-    g_autofree char *text = g_strdup_printf("Line %d: %s", line, tab + 1);
+    g_autofree char *valid = g_utf8_make_valid(tab + 1, -1);
+    g_autofree char *text = g_strdup_printf("Line %d: %s", line, valid);
     GtkWidget *label = gtk_label_new(text);
 
     gtk_label_set_xalign(GTK_LABEL(label), 0);
@@ -146,14 +149,15 @@ static gboolean on_quiet(gpointer data)
     AforkReviewPlugin *self = data;
     GtkTextBuffer *buffer = GTK_TEXT_BUFFER(self->document);
     GtkSourceLanguage *language = gtk_source_buffer_get_language(GTK_SOURCE_BUFFER(buffer));
+    const char *id = language ? gtk_source_language_get_id(language) : "";
     GtkTextIter start, end;
 
     self->timer = 0;
     gtk_text_buffer_get_bounds(buffer, &start, &end);
     g_autofree char *text = gtk_text_buffer_get_text(buffer, &start, &end, TRUE);
     self->cancellable = g_cancellable_new();
-    reviewer_review_async(self->reviewer, text, language ? gtk_source_language_get_id(language) : "",
-                          self->cancellable, on_reviewed, g_object_ref(self));
+    reviewer_review_async(self->reviewer, text, id, self->cancellable, on_reviewed,
+                          g_object_ref(self));
     return G_SOURCE_REMOVE;
 }
 
@@ -182,6 +186,8 @@ static void forget_document(AforkReviewPlugin *self)
 
 static void on_front_changed(AforkReviewPlugin *self)
 {
+    if (!self->reviewer)
+        return;
     GeditDocument *document = gedit_window_get_active_document(self->window);
 
     if (document != self->document) {
@@ -218,6 +224,9 @@ static void deactivate(GeditWindowActivatable *activatable)
 {
     AforkReviewPlugin *self = AFORK_REVIEW_PLUGIN(activatable);
 
+    /* Taking the panel away has the editor call update_state(): nothing may begin any more. */
+    struct reviewer *reviewer = g_steal_pointer(&self->reviewer);
+
     cancel(self);
     forget_document(self);
     g_signal_handlers_disconnect_by_data(self->window, self);
@@ -225,11 +234,21 @@ static void deactivate(GeditWindowActivatable *activatable)
     self->panel = NULL;
     self->status = NULL;
     self->findings = NULL;
-    g_clear_pointer(&self->reviewer, reviewer_unref);
+    reviewer_unref(reviewer);
+}
+
+/* Also comes when the last document is closed. */
+static void update_state(GeditWindowActivatable *activatable)
+{
+    AforkReviewPlugin *self = AFORK_REVIEW_PLUGIN(activatable);
+
+    if (self->document != gedit_window_get_active_document(self->window))
+        on_front_changed(self);
 }
 
 static void window_activatable_init(GeditWindowActivatableInterface *interface)
 {
+    interface->update_state = update_state;
     interface->activate = activate;
     interface->deactivate = deactivate;
 }

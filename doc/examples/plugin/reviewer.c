@@ -5,13 +5,14 @@
 #include "reviewer.h"
 
 #include <afork/afork-glib.h>
+#include <string.h>
 
 enum {
     WORKERS = 2,
-    SECONDS = 20,         /* for one review */
-    MEMORY = 512 << 20,   /* octets, for one worker */
-    TEXT_MAX = 16 << 20,  /* octets */
-    REPLY_MAX = 1 << 20,  /* octets */
+    SECONDS = 20,        /* for one review */
+    MEMORY = 512 << 20,  /* octets, for one worker */
+    TEXT_MAX = 16 << 20, /* octets */
+    REPLY_MAX = 1 << 20, /* octets */
 };
 
 struct reviewer {
@@ -32,8 +33,9 @@ struct reviewer *reviewer_get(const char *perl_dir)
         the_reviewer = g_new0(struct reviewer, 1);
         the_reviewer->perl_dir = g_strdup(perl_dir);
         /* What is not wanted any more makes room at once. */
-        the_reviewer->call_options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE,
-                                                  "run-timeout", SECONDS * G_USEC_PER_SEC, NULL);
+        the_reviewer->call_options =
+            g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, "run-timeout",
+                         (gint64)SECONDS * G_USEC_PER_SEC, NULL);
     }
     the_reviewer->refs++;
     return the_reviewer;
@@ -127,7 +129,6 @@ void reviewer_review_async(struct reviewer *self, const char *text, const char *
     GTask *task = g_task_new(NULL, cancellable, callback, data);
     GError *error = NULL;
 
-    g_task_set_source_tag(task, reviewer_review_async);
     if (strlen(text) > TEXT_MAX)
         error = g_error_new(G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                             "Documents of more than %d MiB are not reviewed", TEXT_MAX >> 20);

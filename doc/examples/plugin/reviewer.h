@@ -10,8 +10,8 @@
 /* One for all windows of the program. */
 struct reviewer;
 
-/* Another reference to the reviewer, which is made if there is none. It starts nothing yet. @perl_dir
- * is where AforkReview.pm is. */
+/* Another reference to the reviewer, which is made if there is none. It starts nothing yet.
+ * AforkReview.pm is in @perl_dir. */
 struct reviewer *reviewer_get(const char *perl_dir);
 
 /* With the last reference all processes end; calls that are under way return, cancelled. */
