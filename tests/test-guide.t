@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: MIT
+#
+# README and guide are true: each of their blocks of code is run, compiled, or found in the file that
+# it is from. The first word behind the fence is the language, what follows says how:
+#
+#   console          lines that start with "$ " are run (one that ends in a backslash goes on with
+#                    "> "), the others are what has to come; "..." stands for anything, a line of it
+#                    for any lines
+#   sh               run, and has to succeed
+#   json             is JSON
+#   file=NAME        is saved as NAME; a later block has to use that
+#   part-of=PATH     is a part of this file of the tree, or of one that was saved; perhaps indented
+#   needs=NAME,...   is skipped where a program, a library of afork or a module of Perl is missing
+#   norun            only parsed: installs something, or goes to another machine; the programs of the
+#                    tree that it names exist
+#
+# Everything runs in an empty directory that has `doc` of the tree in it, with what is not installed
+# yet put before what is; with AFORK_GUIDE_INSTALLED set, with what is installed. TAP.
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename;
+use File::Path qw(make_path);
+use File::Temp;
+use JSON::PP;
+
+my $src = abs_path($ENV{AFORK_TEST_SRCDIR} // '.');
+my $build = abs_path($ENV{AFORK_TEST_BUILDDIR} // '.');
+my $top = File::Temp->newdir;
+my $python = $ENV{PYTHON_GI} || 'python3';
+my $count = 0;
+
+sub result {
+    my ($name, $fault) = @_;
+    $count++;
+    print $fault ? 'not ok' : 'ok', " $count - $name\n";
+    print map "# $_\n", split /\n/, $fault // '';
+}
+
+sub slurp {
+    my ($path) = @_;
+    open my $file, '<', $path or die "$path: $!\n";
+    local $/;
+    return scalar <$file>;
+}
+
+sub save {
+    my ($path, $text, $mode) = @_;
+    make_path(dirname $path);
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file $text;
+    close $file or die "$path: $!\n";
+    chmod $mode, $path if $mode;
+}
+
+# Programs of the tree, and what leads compilers to its headers and libraries.
+sub make_programs {
+    my ($dir) = @_;
+    make_path($dir);
+    for (qw(afork-perl afork-run afork-thumbnails)) {
+        symlink "$build/$_", "$dir/$_" if -e "$build/$_";
+    }
+    my $cc = $ENV{CC} // 'cc';
+    my $flags = "-Wall -Werror $ENV{AFORK_TEST_SANITIZERS}";
+    save("$dir/cc", qq(#!/bin/sh\nexec $cc $flags "\$@"\n), 0755);
+    save("$dir/pkg-config", <<"END", 0755);
+#!/bin/sh
+for last; do :; done
+case \$last in
+afork-perl-embed-1.0) sed -n "s|^Libs:.*-lafork-perl-embed|-I$build/include $build/libafork-perl-embed.a|p" \\
+    "$build/src/perl/afork-perl-embed-1.0.pc" ;;
+afork*)
+    echo "-I$build/include -L$build/.libs -Wl,-rpath,$build/.libs -l\${last%-1.0} -lafork"
+    [ "\$last" != afork-glib-1.0 ] || pkg-config-real --cflags --libs gio-2.0
+    [ "\$last" != afork-uv-1.0 ] || pkg-config-real --cflags --libs libuv ;;
+*) exec pkg-config-real "\$@" ;;
+esac
+END
+    my ($real) = grep -x, map "$_/pkg-config", split /:/, $ENV{PATH};
+    symlink $real, "$dir/pkg-config-real" if $real;
+    save("$dir/python3", <<"END", 0755);
+#!/bin/sh
+GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs' PYTHONDONTWRITEBYTECODE=1 \\
+    exec '$python' "\$@"
+END
+}
+
+# What keeps a block from being run here; empty if nothing does.
+sub missing {
+    my ($block) = @_;
+    my $text = $block->{text};
+    for ($text =~ /\b(afork(?:-\w+)*-1\.0)\b/g) {
+        (my $name = $_) =~ s/-1\.0//;
+        return "no lib$name" unless -e "$build/lib$name.la" || -e "$build/lib$name.a";
+    }
+    for (split /,/, $block->{needs} // '') {
+        next if /::/ && system($ENV{PERL} // 'perl', "-M$_", '-e1') == 0;
+        return "no $_" if /::/ || system("command -v $_ >/dev/null") != 0;
+    }
+    if ($text =~ /^\$ .*\bpython3\b/m) {
+        return 'no typelib, or sanitizers'
+          unless $ENV{PYTHON_GI} && -e "$build/glib/Afork-1.0.typelib" && !$ENV{AFORK_TEST_SANITIZERS};
+    }
+    return 'no afork-thumbnails' if $text =~ /afork-thumbnails/ && !-e "$build/afork-thumbnails";
+    return '';
+}
+
+# Runs shell code; its output and status.
+sub shell {
+    my ($code) = @_;
+    save("$top/command", $code);
+    my $output = `timeout 60 sh '$top/command' 2>&1 </dev/null`;
+    return ($output, $?);
+}
+
+# Lines as a pattern.
+sub pattern {
+    my $pattern = join '', map { $_ eq '...' ? '(?:.*\n)*?' : quotemeta($_) . '\n' } @_;
+    $pattern =~ s/\\\.\\\.\\\./.*?/g;
+    return qr/\A$pattern\z/;
+}
+
+sub run_console {
+    my ($block) = @_;
+    my (@steps);
+    for (split /\n/, $block->{text}) {
+        if (/^\$ (.*)/) { push @steps, { code => "$1\n", expected => [] } }
+        elsif (!@steps) { return 'the first line is no command' }
+        elsif (/^> (.*)/ && !@{ $steps[-1]{expected} }) { $steps[-1]{code} .= "$1\n" }
+        else { push @{ $steps[-1]{expected} }, $_ }
+    }
+    for (@steps) {
+        my ($output) = shell($_->{code});
+        $output .= "\n" unless $output eq '' || $output =~ /\n\z/;
+        next if $output =~ pattern(@{ $_->{expected} });
+        return "\$ $_->{code}$output";
+    }
+    return '';
+}
+
+# Whether lines stand in a file, all of them with the same indentation more or less.
+sub part_fault {
+    my ($text, $path) = @_;
+    my $file = -e $path ? $path : "$src/$path";
+    return "no file $path" unless -e $file;
+    my $whole = "\n" . slurp($file);
+    my ($least) = sort { length $a <=> length $b } $text =~ /^( *)\S/mg;
+    $text =~ s/^$least//mg;
+    for my $indent ('', map ' ' x (4 * $_), 1 .. 3) {
+        (my $shifted = $text) =~ s/^(?=.)/$indent/mg;
+        return '' if index($whole, "\n$shifted") >= 0;
+    }
+    return "this is not in $path:\n$text";
+}
+
+sub parsed {
+    my ($text) = @_;
+    save("$top/command", $text);
+    my $fault = `sh -n '$top/command' 2>&1`;
+    for ($text =~ m{(?:^|\s)(\./?[\w/.-]+|(?:packaging|doc|tests)/[\w/.-]+)}g) {
+        $fault .= "no $_\n" unless -e "$src/$_" || /^\.\.?$/ || m{^\./configure$};
+    }
+    return $fault;
+}
+
+sub check {
+    my ($block, $later) = @_;
+    my ($language, $text) = @$block{qw(language text)};
+    if ($block->{'part-of'}) {
+        my $fault = part_fault($text, $block->{'part-of'});
+        return $fault if $fault || !$block->{file};
+    }
+    if (my $name = $block->{file}) {
+        save($name, $text);
+        (my $module = $name) =~ s{^lib/|\.pm$}{}g;
+        $module =~ s{/}{::}g;
+        return index($later, $name) < 0 && index($later, $module) < 0 ? "nothing uses $name" : '';
+    }
+    return '' if $block->{'part-of'};
+    return parsed($text) if $block->{norun} && $language eq 'sh';
+    return run_console($block) if $language eq 'console';
+    if ($language eq 'sh') {
+        my ($output, $status) = shell("set -e\n$text");
+        return $status ? "status $status\n$output" : '';
+    }
+    return eval { decode_json($text); 1 } ? '' : "$@" if $language eq 'json';
+    return 'no rule covers this block';
+}
+
+# The blocks of a text in Markdown.
+sub blocks_of {
+    my ($text) = @_;
+    my (@blocks, $block);
+    my ($number, $blank, $list) = (0, 1, 0);
+    for (split /\n/, $text) {
+        $number++;
+        if (/^```(.*)/) {
+            if ($block) {
+                push @blocks, $block;
+                undef $block;
+                next;
+            }
+            my ($language, @words) = split ' ', $1;
+            $block = { line => $number, language => $language // '', text => '' };
+            /^(.*?)(?:=(.*))?$/ and $block->{$1} = $2 // 1 for @words;
+        }
+        elsif ($block) { $block->{text} .= "$_\n" }
+        elsif (/^ {4}/ && $blank && !$list) {
+            push @blocks, { line => $number, language => 'indented', text => '' };
+        }
+        $list = 1 if /^(?:[-*]|\d+\.) /;
+        $list = 0 if /^\S/ && !/^(?:[-*]|\d+\.) /;
+        $blank = /^\s*$/;
+    }
+    push @blocks, { line => $number, language => 'no end of a block', text => '' } if $block;
+    return @blocks;
+}
+
+my @names = @ARGV ? @ARGV : ('README.md', map "doc/guide/" . basename($_), sort glob "$src/doc/guide/*.md");
+unless ($ENV{AFORK_GUIDE_INSTALLED}) {
+    $ENV{AFORK_TEST_SANITIZERS} //= '';
+    make_programs("$top/bin");
+    $ENV{PATH} = "$top/bin:$ENV{PATH}";
+    $ENV{AFORK_PERL} ||= "$build/afork-perl";
+}
+$ENV{LC_ALL} = 'C.UTF-8';
+my $start = Cwd::getcwd();
+for my $name (@names) {
+    (my $dir = $name) =~ s{/}{-}g;
+    make_path("$top/$dir");
+    chdir "$top/$dir" or die "$dir: $!\n";
+    symlink "$src/doc", 'doc';
+    my @blocks = blocks_of(slurp("$src/$name"));
+    result("$name: has blocks", @blocks ? '' : 'none') if $name eq 'README.md';
+    for my $i (0 .. $#blocks) {
+        my $block = $blocks[$i];
+        my $title = "$name:$block->{line}: $block->{language}";
+        if (!$block->{file} && !$block->{norun} && (my $why = missing($block))) {
+            $count++;
+            print "ok $count - $title # SKIP $why\n";
+            next;
+        }
+        result($title, check($block, join '', map $_->{text}, @blocks[$i + 1 .. $#blocks]));
+    }
+    chdir $start;
+}
+print "1..$count\n";
