@@ -29,14 +29,14 @@ use JSON::PP;
 my $src = abs_path($ENV{AFORK_TEST_SRCDIR} // '.');
 my $build = abs_path($ENV{AFORK_TEST_BUILDDIR} // '.');
 my $top = File::Temp->newdir;
-my $python = $ENV{PYTHON_GI} || 'python3';
+my $python = $ENV{PYTHON_GI} || '/usr/bin/python3';
 my $count = 0;
 
 sub result {
     my ($name, $fault) = @_;
     $count++;
     print $fault ? 'not ok' : 'ok', " $count - $name\n";
-    print map "# $_\n", split /\n/, $fault // '';
+    print map "# $_\n", split /\n/, $fault // '', -1;
 }
 
 sub slurp {
@@ -125,7 +125,7 @@ sub pattern {
 sub run_console {
     my ($block) = @_;
     my (@steps);
-    for (split /\n/, $block->{text}) {
+    for ($block->{text} =~ /(.*)\n/g) {
         if (/^\$ (.*)/) { push @steps, { code => "$1\n", expected => [] } }
         elsif (!@steps) { return 'the first line is no command' }
         elsif (/^> (.*)/ && !@{ $steps[-1]{expected} }) { $steps[-1]{code} .= "$1\n" }

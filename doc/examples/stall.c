@@ -61,7 +61,8 @@ static void measure(const char *name, void (*make)(void))
         clock_gettime(CLOCK_MONOTONIC, &from);
         make();
         clock_gettime(CLOCK_MONOTONIC, &to);
-        double ms = 1e3 * (double)(to.tv_sec - from.tv_sec) + 1e-6 * (double)(to.tv_nsec - from.tv_nsec);
+        double ms = 1e3 * (double)(to.tv_sec - from.tv_sec) +
+                    1e-6 * (double)(to.tv_nsec - from.tv_nsec);
         if (ms < least)
             least = ms;
     }

@@ -33,8 +33,8 @@ static void must(int result)
 static void on_readable(unsigned events, void *data)
 {
     struct worker *worker = data;
-    ssize_t n =
-        read(worker->fd, worker->answer + worker->len, sizeof worker->answer - 1 - worker->len);
+    ssize_t n = read(worker->fd, worker->answer + worker->len,
+                     sizeof worker->answer - 1 - worker->len);
 
     if (n > 0)
         worker->len += (size_t)n;
