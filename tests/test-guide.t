@@ -11,7 +11,8 @@
 #   json             is JSON
 #   file=NAME        is saved as NAME; a later block has to use that
 #   part-of=PATH     is a part of this file of the tree, or of one that was saved; perhaps indented
-#   needs=NAME,...   is skipped where a program, a library of afork or a module of Perl is missing
+#   needs=NAME,...   is skipped where a program or a module of Perl is missing; "limits" stands for what
+#                    these take
 #   norun            only parsed: installs something, or goes to another machine; the programs of the
 #                    tree that it names exist
 #
@@ -87,6 +88,15 @@ GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs' PYTHONDONTWRITEBYTE
 END
 }
 
+# Landlock of version 3, libseccomp, and no sanitizers, which take more memory than limits leave.
+sub has_limits {
+    my ($create_ruleset, $ask_version) = (444, 1);
+    my $makefile = $ENV{AFORK_GUIDE_INSTALLED} ? '' : slurp("$build/Makefile");
+    return syscall($create_ruleset, 0, 0, $ask_version) >= 3
+      && $makefile !~ /^ENABLE_SECCOMP_TRUE = #/m
+      && !$ENV{AFORK_TEST_SANITIZERS};
+}
+
 # What keeps a block from being run here; empty if nothing does.
 sub missing {
     my ($block) = @_;
@@ -96,6 +106,10 @@ sub missing {
         return "no lib$name" unless -e "$build/lib$name.la" || -e "$build/lib$name.a";
     }
     for (split /,/, $block->{needs} // '') {
+        if ($_ eq 'limits') {
+            return 'no limits' unless has_limits();
+            next;
+        }
         next if /::/ && system($ENV{PERL} // 'perl', "-M$_", '-e1') == 0;
         return "no $_" if /::/ || system("command -v $_ >/dev/null") != 0;
     }
@@ -160,7 +174,7 @@ sub parsed {
     save("$top/command", $text);
     my $fault = `sh -n '$top/command' 2>&1`;
     for ($text =~ m{(?:^|\s)(\./?[\w/.-]+|(?:packaging|doc|tests)/[\w/.-]+)}g) {
-        $fault .= "no $_\n" unless -e "$src/$_" || /^\.\.?$/ || m{^\./configure$};
+        $fault .= "no $_\n" unless -e "$src/$_" || -e || /^\.\.?$/ || m{^\./configure$};
     }
     return $fault;
 }

@@ -73,6 +73,7 @@ static void call(struct afork_pool *pool, const char *code)
 
 int main(int argc, char **argv)
 {
+    struct afork_context_options set_up = AFORK_CONTEXT_OPTIONS_INIT;
     struct afork_pool_options options = AFORK_POOL_OPTIONS_INIT;
     struct afork_poll *poll;
     struct afork_context *context;
@@ -81,7 +82,8 @@ int main(int argc, char **argv)
     const char *file = argc > 2 && !strcmp(argv[1], "-f") ? argv[2] : NULL;
 
     must(afork_poll_new(&poll));
-    must(afork_context_new(afork_poll_loop(poll), NULL, &context));
+    set_up.standard_output.mode = set_up.standard_error.mode = AFORK_STDIO_NULL;
+    must(afork_context_new(afork_poll_loop(poll), &set_up, &context));
     must(afork_process_new(context, &template));
     must(afork_process_eval(template,
                             "sub work { my @results = eval $_[0]; die $@ if $@; @results }", NULL));
