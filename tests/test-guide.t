@@ -7,6 +7,8 @@
 #   console          lines that start with "$ " are run (one that ends in a backslash goes on with
 #                    "> "), the others are what has to come; "..." stands for anything, a line of it
 #                    for any lines
+#   console tty      the same on a terminal: what stands behind "DB<n> " is typed, and other lines have
+#                    to come in this order, among others
 #   sh               run, and has to succeed
 #   json             is JSON
 #   file=NAME        is saved as NAME; a later block has to use that
@@ -101,6 +103,7 @@ sub has_limits {
 sub missing {
     my ($block) = @_;
     my $text = $block->{text};
+    return 'no script' if $block->{tty} && system('command -v script >/dev/null') != 0;
     for ($text =~ /\b(afork(?:-\w+)*-1\.0)\b/g) {
         (my $name = $_) =~ s/-1\.0//;
         return "no lib$name" unless -e "$build/lib$name.la" || -e "$build/lib$name.a";
@@ -136,6 +139,22 @@ sub pattern {
     return qr/\A$pattern\z/;
 }
 
+# The first line that did not come from a command on a terminal, where that is typed what it asks for.
+sub terminal_fault {
+    my ($code, @lines) = @_;
+    save("$top/on-terminal", $code);
+    save("$top/typed", join '', map /DB<\d+> (.*)/ ? "$1\n" : (), @lines);
+    my ($output) = shell("script -qec 'sh $top/on-terminal' /dev/null <'$top/typed'");
+    $output =~ s/\e\[[0-9;]*[mK]|\r//g;
+    my $from = 0;
+    for (grep !/DB<\d+> /, @lines) {
+        my $at = index $output, $_, $from;
+        return "not printed: $_\n$output" if $at < 0;
+        $from = $at + length;
+    }
+    return '';
+}
+
 sub run_console {
     my ($block) = @_;
     my (@steps);
@@ -146,6 +165,11 @@ sub run_console {
         else { push @{ $steps[-1]{expected} }, $_ }
     }
     for (@steps) {
+        if ($block->{tty}) {
+            my $fault = terminal_fault($_->{code}, @{ $_->{expected} });
+            return "\$ $_->{code}$fault" if $fault;
+            next;
+        }
         my ($output) = shell($_->{code});
         $output .= "\n" unless $output eq '' || $output =~ /\n\z/;
         next if $output =~ pattern(@{ $_->{expected} });
