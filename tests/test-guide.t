@@ -12,7 +12,7 @@
 #   sh               run, and has to succeed
 #   json             is JSON
 #   file=NAME        is saved as NAME; a later block has to use that
-#   part-of=PATH     is a part of this file of the tree, or of one that was saved; perhaps indented
+#   part-of=PATH     is a part of this file of the tree, perhaps indented; with file=, it is all of it
 #   needs=NAME,...   is skipped where a program or a module of Perl is missing; "limits" stands for what
 #                    these take
 #   norun            only parsed: installs something, or goes to another machine; the programs of the
@@ -181,9 +181,8 @@ sub run_console {
 # Whether lines stand in a file, all of them with the same indentation more or less.
 sub part_fault {
     my ($text, $path) = @_;
-    my $file = -e $path ? $path : "$src/$path";
-    return "no file $path" unless -e $file;
-    my $whole = "\n" . slurp($file);
+    return "no file $path" unless -e "$src/$path";
+    my $whole = "\n" . slurp("$src/$path");
     my ($least) = sort { length $a <=> length $b } $text =~ /^( *)\S/mg;
     $text =~ s/^$least//mg;
     for my $indent ('', map ' ' x (4 * $_), 1 .. 3) {
@@ -197,8 +196,8 @@ sub parsed {
     my ($text) = @_;
     save("$top/command", $text);
     my $fault = `sh -n '$top/command' 2>&1`;
-    for ($text =~ m{(?:^|\s)(\./?[\w/.-]+|(?:packaging|doc|tests)/[\w/.-]+)}g) {
-        $fault .= "no $_\n" unless -e "$src/$_" || -e || /^\.\.?$/ || m{^\./configure$};
+    for ($text =~ m{(?<![\w./-])((?:\./)?(?:bootstrap|autogen\.sh|(?:doc|packaging|tests)/[\w/.-]+))}g) {
+        $fault .= "no $_\n" unless -e "$src/$_";
     }
     return $fault;
 }
@@ -209,6 +208,7 @@ sub check {
     if ($block->{'part-of'}) {
         my $fault = part_fault($text, $block->{'part-of'});
         return $fault if $fault || !$block->{file};
+        return "$block->{'part-of'} has more" if $text ne slurp("$src/$block->{'part-of'}");
     }
     if (my $name = $block->{file}) {
         save($name, $text);
@@ -256,6 +256,30 @@ sub blocks_of {
     return @blocks;
 }
 
+# What a text names, and nothing in the tree is called.
+sub unknown_names {
+    my ($name, $text, $known) = @_;
+    my %faults;
+    for ($text =~ /\b(g?afork_\w+|G?AFORK_[A-Z_]+|GAfork\w+)/g) {
+        $faults{"no $_"} = 1 unless $known =~ /\b$_\b/;
+    }
+    for ($text =~ /`(afork(?:-\w+)?\(\d\))`/g) {
+        my ($page, $section) = /(.*)\((.)\)/;
+        $faults{"no page $_"} = 1 unless -e "$src/doc/$page.$section";
+    }
+    for ($text =~ /\]\(([^)#:]+)(?:#[^)]*)?\)/g) {
+        $faults{"no file $_"} = 1 unless -e dirname("$src/$name") . "/$_";
+    }
+    return join "\n", sort keys %faults;
+}
+
+# Headers, and the manual for variables of the environment.
+sub known_names {
+    my @files = map glob("$src/$_"), 'src/*.h', 'glib/*.h', '{ev,uv}-adapter/*.h', 'src/perl/afork-perl.h',
+      'doc/*.[1-9]';
+    return join '', map slurp($_), @files;
+}
+
 my @names = @ARGV ? @ARGV : ('README.md', map "doc/guide/" . basename($_), sort glob "$src/doc/guide/*.md");
 unless ($ENV{AFORK_GUIDE_INSTALLED}) {
     $ENV{AFORK_TEST_SANITIZERS} //= '';
@@ -265,13 +289,16 @@ unless ($ENV{AFORK_GUIDE_INSTALLED}) {
 }
 $ENV{LC_ALL} = 'C.UTF-8';
 my $start = Cwd::getcwd();
+my $known = known_names();
 for my $name (@names) {
     (my $dir = $name) =~ s{/}{-}g;
     make_path("$top/$dir");
     chdir "$top/$dir" or die "$dir: $!\n";
     symlink "$src/doc", 'doc';
-    my @blocks = blocks_of(slurp("$src/$name"));
-    result("$name: has blocks", @blocks ? '' : 'none') if $name eq 'README.md';
+    my $text = slurp("$src/$name");
+    my @blocks = blocks_of($text);
+    result("$name: what it names is there", unknown_names($name, $text, $known));
+
     for my $i (0 .. $#blocks) {
         my $block = $blocks[$i];
         my $title = "$name:$block->{line}: $block->{language}";

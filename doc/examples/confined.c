@@ -27,7 +27,7 @@ static const struct afork_limits *limits_of_a_worker(void)
     static struct afork_limits limits = AFORK_LIMITS_INIT;
 
     limits.memory = 512 << 20;
-    limits.cpu_seconds = 2;
+    limits.cpu_seconds = 1;
     limits.no_network = limits.no_new_processes = true;
     limits.read_paths = readable;
     limits.write_paths = writable;
