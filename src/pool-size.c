@@ -32,6 +32,7 @@ static void note_error(struct afork_pool *pool, int error, const char *message)
         pool->message = copy;
     }
     pool->error = error;
+    afork__pool_log(pool, "%s: %s", strerror(-error), copy ? copy : "");
 }
 
 static int error_of(const struct afork_exit *exit)
@@ -165,6 +166,7 @@ void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
     if (pool->closed || pool->destroyed || !afork__pool_is_lost(pool))
         return;
     pool->broken = true;
+    afork__pool_log(pool, "broken after %u failures", pool->failures);
     while (!pool->closed && pool->broken && (call = afork__pool_queue_first(&pool->queue))) {
         struct afork_reply reply = {
             .error = pool->error ? pool->error : -ECONNRESET,

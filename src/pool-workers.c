@@ -83,6 +83,13 @@ static void set_load(struct afork__worker *worker, unsigned load)
 
 /* ---- States ---- */
 
+static const char *const state_names[] = {
+    [AFORK__WORKER_STARTING] = "starting",
+    [AFORK__WORKER_READY] = "ready",
+    [AFORK__WORKER_RETIRING] = "retiring",
+    [AFORK__WORKER_LEAVING] = "leaving",
+};
+
 static void set_state(struct afork__worker *worker, enum afork__worker_state state)
 {
     struct afork_pool *pool = worker->pool;
@@ -94,6 +101,8 @@ static void set_state(struct afork__worker *worker, enum afork__worker_state sta
     pool->n_starting -= old == AFORK__WORKER_STARTING;
     pool->n_workers -= state == AFORK__WORKER_LEAVING;
     worker->state = state;
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " is %s", AFORK__LOG_NAME_OF(worker->process),
+                    state_names[state]);
     if (state == AFORK__WORKER_READY) {
         pool->n_ready++;
         enlist(worker);
@@ -181,6 +190,8 @@ static void timed_out(struct afork__deadline *deadline)
     struct afork_pool *pool = worker->pool;
     struct afork_call *call = afork__rpc_current(worker->rpc);
 
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " takes too long",
+                    AFORK__LOG_NAME_OF(worker->process));
     if (call) {
         afork__worker_withdraw(worker, call);
         afork__due_add(&pool->due, call, -ETIMEDOUT);
@@ -233,6 +244,8 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
         return result;
     }
     worker->n_given++;
+    afork__pool_log(pool, "call %llu goes to " AFORK__LOG_NAME, (unsigned long long)call->order,
+                    AFORK__LOG_NAME_OF(worker->process));
     set_load(worker, worker->load + 1);
     watch_time(worker);
     if (pool->options.retire_calls && worker->n_given >= pool->options.retire_calls) {
@@ -308,6 +321,7 @@ static bool is_tried_again(struct afork_pool *pool, struct afork_call *call)
     if (pool->options.crash != AFORK_CRASH_RETRY_ONCE || call->retried)
         return false;
     call->retried = true;
+    afork__pool_log(pool, "call %llu is tried again", (unsigned long long)call->order);
     pool->stats.retried++;
     return true;
 }
@@ -502,6 +516,8 @@ int afork__worker_start(struct afork_pool *pool)
         return result;
     }
     TAILQ_INSERT_TAIL(&pool->workers, worker, link);
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " is starting",
+                    AFORK__LOG_NAME_OF(worker->process));
     pool->n_workers++;
     pool->n_starting++;
     pool->stats.started++;

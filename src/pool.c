@@ -49,6 +49,12 @@ static void count(struct afork_pool *pool, int error)
     pool->stats.cancelled += error == -ECANCELED;
 }
 
+static void log_end(const struct afork_call *call, int error, const char *message)
+{
+    afork__pool_log(call->pool, "call %llu: %s%s%s", (unsigned long long)call->order,
+                    error ? strerror(-error) : "done", *message ? ": " : "", message);
+}
+
 static void forget_call(struct afork_pool *pool, struct afork_call *call)
 {
     TAILQ_REMOVE(&pool->calls, call, pool_link);
@@ -66,6 +72,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
 {
     struct afork_pool *pool = call->pool;
 
+    log_end(call, reply->error, reply->message);
     count(pool, reply->error);
     forget_call(pool, call);
     pool->n_callbacks++;
@@ -81,6 +88,7 @@ static void complete_due(struct afork__turn *turn)
     afork__pool_ref(pool);
     for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
+        log_end(call, call->error, "");
         count(pool, call->error);
         forget_call(pool, call);
         pool->n_callbacks++;
@@ -209,6 +217,7 @@ static void destroy(struct afork_pool *pool)
     struct afork__worker *worker;
 
     pool->destroyed = true;
+    afork__pool_log(pool, "over, %llu calls completed", (unsigned long long)pool->stats.completed);
     detach(pool);
     while ((worker = TAILQ_FIRST(&pool->workers)))
         afork__worker_close(worker, false);
@@ -224,6 +233,7 @@ static void turn(struct afork__turn *turn)
     afork__pool_break(pool, NULL);
     if (!pool->closed && is_drained(pool)) {
         pool->drain = false;
+        afork__pool_log(pool, "drained, %zu calls wait", pool->queue.n);
         pool->n_callbacks++;
         if (pool->options.on_drain)
             pool->options.on_drain(pool, pool->options.data);
@@ -334,11 +344,13 @@ static int check_call(struct afork_pool *pool, const struct afork_call_options *
         return -EINVAL;
     if (options && options->run_timeout && !afork__pool_can_kill(pool->source))
         return -ENOTSUP;
-    if (options && options->n_fds && (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
-                                      pool->source->peer == AFORK_PEER_ORIGINAL))
+    if (options && options->n_fds &&
+        (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
+         pool->source->peer == AFORK_PEER_ORIGINAL))
         return -ENOTSUP;
     if (pool->options.queue_max && pool->queue.n >= pool->options.queue_max) {
         pool->drain = true;
+        afork__pool_log(pool, "full, %zu calls wait", pool->queue.n);
         return -ENOSPC;
     }
     return 0;
@@ -363,6 +375,8 @@ static int submit(struct afork_pool *pool, const struct afork__call_data *data,
         result = afork__worker_give(worker, call);
     } else {
         afork__pool_queue_add(&pool->queue, call);
+        afork__pool_log(pool, "call %llu waits, with %zu others", (unsigned long long)call->order,
+                        pool->queue.n - 1);
     }
     if (result < 0) {
         afork__call_discard(call);

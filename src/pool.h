@@ -47,11 +47,11 @@ struct afork__worker {
     struct afork_rpc *rpc;         /* the same */
     enum afork__worker_state state;
     bool failed_call; /* one that it had begun when it ended */
-    bool begun;     /* what it was given may have begun */
-    bool told;      /* of its start */
-    bool stale;     /* STARTING, but to be replaced as soon as it has done something */
-    bool abandoned; /* LEAVING, with answers to come that nobody waits for */
-    unsigned load;  /* answers that are to come, also those nobody waits for any more */
+    bool begun;       /* what it was given may have begun */
+    bool told;        /* of its start */
+    bool stale;       /* STARTING, but to be replaced as soon as it has done something */
+    bool abandoned;   /* LEAVING, with answers to come that nobody waits for */
+    unsigned load;    /* answers that are to come, also those nobody waits for any more */
     uint64_t n_given, n_answers;
     int64_t started_at, idle_since;
 
@@ -114,6 +114,10 @@ static inline bool afork__pool_can_kill(const struct afork_process *process)
 {
     return process->peer != AFORK_PEER_ORIGINAL || (process->remote && !process->adopted);
 }
+
+/* Of a pool, in words; AFORK__LOG_NAME_OF() names a worker's process. */
+#define afork__pool_log(pool, format, ...)                                                         \
+    afork__log((pool)->context, POOL, "%s: " format, (pool)->function, __VA_ARGS__)
 
 /* pool.c */
 struct afork_pool *afork__pool_ref(struct afork_pool *pool);

@@ -116,6 +116,8 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
         afork__close(&call->fds[i]);
     rpc->writing = call;
     rpc->written = 0;
+    afork__log(rpc->context, WIRE, "to " AFORK__LOG_NAME ": call %lu, %zu octets, %zu descriptors",
+               AFORK__LOG_NAME_OF(rpc->process), (unsigned long)call->id, call->len, call->n_fds);
 }
 
 /* The call that is to be released, or NULL. */
@@ -382,11 +384,26 @@ static void handle_own(struct afork_rpc *rpc, const void *payload, size_t len, i
     }
 }
 
+static void log_frame(const struct afork_rpc *rpc)
+{
+    static const char *const names[] = {
+        [AFORK__RPC_CALL] = "call",   [AFORK__RPC_READY] = "ready", [AFORK__RPC_RESULT] = "result",
+        [AFORK__RPC_ERROR] = "error", [AFORK__RPC_EVENT] = "event", [AFORK__RPC_RETIRE] = "retire",
+    };
+    const struct afork__rpc_header *frame = &rpc->frame;
+    const char *name = rpc->own_frames ? names[frame->kind] : frame->id ? "result" : "event";
+
+    afork__log(rpc->context, WIRE, "from " AFORK__LOG_NAME ": %s %lu, %lu octets, %u descriptors",
+               AFORK__LOG_NAME_OF(rpc->process), name, (unsigned long)frame->id,
+               (unsigned long)frame->len, frame->n_fds);
+}
+
 /* A whole frame is here. */
 static void handle(struct afork_rpc *rpc, const void *payload, size_t len)
 {
     int fds[AFORK_CALL_FDS_MAX];
 
+    log_frame(rpc);
     rpc->header_got = 0;
     if (!rpc->own_frames) {
         if (rpc->frame.id)
