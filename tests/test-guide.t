@@ -277,7 +277,9 @@ sub unknown_names {
 sub known_names {
     my @files = map glob("$src/$_"), 'src/*.h', 'glib/*.h', '{ev,uv}-adapter/*.h', 'src/perl/afork-perl.h',
       'doc/*.[1-9]';
-    return join '', map slurp($_), @files;
+    my $known = join '', map slurp($_), @files;
+    $known =~ s/(G_DECLARE_\w+\(\w+, \w+,\s*(\w+),\s*(\w+),)/$1 $2_$3 /g;
+    return $known;
 }
 
 my @names = @ARGV ? @ARGV : ('README.md', map "doc/guide/" . basename($_), sort glob "$src/doc/guide/*.md");
