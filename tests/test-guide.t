@@ -14,7 +14,7 @@
 #   file=NAME        is saved as NAME; a later block has to use that
 #   part-of=PATH     is a part of this file of the tree, perhaps indented; with file=, it is all of it
 #   needs=NAME,...   is skipped where a program or a module of Perl is missing; "limits" stands for what
-#                    these take
+#                    these take, "attach" for the right to debug what runs
 #   norun            only parsed: installs something, or goes to another machine; the programs of the
 #                    tree that it names exist
 #
@@ -99,6 +99,12 @@ sub has_limits {
       && !$ENV{AFORK_TEST_SANITIZERS};
 }
 
+# Whether a debugger may attach to a process that it did not start.
+sub may_attach {
+    my $scope = '/proc/sys/kernel/yama/ptrace_scope';
+    return $> == 0 || !-e $scope || slurp($scope) == 0;
+}
+
 # What keeps a block from being run here; empty if nothing does.
 sub missing {
     my ($block) = @_;
@@ -111,6 +117,10 @@ sub missing {
     for (split /,/, $block->{needs} // '') {
         if ($_ eq 'limits') {
             return 'no limits' unless has_limits();
+            next;
+        }
+        if ($_ eq 'attach') {
+            return 'debuggers may not attach' unless may_attach();
             next;
         }
         next if /::/ && system($ENV{PERL} // 'perl', "-M$_", '-e1') == 0;
