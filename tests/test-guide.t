@@ -27,18 +27,19 @@ use Cwd qw(abs_path);
 use File::Basename;
 use File::Path qw(make_path);
 use File::Temp;
+use IO::Handle;
 use JSON::PP;
+use POSIX ();
 
 my $src = abs_path($ENV{AFORK_TEST_SRCDIR} // '.');
 my $build = abs_path($ENV{AFORK_TEST_BUILDDIR} // '.');
 my $top = File::Temp->newdir;
 my $python = $ENV{PYTHON_GI} || '/usr/bin/python3';
-my $count = 0;
+my $scratch; # a directory for files of the test itself
 
 sub result {
     my ($name, $fault) = @_;
-    $count++;
-    print $fault ? 'not ok' : 'ok', " $count - $name\n";
+    print $fault ? 'not ok' : 'ok', " - $name\n";
     print map "# $_\n", split /\n/, $fault // '', -1;
 }
 
@@ -137,8 +138,8 @@ sub missing {
 # Runs shell code; its output and status.
 sub shell {
     my ($code) = @_;
-    save("$top/command", $code);
-    my $output = `timeout 60 sh '$top/command' 2>&1 </dev/null`;
+    save("$scratch/command", $code);
+    my $output = `timeout 60 sh '$scratch/command' 2>&1 </dev/null`;
     return ($output, $?);
 }
 
@@ -152,9 +153,9 @@ sub pattern {
 # The first line that did not come from a command on a terminal, where that is typed what it asks for.
 sub terminal_fault {
     my ($code, @lines) = @_;
-    save("$top/on-terminal", $code);
-    save("$top/typed", join '', map /DB<\d+> (.*)/ ? "$1\n" : (), @lines);
-    my ($output) = shell("script -qec 'sh $top/on-terminal' /dev/null <'$top/typed'");
+    save("$scratch/on-terminal", $code);
+    save("$scratch/typed", join '', map /DB<\d+> (.*)/ ? "$1\n" : (), @lines);
+    my ($output) = shell("script -qec 'sh $scratch/on-terminal' /dev/null <'$scratch/typed'");
     $output =~ s/\e\[[0-9;]*[mK]|\r//g;
     my $from = 0;
     for (grep !/DB<\d+> /, @lines) {
@@ -204,8 +205,8 @@ sub part_fault {
 
 sub parsed {
     my ($text) = @_;
-    save("$top/command", $text);
-    my $fault = `sh -n '$top/command' 2>&1`;
+    save("$scratch/command", $text);
+    my $fault = `sh -n '$scratch/command' 2>&1`;
     for ($text =~ m{(?<![\w./-])((?:\./)?(?:bootstrap|autogen\.sh|(?:doc|packaging|tests)/[\w/.-]+))}g) {
         $fault .= "no $_\n" unless -e "$src/$_";
     }
@@ -300,27 +301,45 @@ unless ($ENV{AFORK_GUIDE_INSTALLED}) {
     $ENV{AFORK_PERL} ||= "$build/afork-perl";
 }
 $ENV{LC_ALL} = 'C.UTF-8';
-my $start = Cwd::getcwd();
 my $known = known_names();
-for my $name (@names) {
-    (my $dir = $name) =~ s{/}{-}g;
-    make_path("$top/$dir");
-    chdir "$top/$dir" or die "$dir: $!\n";
+
+# All blocks of one text, in a directory of its own.
+sub check_text {
+    my ($name, $dir) = @_;
+    make_path($dir);
+    chdir $dir or die "$dir: $!\n";
     symlink "$src/doc", 'doc';
     my $text = slurp("$src/$name");
     my @blocks = blocks_of($text);
     result("$name: what it names is there", unknown_names($name, $text, $known));
-
     for my $i (0 .. $#blocks) {
         my $block = $blocks[$i];
         my $title = "$name:$block->{line}: $block->{language}";
         if (!$block->{file} && !$block->{norun} && (my $why = missing($block))) {
-            $count++;
-            print "ok $count - $title # SKIP $why\n";
+            print "ok - $title # SKIP $why\n";
             next;
         }
         result($title, check($block, join '', map $_->{text}, @blocks[$i + 1 .. $#blocks]));
     }
-    chdir $start;
+}
+
+# Each text in a process, some at a time; what they print comes in order.
+my $AT_A_TIME = 3;
+my ($count, $running) = (0, 0);
+for my $i (0 .. $#names) {
+    wait if $running++ >= $AT_A_TIME;
+    my $pid = fork // die "fork: $!\n";
+    next if $pid;
+    open STDOUT, '>', "$top/printed-$i" or die "$!\n";
+    $scratch = "$top/scratch-$i";
+    make_path($scratch);
+    eval { check_text($names[$i], "$top/text-$i"); 1 } or print "not ok - $names[$i]: $@";
+    STDOUT->flush;
+    POSIX::_exit(0);
+}
+1 while wait > 0;
+for (map slurp("$top/printed-$_"), 0 .. $#names) {
+    print;
+    $count += () = /^(?:not )?ok /gm;
 }
 print "1..$count\n";
