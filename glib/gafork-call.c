@@ -24,7 +24,7 @@
  * and its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
  *
  * Errors of a call are, besides those of [error@Afork.Error], %G_IO_ERROR_TIMED_OUT,
- * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object or its context was closed,
+ * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object, its process or its context was closed,
  * %G_IO_ERROR_BROKEN_PIPE if no more calls are taken, %G_IO_ERROR_NO_SPACE if the queue is full,
  * %G_IO_ERROR_MESSAGE_TOO_LARGE for 4 GiB and more, and %G_IO_ERROR_NOT_SUPPORTED for what frames,
  * peer or serialiser cannot do.
@@ -44,6 +44,8 @@ struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
     GAforkSerialiser serialiser;
+    GVariantType *result_type;  /* NULL: whatever it is */
+    gboolean kills;             /* when it is cancelled */
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
     GList
@@ -135,8 +137,7 @@ static gboolean cancel_call(gpointer data)
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
     struct afork_call *core = call->link.data;
     unwatch(call);
-    if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
+    if (!call->kills || afork_call_cancel(core, AFORK_CANCEL_KILL) < 0)
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
     changed(task);
     gafork__task_return_cancelled(task);
@@ -185,6 +186,8 @@ GError *gafork__reply_error_new(int error, const char *message, const struct afo
 
     if (error == -EREMOTEIO)
         return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
+    if (error == -ESHUTDOWN) /* its process was closed */
+        return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED, "the process was closed");
     if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
         return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
     if (error == -EPROTO)
@@ -210,9 +213,8 @@ GUnixFDList *gafork__fd_list_new(int *fds, size_t n_fds)
 static void return_variant(GTask *task, const struct call *call, const struct afork_reply *reply)
 {
     GError *error = NULL;
-    GVariant *result = gafork__octets_to_variant(
-        reply->data, reply->len, call->serialiser,
-        gafork__call_options_get_result_type(call->options), &error);
+    GVariant *result = gafork__octets_to_variant(reply->data, reply->len, call->serialiser,
+                                                 call->result_type, &error);
 
     if (result)
         g_task_return_pointer(task, result, (GDestroyNotify)g_variant_unref);
@@ -286,17 +288,25 @@ static void on_release(void *data)
     if (call->options && call->link.data)
         gafork__call_options_remove(call->options, &call->link);
     g_clear_object(&call->options);
+    g_variant_type_free(call->result_type);
     g_free(call);
 }
 
 /* --- Calls --- */
 
+static struct gafork__caller *caller_of(GAforkCallable *self)
+{
+    return GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
+}
+
+/* NULL if it was cancelled before it began, which it returns with. */
 static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
                         GAsyncReadyCallback callback, gpointer user_data, gpointer tag)
 {
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
+    g_autoptr(GTask) task = gafork__task_new(caller_of(self)->context, self, cancellable, callback,
+                                             user_data, tag);
 
-    return gafork__task_new(caller->context, self, cancellable, callback, user_data, tag);
+    return g_task_return_error_if_cancelled(task) ? NULL : g_steal_pointer(&task);
 }
 
 /* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
@@ -307,7 +317,7 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     g_autoptr(GTask) taken = task;
     GAforkCallable *self = g_task_get_source_object(task);
     GAforkCallableInterface *iface = GAFORK_CALLABLE_GET_IFACE(self);
-    struct gafork__caller *caller = iface->get_caller(self);
+    struct gafork__caller *caller = caller_of(self);
     struct afork_call_options core = AFORK_CALL_OPTIONS_INIT;
     struct call *call = g_new0(struct call, 1);
     struct afork_call *made;
@@ -328,6 +338,9 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     }
     call->link.data = made;
     if (options) {
+        const GVariantType *type = gafork__call_options_get_result_type(options);
+        call->result_type = type ? g_variant_type_copy(type) : NULL;
+        call->kills = gafork__call_options_kills(options);
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
@@ -336,14 +349,10 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     changed(task);
 }
 
-static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options)
+static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options)
 {
     struct gafork__arguments arguments = {0};
 
-    if (g_task_return_error_if_cancelled(task)) {
-        g_object_unref(task);
-        return;
-    }
     arguments.data = g_bytes_get_data(octets, &arguments.len);
     if (arguments.len >= TAKE_OCTETS) {
         arguments.release = (GDestroyNotify)g_bytes_unref;
@@ -372,8 +381,10 @@ void gafork_callable_call_bytes_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_bytes_async),
-               BYTES, arguments, options);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_bytes_async);
+    if (task)
+        start_bytes(task, BYTES, arguments, options);
 }
 
 /**
@@ -416,8 +427,9 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async),
-               FDS, arguments, options);
+    GTask *task = make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async);
+    if (task)
+        start_bytes(task, FDS, arguments, options);
 }
 
 /**
@@ -446,6 +458,21 @@ GBytes *gafork_callable_call_fds_finish(GAforkCallable *self, GAsyncResult *resu
     return octets;
 }
 
+static void start_strv(GTask *task, const char *const *arguments, GAforkCallOptions *options)
+{
+    struct gafork__arguments packed = {0};
+
+    if (caller_of(g_task_get_source_object(task))->serialiser != GAFORK_SERIALISER_OCTETS) {
+        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                                "a list of strings needs the octet serialiser");
+        g_object_unref(task);
+        return;
+    }
+    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
+    packed.strings = strings;
+    start(task, STRV, &packed, options);
+}
+
 /**
  * gafork_callable_call_strv_async:
  * @self: what is called, with %GAFORK_SERIALISER_OCTETS
@@ -466,20 +493,10 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
-    g_autoptr(GTask)
-        task = make_task(self, cancellable, callback, user_data, gafork_callable_call_strv_async);
-    struct gafork__arguments packed = {0};
-    if (g_task_return_error_if_cancelled(task))
-        return;
-    if (caller->serialiser != GAFORK_SERIALISER_OCTETS) {
-        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                                "a list of strings needs the octet serialiser");
-        return;
-    }
-    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
-    packed.strings = strings;
-    start(g_steal_pointer(&task), STRV, &packed, options);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_strv_async);
+    if (task)
+        start_strv(task, arguments, options);
 }
 
 /**
@@ -502,9 +519,9 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
-                          GAforkCallOptions *options)
+static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *options)
 {
+    GAforkSerialiser serialiser = caller_of(g_task_get_source_object(task))->serialiser;
     struct gafork__arguments packed = {0};
     g_autofree struct iovec *strings = NULL;
     GError *error = NULL;
@@ -546,14 +563,11 @@ void gafork_callable_call_variant_async(GAforkCallable *self, GVariant *argument
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
     g_autoptr(GVariant) values = g_variant_ref_sink(arguments);
     GTask *task = make_task(self, cancellable, callback, user_data,
                             gafork_callable_call_variant_async);
-    if (g_task_return_error_if_cancelled(task))
-        g_object_unref(task);
-    else
-        start_variant(task, caller->serialiser, values, options);
+    if (task)
+        start_variant(task, values, options);
 }
 
 /**
@@ -579,6 +593,15 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
+/* Other tasks of the same object have other data. */
+static gboolean is_call(GAsyncResult *result)
+{
+    return g_async_result_is_tagged(result, gafork_callable_call_bytes_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_fds_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_strv_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_variant_async);
+}
+
 /**
  * gafork_call_get_exception:
  * @result: what the callback of a call was given
@@ -592,8 +615,7 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
  */
 GBytes *gafork_call_get_exception(GAsyncResult *result)
 {
-    g_return_val_if_fail(G_IS_TASK(result), NULL);
-    g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
+    g_return_val_if_fail(is_call(result), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exception ? g_bytes_ref(extra->exception) : NULL;
 }

@@ -465,7 +465,9 @@ void gafork_context_close(GAforkContext *self)
     if (self->closed)
         return;
     self->closed = TRUE;
-    GAforkContext *held = steal_default(self);
+    G_GNUC_UNUSED g_autoptr(GAforkContext) of_table = steal_default(self);
+    G_GNUC_UNUSED g_autoptr(GAforkContext) held = g_object_ref(self); /* those who are told may do
+                                                                         anything */
     if (self->core) {
         afork_glib_loop_get(self->loop)->ops->timer_free(self->look);
         self->look = NULL;
@@ -475,7 +477,6 @@ void gafork_context_close(GAforkContext *self)
         close_links(self);
     }
     gafork__options_close(&self->options);
-    g_clear_object(&held);
 }
 
 /* --- GObject --- */

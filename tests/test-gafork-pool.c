@@ -255,6 +255,9 @@ static void sizes(struct gafork_test *f)
     g_assert_cmpuint(n_load, ==, 1);
     g_assert_cmpuint(n_idle, ==, 2);
     g_assert_cmpuint(n_max, >=, 1);
+    g_assert_true(gafork_pool_set_size(pool, 2, 0, 0, NULL));
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 2);
+    g_assert_true(gafork_pool_set_size(pool, 2, 0, 5, NULL));
     gafork_callable_finish(GAFORK_CALLABLE(pool));
     g_object_set(pool, "load", 9, NULL);
     g_assert_cmpuint(gafork_pool_get_load(pool), ==, 5);
@@ -287,6 +290,10 @@ static void single_calls(struct gafork_test *f)
 
     for (int i = 0; i < 5; i++)
         g_assert_true(g_hash_table_add(seen, gafork_call_one(f, pool, "")));
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 1);
+    g_assert_true(gafork_pool_set_size(pool, 3, 2, 5, NULL));
+    g_assert_cmpuint(gafork_pool_get_max(pool), ==, 3);
+    g_assert_cmpuint(gafork_pool_get_idle(pool), ==, 0);
     g_assert_cmpuint(gafork_pool_get_load(pool), ==, 1);
 }
 
@@ -589,9 +596,12 @@ static void closed(struct gafork_test *f)
     for (int i = 0; i < N; i++)
         gafork_call_start(pool, "60000", NULL, NULL, &calls[i]);
     gafork_wait(f->main_context, told.events && gafork_pool_get_n_queued(pool));
+    g_autoptr(GAforkWorker) worker = g_list_model_get_item(gafork_pool_get_workers(pool), 0);
+    g_assert_cmpuint(gafork_worker_get_calls(worker), >, 0);
     told.exited = 0;
     gafork_callable_close(GAFORK_CALLABLE(pool));
     gafork_callable_close(GAFORK_CALLABLE(pool));
+    g_assert_cmpuint(gafork_worker_get_calls(worker), ==, 0);
     g_assert_cmpuint(gafork_pool_get_n_workers(pool), ==, 0);
     g_assert_cmpuint(gafork_pool_get_n_queued(pool), ==, 0);
     g_assert_cmpuint(calls[0].calls, ==, 0);

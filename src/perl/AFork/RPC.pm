@@ -38,6 +38,7 @@ my ($pid, $call) = (0, 0);    # the process that serves; the call that is worked
 my ($in, $out) = ('', '');
 my @came;                     # handles whose frames are not complete yet
 my @waiting;                  # asynchronous: octets, how many are written, handles sent with them
+my @dropped;                  # calls whose callback is gone
 my (%id_of, $reader, $writer, $when_done, $outstanding);
 
 sub can_pass { return defined &AFork::RPC::send_octets }
@@ -120,8 +121,11 @@ sub emit {
     } else {
         push @waiting, [$frame, 0, @handles];
     }
-    $writer ||= AE::io($wfh, 1, \&on_writable);
+    watch_writable();
 }
+
+# For code of the user, which has errors of its own to look at.
+sub emit_quietly { local $!; emit(@_) }
 
 sub frame {
     my ($kind, $id, $octets, @handles) = @_;
@@ -312,14 +316,14 @@ sub define_functions {
     no strict 'refs';
     no warnings 'redefine';
     *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} =
-        sub { emit(pack_list(EVENT, $call, @_)); return };
+        sub { emit_quietly(pack_list(EVENT, $call, @_)); return };
     *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} =
         sub { write_waiting(); return 1 };
     *{'AFork::RPC::event_for'} = sub {
         my $done = shift;
-        my $id = $async ? $id_of{ 0 + $done } : $call;
-        die "event_for: the call is answered\n" if !$id;
-        emit(pack_list(EVENT, $id, @_));
+        die "event_for is for the asynchronous back end\n" if !$async;
+        my $id = $id_of{ 0 + $done } or die "event_for: the call is answered\n";
+        emit_quietly(pack_list(EVENT, $id, @_));
         return;
     };
     if ($own) {
@@ -381,8 +385,14 @@ sub write_waiting {
     write_rest(@{ shift @waiting }) while @waiting;
 }
 
+# What is answered, and not written yet when the process ends.
+END { local ($?, $!, $@); write_waiting() if @waiting }
+
+sub watch_writable { $writer ||= AE::io($wfh, 1, \&on_writable) }
+
 sub on_writable {
     return end_copy() if $$ != $pid;
+    emit(error_frame($_, "the callback was dropped before it was called\n")) for splice @dropped;
     while (@waiting) {
         my $n = transmit(@{ $waiting[0] });
         if (!$n) {
@@ -398,31 +408,33 @@ sub on_writable {
 }
 
 sub end_if_done {
-    return if $reader || $outstanding || @waiting;
+    return if $reader || $outstanding || @waiting || @dropped;
     shutdown $wfh, 1;
     undef $writer;
     exit 0 if !length($when_done // '') || $when_done =~ /^(?:CORE::exit|.*::do_exit)\z/s;
     my $name = qualified($when_done);
     no strict 'refs';
-    &$name();
+    eval { &$name(); 1 } or say_and_exit(text_of($@));    # some loops would only warn
 }
 
-# Answers a call, once.
-sub respond {
-    my ($ticket, @frame) = @_;
+# The call that a ticket is for, which is answered now: there is no other answer.
+sub take_call {
+    my ($ticket) = @_;
+    my $id = $ticket->[0];
+    $ticket->[0] = undef;
     delete $id_of{ $ticket->[1] };
-    undef $ticket->[0];
     --$outstanding;
-    emit(@frame);
+    return $id;
 }
 
-# What goes wrong where the function has returned already is told as well.
+# What goes wrong where the function has returned already is told as well, if there is a way; but
+# not here: the process may be about to end, which tells more.
 sub AFork::RPC::Ticket::DESTROY {
     my ($ticket) = @_;
     return if !$ticket->[0] || $$ != $pid || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    my $id = $ticket->[0];
-    return if !$own;
-    respond($ticket, error_frame($id, "the callback was dropped before it was called\n"));
+    my $id = take_call($ticket);
+    push @dropped, $id if $own;
+    watch_writable();
 }
 
 sub done_for {
@@ -431,13 +443,16 @@ sub done_for {
     my $done = sub {
         end_copy() if $$ != $pid;
         my $id = $ticket->[0] or die "the callback of a call was called again\n";
+        my @result = @_;    # `$@` may be among them
         my @frame;
+        local ($@, $!);
         if ($fatal) {
-            @frame = pack_list(RESULT, $id, @_);
-        } elsif (!eval { @frame = pack_list(RESULT, $id, @_); 1 }) {
+            @frame = pack_list(RESULT, $id, @result);
+        } elsif (!eval { @frame = pack_list(RESULT, $id, @result); 1 }) {
             @frame = error_frame($id, $@);
         }
-        respond($ticket, @frame);
+        take_call($ticket);
+        emit(@frame);
         return;
     };
     $ticket->[1] = 0 + $done;
@@ -456,7 +471,7 @@ sub start_call {
         end_copy() if $$ != $pid;
         say_and_exit(text_of($exception)) if $fatal;    # some loops would only warn
         if ($ticket->[0]) {
-            respond($ticket, error_frame($id, $exception));
+            emit(error_frame(take_call($ticket), $exception));
         } else {
             warn text_of($exception);
         }
@@ -474,7 +489,7 @@ sub on_readable {
         }
     } elsif (defined $n || $! == ECONNRESET) {
         undef $reader;
-        $writer ||= AE::io($wfh, 1, \&on_writable);
+        watch_writable();
     } elsif ($! != EAGAIN && $! != EWOULDBLOCK && $! != EINTR) {
         say_and_exit("AFork::RPC: read error ($!)\n");
     }
