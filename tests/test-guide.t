@@ -84,10 +84,15 @@ esac
 END
     my ($real) = grep -x, map "$_/pkg-config", split /:/, $ENV{PATH};
     symlink $real, "$dir/pkg-config-real" if $real;
+}
+
+# The Python that has PyGObject, which another one may hide.
+sub make_python {
+    my ($dir, $environment) = @_;
+    make_path($dir);
     save("$dir/python3", <<"END", 0755);
 #!/bin/sh
-GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs' PYTHONDONTWRITEBYTECODE=1 \\
-    exec '$python' "\$@"
+$environment PYTHONDONTWRITEBYTECODE=1 exec '$python' "\$@"
 END
 }
 
@@ -294,12 +299,16 @@ sub known_names {
 }
 
 my @names = @ARGV ? @ARGV : ('README.md', map "doc/guide/" . basename($_), sort glob "$src/doc/guide/*.md");
-unless ($ENV{AFORK_GUIDE_INSTALLED}) {
-    $ENV{AFORK_TEST_SANITIZERS} //= '';
+$ENV{AFORK_TEST_SANITIZERS} //= '';
+if ($ENV{AFORK_GUIDE_INSTALLED}) {
+    make_python("$top/bin", '');
+}
+else {
     make_programs("$top/bin");
-    $ENV{PATH} = "$top/bin:$ENV{PATH}";
+    make_python("$top/bin", "GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs'");
     $ENV{AFORK_PERL} ||= "$build/afork-perl";
 }
+$ENV{PATH} = "$top/bin:$ENV{PATH}";
 $ENV{LC_ALL} = 'C.UTF-8';
 my $known = known_names();
 
