@@ -45,7 +45,7 @@ struct _GAforkCallableInterface {
     void (*close)(GAforkCallable *self);
 };
 
-/* gafork-call.c */
+/* gafork-types.c */
 
 /* The error of a reply that has one, or of an end that is told the same way. */
 GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit);

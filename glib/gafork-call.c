@@ -38,16 +38,18 @@ enum form { BYTES, FDS, STRV, VARIANT };
 /* Octets from which on sharing them beats a copy. */
 enum { TAKE_OCTETS = 16384 };
 
-/* A call that the core has. It holds the object that is called by its task; after a cancellation it
- * is alone until the core lets go of it. */
+/* A call that the core has. It holds the object that is called by its task.
+ *
+ * The task knows nothing of the cancellable: one that is cancelled would return later than the core
+ * completes its call, and so after the end of what was called. */
 struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
     GAforkSerialiser serialiser;
     GVariantType *result_type;  /* NULL: whatever it is */
-    gboolean kills;             /* when it is cancelled */
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
+    gboolean cancelled;         /* by that; the core is about to complete it */
     GList
         link; /* in the list of the options; the data are the core's call, NULL before and after */
 };
@@ -66,6 +68,7 @@ struct watch {
 /* What a task has apart from its result. */
 struct extra {
     GBytes *exception;
+    GAforkExit *exit;
     GUnixFDList *fd_list;
 };
 
@@ -74,6 +77,7 @@ static void extra_free(gpointer data)
     struct extra *extra = data;
 
     g_clear_pointer(&extra->exception, g_bytes_unref);
+    g_clear_pointer(&extra->exit, gafork_exit_unref);
     g_clear_object(&extra->fd_list);
     g_free(extra);
 }
@@ -134,13 +138,13 @@ static gboolean cancel_call(gpointer data)
 
     if (!call)
         return G_SOURCE_REMOVE;
-    g_autoptr(GTask) task = g_steal_pointer(&call->task);
     struct afork_call *core = call->link.data;
     unwatch(call);
-    if (!call->kills || afork_call_cancel(core, AFORK_CANCEL_KILL) < 0)
+    call->cancelled = TRUE;
+    if (!gafork__call_options_kills(call->options) ||
+        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
-    changed(task);
-    gafork__task_return_cancelled(task);
+    changed(call->task);
     return G_SOURCE_REMOVE;
 }
 
@@ -156,10 +160,8 @@ static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
     g_source_attach(source, watch->main_context);
 }
 
-static void watch(struct call *call)
+static void watch(struct call *call, GCancellable *cancellable)
 {
-    GCancellable *cancellable = g_task_get_cancellable(call->task);
-
     if (!cancellable)
         return;
     struct watch *made = g_new(struct watch, 1);
@@ -179,36 +181,6 @@ static void watch(struct call *call)
 }
 
 /* --- Replies --- */
-
-GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit)
-{
-    g_autofree char *text = gafork__text(message, -1);
-
-    if (error == -EREMOTEIO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
-    if (error == -ESHUTDOWN) /* its process was closed */
-        return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED, "the process was closed");
-    if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
-        return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
-    if (error == -EPROTO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_PROTOCOL, text);
-    if (error == -ETIMEDOUT || error == -ECANCELED || error == -ENOMEM || error == -EMFILE ||
-        (!exit && error != -ECONNRESET && error != -ENOEXEC))
-        return g_error_new_literal(G_IO_ERROR, g_io_error_from_errno(-error), text);
-    if (error == -ENOEXEC && (!exit || exit->cause == AFORK_CAUSE_EXITED)) /* it said why */
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_FUNCTION, text);
-    return g_error_new_literal(GAFORK_ERROR, exit ? (int)exit->cause : GAFORK_ERROR_UNKNOWN, text);
-}
-
-GUnixFDList *gafork__fd_list_new(int *fds, size_t n_fds)
-{
-    if (!n_fds)
-        return NULL;
-    GUnixFDList *list = g_unix_fd_list_new_from_array(fds, (int)n_fds);
-    for (size_t i = 0; i < n_fds; i++)
-        fds[i] = -1;
-    return list;
-}
 
 static void return_variant(GTask *task, const struct call *call, const struct afork_reply *reply)
 {
@@ -237,6 +209,8 @@ static void return_error(GTask *task, const struct afork_reply *reply)
 {
     if (reply->error == -EREMOTEIO && reply->data)
         need_extra(task)->exception = g_bytes_new(reply->data, reply->len);
+    if (reply->exit)
+        need_extra(task)->exit = gafork__exit_new(reply->exit);
     g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
@@ -253,11 +227,13 @@ static void on_reply(const struct afork_reply *reply, void *data)
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
+    if (call->watch && g_cancellable_is_cancelled(call->watch->cancellable))
+        call->cancelled = TRUE;
     unwatch(call);
-    if (!task)
-        return;
     changed(task);
-    if (reply->error) {
+    if (call->cancelled) {
+        gafork__task_return_cancelled(task);
+    } else if (reply->error) {
         return_error(task, reply);
     } else if (call->form == VARIANT) {
         return_variant(task, call, reply);
@@ -303,16 +279,19 @@ static struct gafork__caller *caller_of(GAforkCallable *self)
 static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
                         GAsyncReadyCallback callback, gpointer user_data, gpointer tag)
 {
-    g_autoptr(GTask) task = gafork__task_new(caller_of(self)->context, self, cancellable, callback,
-                                             user_data, tag);
+    g_autoptr(GTask)
+        task = gafork__task_new(caller_of(self)->context, self, NULL, callback, user_data, tag);
 
-    return g_task_return_error_if_cancelled(task) ? NULL : g_steal_pointer(&task);
+    if (!g_cancellable_is_cancelled(cancellable))
+        return g_steal_pointer(&task);
+    gafork__task_return_cancelled(task);
+    return NULL;
 }
 
 /* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
  * made of is only needed until this returns. */
 static void start(GTask *task, enum form form, struct gafork__arguments *arguments,
-                  GAforkCallOptions *options)
+                  GAforkCallOptions *options, GCancellable *cancellable)
 {
     g_autoptr(GTask) taken = task;
     GAforkCallable *self = g_task_get_source_object(task);
@@ -340,16 +319,16 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     if (options) {
         const GVariantType *type = gafork__call_options_get_result_type(options);
         call->result_type = type ? g_variant_type_copy(type) : NULL;
-        call->kills = gafork__call_options_kills(options);
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
     call->task = g_steal_pointer(&taken);
-    watch(call);
+    watch(call, cancellable);
     changed(task);
 }
 
-static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options)
+static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options,
+                        GCancellable *cancellable)
 {
     struct gafork__arguments arguments = {0};
 
@@ -358,7 +337,7 @@ static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallO
         arguments.release = (GDestroyNotify)g_bytes_unref;
         arguments.release_data = g_bytes_ref(octets);
     }
-    start(task, form, &arguments, options);
+    start(task, form, &arguments, options, cancellable);
 }
 
 /**
@@ -384,7 +363,7 @@ void gafork_callable_call_bytes_async(GAforkCallable *self, GBytes *arguments,
     GTask *task = make_task(self, cancellable, callback, user_data,
                             gafork_callable_call_bytes_async);
     if (task)
-        start_bytes(task, BYTES, arguments, options);
+        start_bytes(task, BYTES, arguments, options, cancellable);
 }
 
 /**
@@ -429,7 +408,7 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
     g_return_if_fail(arguments != NULL);
     GTask *task = make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async);
     if (task)
-        start_bytes(task, FDS, arguments, options);
+        start_bytes(task, FDS, arguments, options, cancellable);
 }
 
 /**
@@ -458,7 +437,8 @@ GBytes *gafork_callable_call_fds_finish(GAforkCallable *self, GAsyncResult *resu
     return octets;
 }
 
-static void start_strv(GTask *task, const char *const *arguments, GAforkCallOptions *options)
+static void start_strv(GTask *task, const char *const *arguments, GAforkCallOptions *options,
+                       GCancellable *cancellable)
 {
     struct gafork__arguments packed = {0};
 
@@ -470,7 +450,7 @@ static void start_strv(GTask *task, const char *const *arguments, GAforkCallOpti
     }
     g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
     packed.strings = strings;
-    start(task, STRV, &packed, options);
+    start(task, STRV, &packed, options, cancellable);
 }
 
 /**
@@ -496,7 +476,7 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
     GTask *task = make_task(self, cancellable, callback, user_data,
                             gafork_callable_call_strv_async);
     if (task)
-        start_strv(task, arguments, options);
+        start_strv(task, arguments, options, cancellable);
 }
 
 /**
@@ -519,7 +499,8 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *options)
+static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *options,
+                          GCancellable *cancellable)
 {
     GAforkSerialiser serialiser = caller_of(g_task_get_source_object(task))->serialiser;
     struct gafork__arguments packed = {0};
@@ -537,7 +518,7 @@ static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *opti
                                     "variants need the serialiser of JSON or of octets");
     }
     if (!error) {
-        start(task, VARIANT, &packed, options);
+        start(task, VARIANT, &packed, options, cancellable);
         return;
     }
     g_task_return_error(task, error);
@@ -567,7 +548,7 @@ void gafork_callable_call_variant_async(GAforkCallable *self, GVariant *argument
     GTask *task = make_task(self, cancellable, callback, user_data,
                             gafork_callable_call_variant_async);
     if (task)
-        start_variant(task, values, options);
+        start_variant(task, values, options, cancellable);
 }
 
 /**
@@ -618,6 +599,24 @@ GBytes *gafork_call_get_exception(GAsyncResult *result)
     g_return_val_if_fail(is_call(result), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exception ? g_bytes_ref(extra->exception) : NULL;
+}
+
+/**
+ * gafork_call_get_exit:
+ * @result: what the callback of a call was given
+ *
+ * How the worker ended, where that is why a call failed.
+ *
+ * Returns: (transfer full) (nullable): the end, or %NULL if there is another reason, or it is not
+ *   known
+ *
+ * Since: 0.1
+ */
+GAforkExit *gafork_call_get_exit(GAsyncResult *result)
+{
+    g_return_val_if_fail(is_call(result), NULL);
+    struct extra *extra = g_task_get_task_data(G_TASK(result));
+    return extra && extra->exit ? gafork_exit_ref(extra->exit) : NULL;
 }
 
 /* --- The object that is called --- */

@@ -267,28 +267,6 @@ static void worker_ends(struct gafork_test *f)
     g_assert_nonnull(strstr(late->message, "status 3"));
 }
 
-static void worker_is_killed(struct gafork_test *f)
-{
-    g_autoptr(GAforkRpc) rpc = gafork_calls_rpc(f, "echo", NULL);
-    G_GNUC_UNUSED g_autofree char *text = gafork_call_one(f, rpc, "x");
-    gafork_call_auto call = {0};
-
-    g_assert_true(gafork_process_kill(gafork_rpc_get_process(rpc), SIGSTOP, NULL));
-    gafork_call_start(rpc, "x", NULL, NULL, &call);
-    g_assert_true(gafork_process_kill(gafork_rpc_get_process(rpc), SIGKILL, NULL));
-    gafork_wait(f->main_context, call.calls);
-    g_assert_error(call.error, GAFORK_ERROR, GAFORK_ERROR_SIGNALLED);
-}
-
-static void no_function(struct gafork_test *f)
-{
-    g_autoptr(GAforkRpc) rpc = gafork_calls_rpc(f, "nothing::here", NULL);
-    g_autoptr(GError) error = gafork_call_error(f, rpc, "x");
-
-    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_FUNCTION);
-    g_assert_nonnull(strstr(error->message, "nothing::here"));
-}
-
 static void constructor_errors(struct gafork_test *f)
 {
     g_autoptr(GAforkRpcOptions) custom = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "serialiser",
@@ -315,40 +293,7 @@ static void constructor_errors(struct gafork_test *f)
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
 }
 
-/* --- Options, events --- */
-
-static void on_event(G_GNUC_UNUSED gpointer object, GBytes *octets, GUnixFDList *fd_list,
-                     gpointer data)
-{
-    g_auto(GStrv) words = gafork_bytes_to_strv(octets, NULL);
-
-    g_assert_null(fd_list);
-    g_ptr_array_add(data, g_strjoinv(" ", words));
-}
-
-static void events(struct gafork_test *f)
-{
-    g_autoptr(GAforkRpc) rpc = gafork_calls_rpc(f, "tell", NULL);
-    g_autoptr(GAforkCallOptions) options = gafork_call_options_new(),
-                                 deaf = gafork_call_options_new();
-    g_autoptr(GPtrArray) of_call = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) of_rpc = g_ptr_array_new_with_free_func(g_free);
-    struct gafork_call calls[3] = {{0}};
-
-    g_signal_connect(options, "event", G_CALLBACK(on_event), of_call);
-    g_signal_connect(rpc, "event", G_CALLBACK(on_event), of_rpc);
-    gafork_call_start(rpc, "one", options, NULL, &calls[0]);
-    gafork_call_start(rpc, "two", NULL, NULL, &calls[1]);
-    gafork_call_start(rpc, "three", deaf, NULL, &calls[2]);
-    gafork_wait(f->main_context, calls[2].calls);
-    g_assert_cmpuint(of_call->len, ==, 1);
-    g_assert_cmpstr(of_call->pdata[0], ==, "one");
-    g_assert_cmpuint(of_rpc->len, ==, 2);
-    g_assert_cmpstr(of_rpc->pdata[0], ==, "two");
-    g_assert_cmpstr(of_rpc->pdata[1], ==, "three");
-    for (int i = 0; i < 3; i++)
-        gafork_call_clear(&calls[i]);
-}
+/* --- Options --- */
 
 /* What a call is made with is its own: a change is for the next. */
 static void options_change(struct gafork_test *f)
@@ -393,29 +338,6 @@ static void timeouts(struct gafork_test *f)
     g_assert_error(second.error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
     g_assert_no_error(third.error);
     g_assert_cmpstr(third.strv[0], ==, "2");
-}
-
-static void initialised(struct gafork_test *f)
-{
-    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
-    g_autoptr(GAforkRpcOptions)
-        options = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "init", "begin", "serialiser-code",
-                               "(sub { join ',', @_ }, sub { split /,/, shift })", NULL);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GBytes) arguments = g_bytes_new_static("a,b", 3);
-    gafork_call_auto call = {0};
-
-    gafork_process_eval(process, "my @args; sub begin { @args = @_ } sub all { (@args, @_) }", NULL,
-                        NULL);
-    gafork_process_send_arg(process, "sent", NULL);
-    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(process, "all", options, &error);
-    g_assert_no_error(error);
-    gafork_callable_call_bytes_async(GAFORK_CALLABLE(rpc), arguments, NULL, NULL, gafork_on_bytes,
-                                     &call);
-    gafork_wait(f->main_context, call.calls);
-    g_assert_no_error(call.error);
-    g_assert_cmpmem(g_bytes_get_data(call.bytes, NULL), g_bytes_get_size(call.bytes), "sent,a,b",
-                    8);
 }
 
 /* --- Cancelling --- */
@@ -609,13 +531,9 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/calls/descriptors", descriptors);
     gafork_calls_add("/gafork/calls/exceptions", exceptions);
     gafork_calls_add("/gafork/calls/worker-ends", worker_ends);
-    gafork_calls_add("/gafork/calls/worker-is-killed", worker_is_killed);
-    gafork_calls_add("/gafork/calls/no-function", no_function);
     gafork_calls_add("/gafork/calls/constructor-errors", constructor_errors);
-    gafork_calls_add("/gafork/calls/events", events);
     gafork_calls_add("/gafork/calls/options-change", options_change);
     gafork_calls_add("/gafork/calls/timeouts", timeouts);
-    gafork_calls_add("/gafork/calls/initialised", initialised);
     gafork_calls_add("/gafork/calls/cancelled", cancelled);
     gafork_calls_add("/gafork/calls/cancelled/in-callback", cancelled_in_callback);
     gafork_calls_add("/gafork/calls/cancelled/elsewhere", cancelled_elsewhere);

@@ -130,7 +130,8 @@ static void must_not_come(G_GNUC_UNUSED GAforkProcess *process, G_GNUC_UNUSED GA
     g_assert_not_reached();
 }
 
-/* A garbage collector drops the last reference in its own thread when the end is about to be told. */
+/* A garbage collector drops the last reference in its own thread when the end is about to be
+ * told. */
 static void dropped_in_another_thread(struct gafork_test *f)
 {
     GAforkProcess *process = gafork_new(f);
