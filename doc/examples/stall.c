@@ -69,14 +69,30 @@ static void measure(const char *name, void (*make)(void))
     printf("  %-18s %.2f ms\n", name, least);
 }
 
-/* In small pieces, as programs do; in one, the kernel would use huge pages, which are few. */
-static void grow(size_t megabytes)
+/* In small pieces, as programs do; in one, the kernel would use huge pages, which are few. Each has the
+ * address of the one before in front. */
+static void *grow(size_t megabytes)
 {
+    enum { SIZE = 1 << 10 };
+    void *last = NULL;
+
     for (size_t i = 0; i < megabytes << 10; i++) {
-        char *piece = malloc(1 << 10);
+        char *piece = malloc(SIZE);
         if (!piece)
             must(-ENOMEM);
-        memset(piece, 1, 1 << 10);
+        memset(piece, 1, SIZE);
+        memcpy(piece, &last, sizeof last);
+        last = piece;
+    }
+    return last;
+}
+
+static void shrink(void *last)
+{
+    while (last) {
+        void *piece = last;
+        memcpy(&last, piece, sizeof last);
+        free(piece);
     }
 }
 
@@ -85,7 +101,7 @@ int main(int argc, char **argv)
     size_t megabytes = argc > 1 ? strtoul(argv[1], NULL, 10) : 256;
     struct afork_poll *poll;
 
-    grow(megabytes);
+    void *memory = grow(megabytes);
     must(afork_poll_new(&poll));
     must(afork_context_new(afork_poll_loop(poll), NULL, &context));
     printf("a host of %zu MB stands still for\n", megabytes);
@@ -94,5 +110,6 @@ int main(int argc, char **argv)
     measure("a fork by afork", fork_template);
     afork_context_close(context);
     afork_poll_free(poll);
+    shrink(memory);
     return 0;
 }
