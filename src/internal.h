@@ -336,6 +336,8 @@ void afork__handover_close_all(struct afork_context *context);
 void afork__context_note_error(struct afork_context *context, const char *message);
 /* with a process, unless nobody wanted it any more. */
 void afork__process_note_error(const struct afork_process *process);
+/* The negative errno for a cause. */
+int afork__exit_error(const struct afork_exit *exit);
 /* Says in words what the wait status says. */
 void afork__process_describe_end(struct afork_process *process);
 

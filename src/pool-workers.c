@@ -192,10 +192,8 @@ static void timed_out(struct afork__deadline *deadline)
 
     afork__pool_log(pool, "worker " AFORK__LOG_NAME " takes too long",
                     AFORK__LOG_NAME_OF(worker->process));
-    if (call) {
-        afork__worker_withdraw(worker, call);
-        afork__due_add(&pool->due, call, -ETIMEDOUT);
-    }
+    if (call)
+        afork__worker_withdraw(worker, call, -ETIMEDOUT);
     afork__worker_kill(worker);
     afork__pool_settle(pool);
 }
@@ -257,7 +255,7 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
     return 0;
 }
 
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call)
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error)
 {
     bool unsent = call->state == AFORK__CALL_UNSENT;
 
@@ -267,6 +265,7 @@ void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *cal
         worker->run_order = 0;
     afork__rpc_take_back(worker->rpc, call);
     call->worker = NULL;
+    afork__due_add(&worker->pool->due, call, error);
     if (!unsent)
         return;
     set_load(worker, worker->load - 1);
@@ -400,6 +399,10 @@ static void on_event(const struct afork_event *event, void *data)
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
+    if (afork__pool_is_retire(pool, event)) {
+        on_retire(worker);
+        return;
+    }
     if (!pool->options.on_event)
         return;
     afork__pool_ref(pool);
@@ -428,6 +431,28 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     } else {
         afork__pool_queue_return(&pool->queue, call);
     }
+}
+
+static void on_cut(void *data)
+{
+    struct afork__worker *worker = data;
+
+    if (worker->state == AFORK__WORKER_READY)
+        set_state(worker, AFORK__WORKER_RETIRING);
+}
+
+/* One that has answered something has not failed: it is replaced without a wait. */
+static void on_lingers(void *data)
+{
+    struct afork__worker *worker = data;
+    struct afork_pool *pool = worker->pool;
+
+    if (worker->state != AFORK__WORKER_LEAVING && worker->n_answers) {
+        pool->stats.crashed++;
+        pool->credits++;
+        set_state(worker, AFORK__WORKER_LEAVING);
+    }
+    afork__pool_settle(pool);
 }
 
 static void tell_exit(struct afork_pool *pool, struct afork_process *process,
@@ -482,6 +507,8 @@ static const struct afork__rpc_hooks hooks = {
     .dropped = on_dropped,
     .event = on_event,
     .lost = on_lost,
+    .cut = on_cut,
+    .lingers = on_lingers,
     .ended = on_ended,
 };
 

@@ -86,7 +86,8 @@ static void complete_due(struct afork__turn *turn)
     struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
-    for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
+    /* One that is being closed drops them, though what it releases turn the loop. */
+    for (int share = SHARE; share && !pool->closed && !TAILQ_EMPTY(&pool->due.calls); share--) {
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
         log_end(call, call->error, "");
         count(pool, call->error);
@@ -99,19 +100,22 @@ static void complete_due(struct afork__turn *turn)
     afork__pool_unref(pool);
 }
 
-struct afork__due *afork__pool_due(struct afork_pool *pool)
+/* It is in one place only, whatever comes of it. */
+static void withdraw(struct afork_call *call, int error)
 {
-    return &pool->due;
+    if (call->worker) {
+        afork__worker_withdraw(call->worker, call, error);
+    } else {
+        afork__pool_queue_remove(&call->pool->queue, call);
+        afork__due_add(&call->pool->due, call, error);
+    }
 }
 
-void afork__pool_withdraw(struct afork_call *call)
+void afork__pool_withdraw(struct afork_call *call, int error)
 {
     struct afork_pool *pool = call->pool;
 
-    if (call->worker)
-        afork__worker_withdraw(call->worker, call);
-    else
-        afork__pool_queue_remove(&pool->queue, call);
+    withdraw(call, error);
     afork__pool_settle(pool);
 }
 
@@ -220,8 +224,8 @@ static void destroy(struct afork_pool *pool)
     afork__pool_log(pool, "over, %llu calls completed", (unsigned long long)pool->stats.completed);
     detach(pool);
     while ((worker = TAILQ_FIRST(&pool->workers)))
-        afork__worker_close(worker, false);
-    if (pool->options.on_destroy)
+        afork__worker_close(worker, false); /* which releases what is the user's */
+    if (pool->options.on_destroy && !pool->closed && !pool->context->closed)
         pool->options.on_destroy(pool, pool->options.data);
 }
 
@@ -516,9 +520,13 @@ static void close_silently(struct afork_pool *pool)
     struct afork__worker *worker;
     struct afork_call *call;
 
-    if (pool->closed || pool->destroyed)
+    bool destroyed = pool->destroyed; /* or about to be: then it is not told any more */
+
+    if (pool->closed)
         return;
     pool->closed = pool->ending = true;
+    if (destroyed)
+        return;
     afork__pool_ref(pool);
     detach(pool);
     if (pool->template)
@@ -548,15 +556,9 @@ void afork_pool_cancel(struct afork_pool *pool)
     if (check(pool) < 0 || pool->destroyed)
         return;
     pool->ending = true;
-    TAILQ_FOREACH (call, &pool->calls, pool_link) {
-        if (call->state == AFORK__CALL_DUE)
-            continue;
-        if (call->worker)
-            afork__worker_withdraw(call->worker, call);
-        else
-            afork__pool_queue_remove(&pool->queue, call);
-        afork__due_add(&pool->due, call, -ECANCELED);
-    }
+    TAILQ_FOREACH (call, &pool->calls, pool_link)
+        if (call->state != AFORK__CALL_DUE)
+            withdraw(call, -ECANCELED);
     afork__pool_ref(pool); /* what is released may close it */
     for (worker = TAILQ_FIRST(&pool->workers); worker && !pool->closed; worker = next) {
         next = TAILQ_NEXT(worker, link);

@@ -5,6 +5,7 @@
  *   pool.c          the public calls, calls on their way in and out, and the end
  *   pool-options.c  the options, copied
  *   pool-queue.c    calls that no worker has
+ *   pool-retire.c   how workers retire themselves where frames are the original's
  *   pool-size.c     when workers are started and stopped, and what happens where they fail
  *   pool-workers.c  the workers: made, chosen, timed, retired, lost
  */
@@ -73,6 +74,7 @@ struct afork_pool {
     struct afork_process *source;      /* of the template; a reference to the memory */
     struct afork_process *template;    /* a user's reference, or NULL */
     char *function;
+    char retire[32 + 1]; /* what a worker sends to retire; empty: a frame of its own */
 
     bool ending;    /* it takes no more calls */
     bool destroyed; /* it has ended, and told so */
@@ -149,6 +151,12 @@ void afork__pool_queue_remove(struct afork__pool_queue *queue, struct afork_call
 /* The next one, or NULL. */
 struct afork_call *afork__pool_queue_first(const struct afork__pool_queue *queue);
 
+/* pool-retire.c */
+/* Sends the template what its forks need to run the back end. */
+int afork__pool_prepare_template(struct afork_pool *pool);
+/* Whether an event is a worker's wish to retire. */
+bool afork__pool_is_retire(const struct afork_pool *pool, const struct afork_event *event);
+
 /* pool-size.c */
 /* Forks the template from `source`: 0 or a negative errno. */
 int afork__pool_make_template(struct afork_pool *pool);
@@ -178,8 +186,8 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call);
 void afork__worker_replace(struct afork__worker *worker);
 /* It is told to end, whatever it has. */
 void afork__worker_leave(struct afork__worker *worker);
-/* A call leaves its worker for good. */
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call);
+/* A call leaves its worker for good, and completes later with `error`. */
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error);
 /* It is given nothing more, and ends when it has answered all. */
 void afork__worker_retire(struct afork__worker *worker);
 /* 0, or a negative errno if it cannot be killed. */

@@ -183,7 +183,8 @@ sub test_events {
     is_deeply [map $worker->frame, 1 .. 3],
         [['event', 1, 'one', 'x'], ['event', 1, 'two'], ['result', 1, 'done']], 'events of a call';
     $worker->call('retire');
-    is_deeply [map $worker->frame, 1 .. 3], [['retire', 0], ['retire', 0], ['result', 2, 'done']], 'retire';
+    is_deeply [map $worker->frame, 1 .. 3], [['retire', 0], ['retire', 0], ['result', 2, 'done']],
+        'retire';
     is_deeply $worker->ask('fork_event'), ['event', 3, 'from child'], 'an event of a child';
     is_deeply $worker->frame, ['result', 3, 3], 'and the answer of its parent';
     is_deeply $worker->ask('fork'), ['result', 4, 'parent 0'], 'a child does not answer';
@@ -237,7 +238,8 @@ sub test_held {
     my $worker = ready($perl, $async);
     my $frames = join '', map pack('C C n N N/a*', 1, 0, 0, $_, pack '(w/a*)*', 'echo', $_), 1 .. 1000;
     $worker->write_and_read($frames . pack 'C C n N N/a*', 1, 0, 0, 1001, pack '(w/a*)*', 'fork');
-    is_deeply [map $worker->frame->[2], 1 .. 1001], [1 .. 1000, 'parent 0'], 'a copy does not write what waits';
+    is_deeply [map $worker->frame->[2], 1 .. 1001], [1 .. 1000, 'parent 0'],
+        'a copy does not write what waits';
     $worker->finish;
     is $worker->status, 0, 'it ends well';
 }
@@ -298,7 +300,8 @@ sub test_sizes {
         my $data = join '', map chr(65 + $_ % 26), 1 .. 1000;
         $data = substr $data x (1 + $size / 1000), 0, $size;
         my $answer = $worker->ask(echo => 'before', $data, 'after');
-        ok $answer->[3] eq $data && $answer->[2] eq 'before' && $answer->[4] eq 'after', "$size octets";
+        ok $answer->[3] eq $data && $answer->[2] eq 'before' && $answer->[4] eq 'after',
+            "$size octets";
     }
     my @many = map { $_ x ($_ % 7) } 1 .. 40_000;
     is_deeply [@{ $worker->ask(echo => @many) }[2 .. 40_001]], \@many, 'many strings';
@@ -426,7 +429,8 @@ for my $perl (@Calls::PERLS) {
         subtest "PERL_UNICODE: $perl" => sub {
             my $worker = ready($perl, 0);
             my $all = join '', map chr, 0 .. 255;
-            is_deeply $worker->ask(echo => $all, "\xe9"), ['result', 1, $all, "\xe9"], 'octets stay octets';
+            is_deeply $worker->ask(echo => $all, "\xe9"), ['result', 1, $all, "\xe9"],
+                'octets stay octets';
             $worker->finish;
             is $worker->status, 0, 'it ends well';
         };

@@ -13,11 +13,13 @@ sub evaluate { package main; return eval $_[0] }
 use strict;
 use warnings;
 
-use Errno qw(EAGAIN EINTR EPIPE ECONNRESET EWOULDBLOCK);
+use Errno qw(EAGAIN EINTR EPIPE ECONNRESET EWOULDBLOCK ENOBUFS ENOMEM ETOOMANYREFS);
 use IO::Handle ();
 use Scalar::Util ();
 
 use constant CHUNK => 1 << 20;
+use constant TEXT_MAX => 1 << 30;
+use constant { ROOM_SECONDS => 0.02, ROOM_TRIES => 50 };
 use constant VERSION => 1;    # of our frames
 use constant OCTETS => '(sub { pack "(w/a*)*", @_ }, sub { unpack "(w/a*)*", shift })';
 use constant { CALL => 1, READY => 2, RESULT => 3, ERROR => 4, EVENT => 5, RETIRE => 6 };
@@ -27,7 +29,7 @@ use constant PROMPT => 2;     # a flag that asks for what is so here in any case
 sub AFork::RPC::event;
 sub AFork::RPC::event_for;
 sub AFork::RPC::flush;
-sub AFork::Pool::retire;
+{ no warnings 'prototype'; sub AFork::Pool::retire; }    # a host may have sent one
 sub AnyEvent::Fork::RPC::event;
 sub AnyEvent::Fork::RPC::flush;
 
@@ -40,6 +42,7 @@ my @came;                     # handles whose frames are not complete yet
 my @waiting;                  # asynchronous: octets, how many are written, handles sent with them
 my @dropped;                  # calls whose callback is gone
 my (%id_of, $reader, $writer, $when_done, $outstanding);
+my $room_tries = 0;           # of the first that waits
 
 sub can_pass { return defined &AFork::RPC::send_octets }
 
@@ -49,6 +52,7 @@ sub text_of {
     my $text = eval { local $SIG{__DIE__}; "$exception" };
     $text = "an exception that has no text\n" if !defined $text || $text eq '';
     utf8::downgrade($text, 1) or utf8::encode($text);
+    substr $text, TEXT_MAX, length $text, '' if length $text > TEXT_MAX;    # as it goes into a frame
     return $text;
 }
 
@@ -94,11 +98,15 @@ sub write_failed {
     say_and_exit("AFork::RPC: write error ($!)\n");
 }
 
+# The kernel has no room, and does not say when.
+sub is_for_now { return $! == ENOBUFS || $! == ENOMEM || $! == ETOOMANYREFS }
+
 # Writes all of it, whatever that takes.
 sub write_all { write_rest($_[0], 0, @_[1 .. $#_]) }
 
 sub write_rest {
     my ($done, @handles) = @_[1 .. $#_];
+    my $tries = ROOM_TRIES;
     while ($done < length $_[0]) {
         my $n = transmit($_[0], $done, @handles);
         if ($n) {
@@ -106,10 +114,23 @@ sub write_rest {
             $done += $n;
         } elsif (!defined $n && ($! == EAGAIN || $! == EWOULDBLOCK)) {
             wait_until($wfh, 1);
+        } elsif (!defined $n && is_for_now() && (!@handles || $tries--)) {
+            select undef, undef, undef, ROOM_SECONDS;
         } elsif (!defined $n && $! != EINTR) {
-            write_failed();
+            write_failed() if !@handles || $! == EPIPE || $! == ECONNRESET;
+            @handles = ();
+            without_handles($_[0]);
         }
     }
+}
+
+# The first of some frames, whose handles cannot be sent: a result becomes an error; of an event
+# nobody can be told any more.
+sub without_handles {
+    my ($kind, $id, $len) = unpack 'C x3 N N', $_[0];
+    my $text = "handles cannot be sent: $!\n";
+    warn "an event is lost: $text" if $kind != RESULT;
+    substr $_[0], 0, 12 + $len, $kind == RESULT ? error_frame($id, $text) : '';
 }
 
 # Gives a frame to be written, with the handles that go with it.
@@ -314,7 +335,7 @@ sub begin {
 
 sub define_functions {
     no strict 'refs';
-    no warnings 'redefine';
+    no warnings qw(redefine prototype);
     *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} =
         sub { emit_quietly(pack_list(EVENT, $call, @_)); return };
     *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} =
@@ -397,9 +418,17 @@ sub on_writable {
         my $n = transmit(@{ $waiting[0] });
         if (!$n) {
             return if !defined $n && ($! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR);
-            write_failed();
+            my $has_handles = @{ $waiting[0] } > 2;
+            if (!defined $n && is_for_now() && (!$has_handles || $room_tries++ < ROOM_TRIES)) {
+                my $again = sub { $writer = AE::io($wfh, 1, \&on_writable) };
+                $writer = AE::timer(ROOM_SECONDS, 0, $again);
+                return;
+            }
+            write_failed() if !$has_handles || $! == EPIPE || $! == ECONNRESET;
+            without_handles($waiting[0][0]);
         }
-        $waiting[0][1] += $n;
+        $room_tries = 0;
+        $waiting[0][1] += $n // 0;
         $#{ $waiting[0] } = 1;    # handles are sent
         shift @waiting if $waiting[0][1] == length $waiting[0][0];
     }
