@@ -12,7 +12,7 @@ struct _ViewerGrid {
 
     ViewerThumbnailer *thumbnailer;
     GtkWidget *scrolled, *view;
-    GHashTable *tiles; /* that have an entry; borrowed */
+    GHashTable *tiles; /* that have an entry -> their GtkListItem; borrowed */
     guint idle;
 };
 
@@ -22,28 +22,40 @@ static guint activate_signal;
 
 /* --- What is in view --- */
 
-static double distance(ViewerGrid *self, GtkWidget *tile, double height)
+/* Tiles that are out of view are not mapped. */
+static void find_view(ViewerGrid *self, guint *first, guint *last)
 {
-    graphene_rect_t area;
+    GHashTableIter i;
+    gpointer tile, item;
 
-    if (!gtk_widget_get_mapped(tile) || height <= 0 ||
-        !gtk_widget_compute_bounds(tile, self->view, &area))
-        return 1;
-    double top = area.origin.y, bottom = top + area.size.height;
-    return MAX(MAX(-bottom, top - height), 0) / height;
+    *first = G_MAXUINT;
+    *last = 0;
+    g_hash_table_iter_init(&i, self->tiles);
+    while (g_hash_table_iter_next(&i, &tile, &item)) {
+        guint position = gtk_list_item_get_position(item);
+        if (!gtk_widget_get_mapped(tile))
+            continue;
+        *first = MIN(*first, position);
+        *last = MAX(*last, position);
+    }
 }
 
 static gboolean on_idle(gpointer data)
 {
     ViewerGrid *self = data;
-    double height = gtk_widget_get_height(self->view);
+    guint first, last;
     GHashTableIter i;
-    gpointer tile;
+    gpointer tile, item;
 
     self->idle = 0;
+    find_view(self, &first, &last);
     g_hash_table_iter_init(&i, self->tiles);
-    while (g_hash_table_iter_next(&i, &tile, NULL))
-        viewer_tile_set_distance(tile, distance(self, tile, height));
+    while (g_hash_table_iter_next(&i, &tile, &item)) {
+        guint position = gtk_list_item_get_position(item);
+        guint away = position < first ? first - position : position > last ? position - last : 0;
+        /* With nothing in view, first is behind all. */
+        viewer_tile_set_distance(tile, first > last ? 1 : (double)away / (last - first + 1));
+    }
     return G_SOURCE_REMOVE;
 }
 
@@ -69,7 +81,7 @@ static void on_bind(GtkListItemFactory *factory, GtkListItem *item, gpointer dat
     ViewerTile *tile = VIEWER_TILE(gtk_list_item_get_child(item));
 
     viewer_tile_set_entry(tile, gtk_list_item_get_item(item));
-    g_hash_table_add(self->tiles, tile);
+    g_hash_table_insert(self->tiles, tile, item);
     look_soon(self);
 }
 
@@ -89,14 +101,13 @@ void viewer_grid_refresh(ViewerGrid *self)
 
 void viewer_grid_count(ViewerGrid *self, guint *in_view, guint *missing)
 {
-    double height = gtk_widget_get_height(self->view);
     GHashTableIter i;
     gpointer tile;
 
     *in_view = *missing = 0;
     g_hash_table_iter_init(&i, self->tiles);
     while (g_hash_table_iter_next(&i, &tile, NULL)) {
-        if (distance(self, tile, height) > 0)
+        if (!gtk_widget_get_mapped(tile))
             continue;
         ++*in_view;
         *missing += viewer_tile_get_state(tile) == VIEWER_TILE_EMPTY;
