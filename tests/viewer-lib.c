@@ -177,8 +177,9 @@ guint viewer_n_items(struct viewer *viewer)
 GAforkPoolStats *viewer_stats(struct viewer *viewer)
 {
     ViewerWorkers *workers = viewer_thumbnailer_get_workers(viewer->thumbnailer);
+    GAforkPool *pool = viewer_workers_get_pool(workers);
 
-    return gafork_pool_get_stats(viewer_workers_get_pool(workers), NULL);
+    return pool ? gafork_pool_get_stats(pool, NULL) : NULL;
 }
 
 /* --- Cases --- */
@@ -234,7 +235,8 @@ gint64 viewer_close(struct viewer *viewer)
 static void run(gconstpointer data)
 {
     void (*test)(struct viewer *) = (void (*)(struct viewer *))data;
-    struct viewer viewer = {.folder = g_build_filename(top, "pictures", NULL)};
+    const char *given = g_getenv("VIEWER_TEST_FOLDER");
+    struct viewer viewer = {.folder = given ? g_strdup(given) : g_build_filename(top, "pictures", NULL)};
     g_autofree char *cache = g_build_filename(top, "cache", NULL);
 
     if (!g_getenv("VIEWER_TEST_KEEP_CACHE"))
@@ -242,6 +244,8 @@ static void run(gconstpointer data)
     g_mkdir(viewer.folder, 0700);
     viewer.thumbnailer = viewer_thumbnailer_new();
     viewer.window = VIEWER_WINDOW(viewer_window_new(NULL, viewer.thumbnailer));
+    if (given)
+        gtk_window_maximize(GTK_WINDOW(viewer.window));
     gtk_window_present(GTK_WINDOW(viewer.window));
     UNTIL(gtk_widget_get_mapped(GTK_WIDGET(viewer.window)));
     guint fds = count("/proc/self/fd");

@@ -67,6 +67,7 @@ guint viewer_n_cached(void);
 /* Pictures of workers that are mapped. */
 guint viewer_n_mapped(void);
 
+/* Of the pool that makes thumbnails; NULL before it is needed. */
 GAforkPoolStats *viewer_stats(struct viewer *viewer);
 
 /* Ends it all before the end of the case; returns the microseconds that took. */

@@ -41,6 +41,7 @@ sub thumbnail {
         $answer = "error cannot name the thumbnail: $!";
     }
     unlink "$directory/$temporary" unless $answer =~ /^made /;
+    $answer =~ s/\Q$temporary\E/$name/g;
     return ($answer, pixels($pixbuf));
 }
 

@@ -105,13 +105,10 @@ static void on_workers_message(ViewerWindow *self)
 {
     const char *message = viewer_workers_get_message(
         viewer_thumbnailer_get_workers(self->thumbnailer));
-    g_autofree char *text = NULL;
+    g_autofree char *text = message ? g_strconcat("Pictures cannot be decoded: ", message, NULL)
+                                    : g_strdup("");
 
-    if (message)
-        text = g_strdup_printf("Pictures cannot be decoded: %s\nThis takes Perl with "
-                               "Glib::Object::Introspection, and GdkPixbuf’s introspection data.",
-                               message);
-    gtk_label_set_text(GTK_LABEL(self->notice_label), text ? text : "");
+    gtk_label_set_text(GTK_LABEL(self->notice_label), text);
     gtk_info_bar_set_revealed(GTK_INFO_BAR(self->notice), message != NULL);
     if (!message)
         viewer_grid_refresh(VIEWER_GRID(self->grid));

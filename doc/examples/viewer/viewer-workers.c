@@ -171,14 +171,44 @@ static void fail(GTask *task, ViewerError code, const char *text)
     g_task_return_new_error(task, VIEWER_ERROR, (int)code, "%s", text);
 }
 
-/* There was no answer. */
-static void return_error(ViewerWorkers *self, GTask *task, GAforkPool *pool, GError *error)
+/* Whether it is not about a picture: no worker began. */
+static gboolean is_about_workers(const GError *error)
 {
-    g_autofree char *line = g_strndup(error->message, strcspn(error->message, "\n"));
+    if (error->domain != GAFORK_ERROR)
+        return FALSE;
+    switch ((GAforkError)error->code) {
+    case GAFORK_ERROR_START:
+    case GAFORK_ERROR_EVAL:
+    case GAFORK_ERROR_REQUIRE:
+    case GAFORK_ERROR_FUNCTION:
+    case GAFORK_ERROR_FORK:
+    case GAFORK_ERROR_LIMITS:
+    case GAFORK_ERROR_BROKEN:
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+/* One line; of what perl says about a module that is not there, without the folders it tried. */
+static char *first_line(const char *message)
+{
+    g_autofree char *line = g_strndup(message, strcspn(message, "\n"));
+    char *folders = strstr(line, " (@INC contains");
+
+    if (folders)
+        *folders = '\0';
+    return g_steal_pointer(&line);
+}
+
+/* There was no answer. */
+static void return_error(ViewerWorkers *self, GTask *task, GError *error)
+{
+    g_autofree char *line = first_line(error->message);
 
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
         g_task_return_error(task, g_error_copy(error));
-    } else if (gafork_pool_get_broken(pool)) {
+    } else if (is_about_workers(error)) {
         if (!self->message) /* the first is the most precise */
             set_message(self, line);
         fail(task, VIEWER_ERROR_WORKERS, "there is nobody to decode it");
@@ -230,7 +260,7 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
     if (answer)
         return_answer(task, answer, fds);
     else
-        return_error(g_task_get_source_object(task), task, GAFORK_POOL(source), error);
+        return_error(g_task_get_source_object(task), task, error);
 }
 
 /* --- Calls --- */
