@@ -71,14 +71,10 @@ static void viewer_application_startup(GApplication *application)
     const GActionEntry entries[] = {
         {"about", about}, {"new-window", new_empty_window}, {"quit", quit}};
     ViewerApplication *self = VIEWER_APPLICATION(application);
-    g_autoptr(GtkCssProvider) style = gtk_css_provider_new();
 
     G_APPLICATION_CLASS(viewer_application_parent_class)->startup(application);
     g_action_map_add_action_entries(G_ACTION_MAP(self), entries, G_N_ELEMENTS(entries), self);
     add_accels(GTK_APPLICATION(self));
-    gtk_css_provider_load_from_resource(style, "/org/afork/Viewer/style.css");
-    gtk_style_context_add_provider_for_display(gdk_display_get_default(), GTK_STYLE_PROVIDER(style),
-                                               GTK_STYLE_PROVIDER_PRIORITY_APPLICATION);
     gtk_window_set_default_icon_name("org.afork.Viewer");
     self->thumbnailer = viewer_thumbnailer_new();
 }

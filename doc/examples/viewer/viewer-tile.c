@@ -47,10 +47,6 @@ static void set_state(ViewerTile *self, ViewerTileState state, GdkTexture *textu
     g_free(self->reason);
     self->reason = g_strdup(reason);
     g_clear_object(&self->icon);
-    if (state == VIEWER_TILE_BROKEN)
-        gtk_widget_add_css_class(GTK_WIDGET(self), "broken");
-    else
-        gtk_widget_remove_css_class(GTK_WIDGET(self), "broken");
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
 
@@ -64,7 +60,11 @@ static gboolean on_query_tooltip(GtkWidget *widget, int x, int y, gboolean keybo
     const char *name = viewer_entry_get_display_name(self->entry);
     g_autofree char *text = self->reason ? g_strdup_printf("%s\n%s", name, self->reason)
                                          : g_strdup(name);
-    gtk_tooltip_set_text(tooltip, text);
+    GtkWidget *label = g_object_new(GTK_TYPE_LABEL, "label", text, "wrap", TRUE, "max-width-chars", 40,
+                                    NULL);
+    gtk_tooltip_set_custom(tooltip, label);
+    gtk_tooltip_set_tip_area(tooltip, &(GdkRectangle){0, 0, gtk_widget_get_width(widget),
+                                                      gtk_widget_get_height(widget)});
     return TRUE;
 }
 
@@ -201,7 +201,7 @@ static void draw_frame(ViewerTile *self, GtkSnapshot *snapshot, double width)
     gtk_style_context_get_color(gtk_widget_get_style_context(GTK_WIDGET(self)), &colour);
     colour.alpha *= 0.06f;
     gsk_rounded_rect_init_from_rect(
-        &frame, &GRAPHENE_RECT_INIT((float)(width - SIDE) / 2 + 8, SIDE / 8 + 8, SIDE - 16, SIDE * 3 / 4 - 16), 8);
+        &frame, &GRAPHENE_RECT_INIT((float)(width - SIDE) / 2, SIDE / 8, SIDE, SIDE * 3 / 4), 8);
     gtk_snapshot_push_rounded_clip(snapshot, &frame);
     gtk_snapshot_append_color(snapshot, &colour, &frame.bounds);
     gtk_snapshot_pop(snapshot);
@@ -213,7 +213,7 @@ static void draw_frame(ViewerTile *self, GtkSnapshot *snapshot, double width)
             "image-missing-symbolic", NULL, ICON, gtk_widget_get_scale_factor(GTK_WIDGET(self)),
             gtk_widget_get_direction(GTK_WIDGET(self)), GTK_ICON_LOOKUP_FORCE_SYMBOLIC);
     gtk_style_context_get_color(gtk_widget_get_style_context(GTK_WIDGET(self)), &colour);
-    colour.alpha *= 0.6f;
+    colour.alpha *= 0.75f;
     gtk_snapshot_save(snapshot);
     gtk_snapshot_translate(snapshot,
                            &GRAPHENE_POINT_INIT((float)(width - ICON) / 2, (SIDE - ICON) / 2));

@@ -227,10 +227,20 @@ static void viewer_window_dispose(GObject *object)
     G_OBJECT_CLASS(viewer_window_parent_class)->dispose(object);
 }
 
+static void load_style(void)
+{
+    g_autoptr(GtkCssProvider) style = gtk_css_provider_new();
+
+    gtk_css_provider_load_from_resource(style, "/org/afork/Viewer/style.css");
+    gtk_style_context_add_provider_for_display(gdk_display_get_default(), GTK_STYLE_PROVIDER(style),
+                                               GTK_STYLE_PROVIDER_PRIORITY_APPLICATION);
+}
+
 static void viewer_window_class_init(ViewerWindowClass *klass)
 {
     GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
 
+    load_style();
     G_OBJECT_CLASS(klass)->dispose = viewer_window_dispose;
     gtk_widget_class_set_template_from_resource(widget_class, "/org/afork/Viewer/window.ui");
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, back_button);
