@@ -172,8 +172,9 @@ static void test_never_there(struct viewer *viewer)
 static void test_odd_names(struct viewer *viewer)
 {
     char longest[256];
-    const char *names[] = {"new\nline.png", "\xff\xfe invalid.png", "per%cent %41.png", "-dash.png",
-                           "q?u#e.png",     "gr\xc3\xbc\xc3\x9f.png", "back\\slash.png", longest};
+    const char *names[] = {
+        "new\nline.png", "\xff\xfe invalid.png",   "per%cent %41.png", "-dash.png",
+        "q?u#e.png",     "gr\xc3\xbc\xc3\x9f.png", "back\\slash.png",  longest};
 
     memset(longest, 'x', 255);
     strcpy(longest + 251, ".png");

@@ -236,7 +236,8 @@ static void run(gconstpointer data)
 {
     void (*test)(struct viewer *) = (void (*)(struct viewer *))data;
     const char *given = g_getenv("VIEWER_TEST_FOLDER");
-    struct viewer viewer = {.folder = given ? g_strdup(given) : g_build_filename(top, "pictures", NULL)};
+    struct viewer viewer = {.folder = given ? g_strdup(given)
+                                            : g_build_filename(top, "pictures", NULL)};
     g_autofree char *cache = g_build_filename(top, "cache", NULL);
 
     if (!g_getenv("VIEWER_TEST_KEEP_CACHE"))

@@ -18,8 +18,8 @@ static void take(const char *name)
     g_autoptr(GError) error = NULL;
 
     viewer_settle(700); /* animations, and the tooltip */
-    if (!g_spawn_sync(NULL, (char **)command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL,
-                      &error))
+    if (!g_spawn_sync(NULL, (char **)command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
+                      NULL, &error))
         g_error("%s", error->message);
 }
 

@@ -31,10 +31,10 @@ sub work {
     return $what eq 'show' ? show(@arguments) : thumbnail(@arguments);
 }
 
-# Makes a thumbnail in the cache, as AFork::Thumbnail::thumbnail(), and also returns its pixels. It
-# gets its name here: one whose viewer does not want it any more is not lost.
+# Makes a thumbnail in the cache, as AFork::Thumbnail::thumbnail(), and also returns its pixels, reduced
+# to $box. It gets its name here: one whose viewer does not want it any more is not lost.
 sub thumbnail {
-    my ($uri, $type, $mtime, $size, $name) = @_;
+    my ($uri, $type, $mtime, $size, $name, $box) = @_;
 
     my ($answer, $pixbuf) = AFork::Thumbnail::answer($uri, $type, $mtime, $size, $temporary);
     if ($answer =~ /^made / && !rename "$directory/$temporary", "$directory/$name") {
@@ -42,7 +42,18 @@ sub thumbnail {
     }
     unlink "$directory/$temporary" unless $answer =~ /^made /;
     $answer =~ s/\Q$temporary\E/$name/g;
-    return ($answer, pixels($pixbuf));
+    return ($answer, pixels($pixbuf && fit($pixbuf, $box)));
+}
+
+# The viewer does not even scale.
+sub fit {
+    my ($pixbuf, $box) = @_;
+
+    my ($width, $height) = ($pixbuf->get_width, $pixbuf->get_height);
+    my $larger = $width > $height ? $width : $height;
+    return $pixbuf if $larger <= $box;
+    my @reduced = map { int($_ * $box / $larger + 0.5) || 1 } $width, $height;
+    return $pixbuf->scale_simple(@reduced, 'bilinear');
 }
 
 # Returns the pixels of a picture, reduced where it is wider or higher than $box; what is not there

@@ -27,9 +27,9 @@ struct request {
     struct cache *cache;
     char *path;
     struct job *job; /* set by the thread */
+    int side;        /* pixels that are wanted; 0: none are */
     GAforkCallOptions *options;
     gboolean force; /* whatever is in the cache */
-    gboolean wanted; /* it is to be shown */
 };
 
 G_DEFINE_TYPE(ViewerThumbnailer, viewer_thumbnailer, G_TYPE_OBJECT)
@@ -70,8 +70,9 @@ static void send(GTask *task, gboolean cached)
     g_autofree char *cached_uri = cached ? g_filename_to_uri(cached_path, NULL, NULL) : NULL;
     g_autofree char *mtime = g_strdup_printf("%" G_GINT64_FORMAT, job->mtime);
     g_autofree char *size = g_strdup_printf("%" G_GINT64_FORMAT, job->size);
-    const char *make[] = {"thumbnail", job->uri, job->type, mtime, size, job->name, NULL};
-    const char *show[] = {"show", cached ? cached_uri : job->uri, BOX_TEXT, NULL};
+    g_autofree char *side = g_strdup_printf("%d", MAX(request->side, 1));
+    const char *make[] = {"thumbnail", job->uri, job->type, mtime, size, job->name, side, NULL};
+    const char *show[] = {"show", cached ? cached_uri : job->uri, side, NULL};
 
     viewer_workers_call_async(self->workers, FALSE, cached || !self->cache ? show : make,
                               request->options, g_task_get_cancellable(task), on_answer,
@@ -135,7 +136,7 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
 
     if (!g_task_propagate_boolean(G_TASK(result), &error))
         g_task_return_error(task, error);
-    else if (request->job->state == JOB_VALID && !request->wanted)
+    else if (request->job->state == JOB_VALID && !request->side)
         g_task_return_pointer(task, NULL, NULL);
     else if (request->job->state == JOB_VALID || request->job->state == JOB_WAITING)
         send(task, request->job->state == JOB_VALID);
@@ -143,7 +144,7 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
         g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "%s", request->job->reason);
 }
 
-static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, gboolean wanted)
+static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, int side)
 {
     ViewerThumbnailer *self = g_task_get_source_object(task);
     struct request *request = g_new0(struct request, 1);
@@ -154,19 +155,19 @@ static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, g
         .path = viewer_entry_dup_path(entry),
         .options = g_object_ref(options),
         .force = viewer_entry_get_generation(entry) > 0,
-        .wanted = wanted,
+        .side = side,
     };
     g_task_set_task_data(task, request, request_free);
     g_task_set_task_data(inner, request, NULL); /* the outer one lives longer */
-    g_task_set_priority(inner, wanted ? G_PRIORITY_DEFAULT_IDLE : G_PRIORITY_LOW);
+    g_task_set_priority(inner, side ? G_PRIORITY_DEFAULT_IDLE : G_PRIORITY_LOW);
     g_task_run_in_thread(inner, look);
 }
 
-void viewer_thumbnailer_get_async(ViewerThumbnailer *self, ViewerEntry *entry,
+void viewer_thumbnailer_get_async(ViewerThumbnailer *self, ViewerEntry *entry, int side,
                                   GAforkCallOptions *options, GCancellable *cancellable,
                                   GAsyncReadyCallback callback, gpointer user_data)
 {
-    begin(g_task_new(self, cancellable, callback, user_data), entry, options, TRUE);
+    begin(g_task_new(self, cancellable, callback, user_data), entry, options, side);
 }
 
 GdkTexture *viewer_thumbnailer_get_finish(ViewerThumbnailer *self, GAsyncResult *result,
@@ -182,7 +183,7 @@ void viewer_thumbnailer_make_async(ViewerThumbnailer *self, ViewerEntry *entry,
     g_autoptr(GAforkCallOptions) options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "priority",
                                                         AFORK_PRIORITY_MIN, NULL);
 
-    begin(g_task_new(self, cancellable, callback, user_data), entry, options, FALSE);
+    begin(g_task_new(self, cancellable, callback, user_data), entry, options, 0);
 }
 
 gboolean viewer_thumbnailer_make_finish(ViewerThumbnailer *self, GAsyncResult *result,

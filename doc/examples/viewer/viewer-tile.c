@@ -6,9 +6,10 @@
 #include "viewer-tile.h"
 
 #include <afork/afork.h>
+#include <math.h>
 
 enum {
-    SIDE = 160, /* pixels that the thumbnail gets */
+    SIDE = 168, /* pixels that the thumbnail gets */
     ICON = 48,
     SPACE = 6,
 };
@@ -110,7 +111,8 @@ static void request(ViewerTile *self)
     self->cancellable = g_cancellable_new();
     self->options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "priority", priority(self), NULL);
     self->generation = viewer_entry_get_generation(self->entry);
-    viewer_thumbnailer_get_async(self->thumbnailer, self->entry, self->options, self->cancellable,
+    viewer_thumbnailer_get_async(self->thumbnailer, self->entry,
+                                 SIDE * gtk_widget_get_scale_factor(GTK_WIDGET(self)), self->options, self->cancellable,
                                  on_thumbnail, g_object_ref(self));
 }
 
@@ -179,17 +181,17 @@ static void viewer_tile_size_allocate(GtkWidget *widget, int width, int height, 
     gtk_widget_size_allocate(VIEWER_TILE(widget)->label, &below, -1);
 }
 
-static void draw_texture(ViewerTile *self, GtkSnapshot *snapshot, double width)
+/* Pixel for pixel: workers make it as large as it is shown. */
+static void draw_texture(ViewerTile *self, GtkSnapshot *snapshot, int width)
 {
-    double texture_width = gdk_texture_get_width(self->texture);
-    double texture_height = gdk_texture_get_height(self->texture);
-    double scale = MIN(MIN(width / texture_width, SIDE / texture_height), 1);
-    graphene_rect_t area = GRAPHENE_RECT_INIT((float)((width - scale * texture_width) / 2),
-                                              (float)((SIDE - scale * texture_height) / 2),
-                                              (float)(scale * texture_width),
-                                              (float)(scale * texture_height));
+    float scale = (float)gtk_widget_get_scale_factor(GTK_WIDGET(self));
+    float texture_width = (float)gdk_texture_get_width(self->texture) / scale;
+    float texture_height = (float)gdk_texture_get_height(self->texture) / scale;
 
-    gtk_snapshot_append_texture(snapshot, self->texture, &area);
+    gtk_snapshot_append_texture(snapshot, self->texture,
+                                &GRAPHENE_RECT_INIT(floorf(((float)width - texture_width) / 2),
+                                                    floorf((SIDE - texture_height) / 2),
+                                                    texture_width, texture_height));
 }
 
 /* A frame in the place of the picture, with an icon if it is broken. */
