@@ -88,8 +88,11 @@ static void open_window(void)
 
 static gboolean is_complete(void)
 {
+    const char *message = viewer_workers_get_message(viewer_thumbnailer_get_workers(thumbnailer));
     guint in_view, missing;
 
+    if (message)
+        bench_fail(message, 0);
     viewer_grid_count(viewer_window_get_grid(window), &in_view, &missing);
     return in_view && !missing;
 }

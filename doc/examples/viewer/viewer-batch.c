@@ -27,8 +27,10 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
     g_autoptr(ViewerBatch) self = data;
     g_autoptr(GError) error = NULL;
 
-    if (!viewer_thumbnailer_make_finish(VIEWER_THUMBNAILER(source), result, &error))
+    if (!viewer_thumbnailer_make_finish(VIEWER_THUMBNAILER(source), result, &error)) {
         self->failed++;
+        g_debug("a thumbnail was not made: %s", error->message);
+    }
     self->under_way--;
     self->done++;
     if (g_error_matches(error, VIEWER_ERROR, VIEWER_ERROR_WORKERS))
