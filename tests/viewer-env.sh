@@ -15,9 +15,10 @@ perl=${PERL:-perl}
     skip "GdkPixbuf cannot be used from Perl"
 
 AFORK_THUMBNAILS_LIB=$(cd "${srcdir:-.}" && pwd)/glib/tools/perl
-GSK_RENDERER=cairo GTK_A11Y=none GSETTINGS_BACKEND=memory GDK_BACKEND=x11 LC_ALL=C.UTF-8
+LSAN_OPTIONS=suppressions=$(cd "${srcdir:-.}" && pwd)/tests/viewer-leaks.txt:print_suppressions=0
+GSK_RENDERER=cairo GDK_DEBUG=gl-disable GTK_A11Y=none GSETTINGS_BACKEND=memory GDK_BACKEND=x11 LC_ALL=C.UTF-8
 unset DBUS_SESSION_BUS_ADDRESS XDG_CACHE_HOME GTK_THEME
-export AFORK_THUMBNAILS_LIB GSK_RENDERER GTK_A11Y GSETTINGS_BACKEND GDK_BACKEND LC_ALL
+export AFORK_THUMBNAILS_LIB LSAN_OPTIONS GSK_RENDERER GDK_DEBUG GTK_A11Y GSETTINGS_BACKEND GDK_BACKEND LC_ALL
 
 # on_screen COMMAND...
 on_screen()

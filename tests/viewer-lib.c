@@ -44,6 +44,13 @@ void viewer_settle(guint milliseconds)
     g_source_remove(timer);
 }
 
+gboolean viewer_is_sanitized(void)
+{
+    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
+
+    return flags && *flags;
+}
+
 /* --- Files --- */
 
 static void remove_all(const char *path)

@@ -34,6 +34,9 @@ void viewer_turn(void);
 /* Runs the main loop for so long, to see that something does not happen. */
 void viewer_settle(guint milliseconds);
 
+/* Whether all takes longer. */
+gboolean viewer_is_sanitized(void);
+
 /* Initialises GTK and the test framework, or skips all where there is no display. */
 void viewer_test_init(int *argc, char ***argv);
 

@@ -169,9 +169,14 @@ static void test_close(struct viewer *viewer)
     activate(viewer, "make-all");
     UNTIL(n_queued(viewer) > 4500);
     guint queued = n_queued(viewer);
+    gint64 before = cpu();
     gint64 taken = viewer_close(viewer);
-    g_test_message("%d ms with %u calls queued", (int)(taken / 1000), queued);
-    g_assert_cmpint(taken, <, 200 * 1000);
+    gint64 used = cpu() - before;
+    g_test_message("%d ms, %d of them at work, with %u calls queued", (int)(taken / 1000),
+                   (int)(used / 1000), queued);
+    /* The machine may have other things to do. */
+    g_assert_cmpint(used, <, (viewer_is_sanitized() ? 1000 : 200) * 1000);
+    g_assert_cmpint(taken, <, 2 * G_USEC_PER_SEC);
 }
 
 /* A folder that is left takes its calls with it, and the rest goes on. */
