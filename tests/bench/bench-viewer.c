@@ -24,7 +24,7 @@
 #include "viewer-application.h"
 #include "viewer-window.h"
 
-enum { WIDTH = 1024, HEIGHT = 768, KINDS = 8, SCROLL = 50 };
+enum { WIDTH = 1024, HEIGHT = 768, KINDS = 8, SCROLL = 250 };
 
 static ViewerThumbnailer *thumbnailer;
 static ViewerWindow *window;
@@ -135,7 +135,7 @@ static gboolean on_tick(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* A row of pictures further, twenty times a second. */
+/* A row of pictures further, four times a second. */
 static gboolean on_scroll(gpointer data)
 {
     stalls.position = (stalls.position + 5) % stalls.n;
