@@ -54,6 +54,9 @@ static void test_broken(struct viewer *viewer)
     viewer_open(viewer); /* it is remembered */
     UNTIL(viewer_is_complete(viewer));
     g_assert_cmpint(viewer_state(viewer, "broken.jpg"), ==, VIEWER_TILE_BROKEN);
+    tile = viewer_grid_find_tile(grid, "broken.jpg");
+    g_assert_nonnull(strstr(viewer_tile_get_reason(tile), "before"));
+    g_assert_nonnull(strstr(viewer_tile_get_reason(tile), "JPEG"));
 }
 
 /* What is in view comes first, what has left it is dropped. */

@@ -128,6 +128,14 @@ static void look(GTask *task, gpointer source, gpointer data, GCancellable *canc
     g_task_return_boolean(task, TRUE);
 }
 
+/* It may come from the cache, to which others write. */
+static void return_reason(GTask *task, const char *reason)
+{
+    g_autofree char *text = g_utf8_make_valid(reason, -1);
+
+    g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "%s", text);
+}
+
 static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
@@ -141,7 +149,7 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
     else if (request->job->state == JOB_VALID || request->job->state == JOB_WAITING)
         send(task, request->job->state == JOB_VALID);
     else
-        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "%s", request->job->reason);
+        return_reason(task, request->job->reason);
 }
 
 static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, int side)
