@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "viewer-lib.h"
 
@@ -59,6 +61,8 @@ static int busy_worker(struct viewer *viewer)
     return 0;
 }
 
+/* --- Killed from outside --- */
+
 /* Each worker that is killed is at most one broken tile, and that one is not remembered. */
 static void test_killed(struct viewer *viewer)
 {
@@ -83,36 +87,6 @@ static void test_killed(struct viewer *viewer)
     g_assert_cmpuint(n_broken(viewer, N), ==, 0);
 }
 
-/* One picture that kills whoever decodes it: it is broken, all others are shown. */
-static void test_deadly(struct viewer *viewer)
-{
-    enum { N = 10 };
-    g_autofree char *lib = g_dir_make_tmp("afork-viewer-lib-XXXXXX", NULL);
-    g_autofree char *folder = g_build_filename(lib, "AFork", NULL);
-    g_autofree char *module = g_build_filename(folder, "Thumbnail.pm", NULL);
-    g_autofree char *real = g_strdup(g_getenv("AFORK_THUMBNAILS_LIB"));
-    g_autofree char *code = g_strdup_printf(
-        "do '%s/AFork/Thumbnail.pm' or die $@; package AFork::Thumbnail; no warnings;"
-        "my $decode = \\&reduce;"
-        "*reduce = sub { kill SEGV => $$ if $_[0] =~ /000003/; $decode->(@_) }; 1",
-        real);
-
-    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
-    g_assert_true(g_file_set_contents(module, code, -1, NULL));
-    g_setenv("AFORK_THUMBNAILS_LIB", lib, TRUE);
-    viewer_pictures(viewer, N);
-    viewer_open(viewer);
-    UNTIL(viewer_is_complete(viewer));
-    g_assert_cmpuint(n_broken(viewer, N), ==, 1);
-    g_assert_cmpint(viewer_state(viewer, "000003.png"), ==, VIEWER_TILE_BROKEN);
-    ViewerTile *tile = viewer_grid_find_tile(viewer_window_get_grid(viewer->window), "000003.png");
-    g_test_message("%s", viewer_tile_get_reason(tile));
-    g_setenv("AFORK_THUMBNAILS_LIB", real, TRUE);
-    g_unlink(module);
-    g_rmdir(folder);
-    g_rmdir(lib);
-}
-
 static gint64 cpu(void)
 {
     struct rusage usage;
@@ -121,6 +95,129 @@ static gint64 cpu(void)
     return usage.ru_utime.tv_sec * G_USEC_PER_SEC + usage.ru_utime.tv_usec +
            usage.ru_stime.tv_sec * G_USEC_PER_SEC + usage.ru_stime.tv_usec;
 }
+
+/* --- Pictures that do harm --- */
+
+/* AFork::Thumbnail whose reduce() first runs `code`, with the picture's URI in $_[0]. */
+struct module {
+    char *real, *lib, *folder, *file;
+};
+
+static void module_begin(struct module *module, const char *code)
+{
+    module->real = g_strdup(g_getenv("AFORK_THUMBNAILS_LIB"));
+    module->lib = g_dir_make_tmp("afork-viewer-lib-XXXXXX", NULL);
+    module->folder = g_build_filename(module->lib, "AFork", NULL);
+    module->file = g_build_filename(module->folder, "Thumbnail.pm", NULL);
+    g_autofree char *text = g_strdup_printf(
+        "do '%s/AFork/Thumbnail.pm' or die $@; package AFork::Thumbnail; no warnings;"
+        "my $reduce = \\&reduce; *reduce = sub { %s; $reduce->(@_) }; 1",
+        module->real, code);
+    g_assert_cmpint(g_mkdir(module->folder, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(module->file, text, -1, NULL));
+    g_setenv("AFORK_THUMBNAILS_LIB", module->lib, TRUE);
+}
+
+static void module_end(struct module *module)
+{
+    g_setenv("AFORK_THUMBNAILS_LIB", module->real, TRUE);
+    g_unlink(module->file);
+    g_rmdir(module->folder);
+    g_rmdir(module->lib);
+    g_free(module->real);
+    g_free(module->lib);
+    g_free(module->folder);
+    g_free(module->file);
+}
+
+struct clock {
+    gint64 last, longest;
+};
+
+static gboolean on_clock(gpointer data)
+{
+    struct clock *clock = data;
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    gint64 usec = now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+    if (clock->last)
+        clock->longest = MAX(clock->longest, usec - clock->last);
+    clock->last = usec;
+    return G_SOURCE_CONTINUE;
+}
+
+/* One hangs, one crashes, one ends, one talks nonsense: these are broken, all others are there, and
+ * the loop goes on. Its work between two turns counts: the machine may have other things to do. */
+static void test_four_bad(struct viewer *viewer)
+{
+    enum { N = 100 };
+    struct module module;
+    struct clock clock = {0};
+
+    module_begin(&module, "if ($_[0] =~ /000010/) { 1 while 1 }"
+                          "kill SEGV => $$ if $_[0] =~ /000020/;"
+                          "POSIX::_exit(0) if $_[0] =~ /000030/ && require POSIX;"
+                          "return 'nonsense' if $_[0] =~ /000040/");
+    viewer_workers_set_timeout(workers(viewer), 2);
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    activate(viewer, "make-all");
+    guint timer = g_timeout_add(50, on_clock, &clock);
+    ViewerBatch *batch = viewer_window_get_batch(viewer->window);
+    UNTIL(viewer_batch_get_done(batch) == N && viewer_is_complete(viewer));
+    g_source_remove(timer);
+    g_assert_cmpuint(viewer_batch_get_failed(batch), ==, 4);
+    g_assert_cmpuint(viewer_n_cached(), ==, N - 4);
+    g_test_message("at most %d ms between two turns", (int)(clock.longest / 1000));
+    if (!viewer_is_sanitized())
+        g_assert_cmpint(clock.longest, <, 50 * 1000);
+    module_end(&module);
+}
+
+/* A picture that kills whoever decodes it: it is broken, all others are shown. */
+static void test_deadly(struct viewer *viewer)
+{
+    enum { N = 10 };
+    struct module module;
+
+    module_begin(&module, "kill SEGV => $$ if $_[0] =~ /000003/");
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpuint(n_broken(viewer, N), ==, 1);
+    ViewerTile *tile = viewer_grid_find_tile(viewer_window_get_grid(viewer->window), "000003.png");
+    g_assert_cmpint(viewer_tile_get_state(tile), ==, VIEWER_TILE_BROKEN);
+    g_test_message("%s", viewer_tile_get_reason(tile));
+    module_end(&module);
+}
+
+/* One that takes more memory than there is for it, and a small file of a huge picture. */
+static void test_greedy(struct viewer *viewer)
+{
+    enum { N = 10 };
+    struct module module;
+    const char huge[] = "P6 60000 60000 255\n";
+
+    if (viewer_is_sanitized()) {
+        g_test_skip("memory is not limited under sanitizers");
+        return;
+    }
+    module_begin(&module, "if ($_[0] =~ /000003/) { my $much = 'x' x 3_000_000_000 }");
+    viewer_pictures(viewer, N);
+    viewer_file(viewer, "huge.ppm", huge);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpuint(n_broken(viewer, N), ==, 1);
+    g_assert_cmpint(viewer_state(viewer, "000003.png"), ==, VIEWER_TILE_BROKEN);
+    g_assert_cmpint(viewer_state(viewer, "huge.ppm"), ==, VIEWER_TILE_BROKEN);
+    ViewerTile *tile = viewer_grid_find_tile(viewer_window_get_grid(viewer->window), "huge.ppm");
+    g_test_message("%s", viewer_tile_get_reason(tile));
+    g_assert_nonnull(strstr(viewer_tile_get_reason(tile), "too many"));
+    module_end(&module);
+}
+
+/* --- Workers that cannot start --- */
 
 /* Without the module nothing is lost, nothing spins, and it can be tried again. */
 static void test_no_module(struct viewer *viewer)
@@ -160,6 +257,29 @@ static void test_no_perl(struct viewer *viewer)
     UNTIL(viewer_is_complete(viewer));
     g_assert_cmpint(viewer_state(viewer, "000001.png"), ==, VIEWER_TILE_SHOWN);
 }
+
+/* The template is killed: there is another. */
+static void test_template(struct viewer *viewer)
+{
+    viewer_pictures(viewer, 3);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_autofree char *command = g_strdup_printf("/proc/self/task/%d/children", (int)getpid());
+    g_autofree char *children = NULL;
+    g_assert_true(g_file_get_contents(command, &children, NULL, NULL));
+    g_assert_cmpint(kill(atoi(children), SIGKILL), ==, 0);
+    viewer_picture(viewer, "a.png", 40, 30, 0);
+    UNTIL(viewer_n_items(viewer) == 4);
+    UNTIL(viewer_window_get_notice(viewer->window) ||
+          (viewer_is_complete(viewer) && viewer_state(viewer, "a.png") == VIEWER_TILE_SHOWN));
+    if (viewer_window_get_notice(viewer->window)) {
+        g_test_message("%s", viewer_window_get_notice(viewer->window));
+        activate(viewer, "retry");
+    }
+    UNTIL(viewer_is_complete(viewer) && viewer_state(viewer, "a.png") == VIEWER_TILE_SHOWN);
+}
+
+/* --- The end --- */
 
 /* Closing does not wait, however much there is to do. */
 static void test_close(struct viewer *viewer)
@@ -218,7 +338,10 @@ int main(int argc, char **argv)
         return g_test_run();
     }
     viewer_test_add("/viewer/workers/killed", test_killed);
+    viewer_test_add("/viewer/workers/template", test_template);
+    viewer_test_add("/viewer/workers/four-bad", test_four_bad);
     viewer_test_add("/viewer/workers/deadly", test_deadly);
+    viewer_test_add("/viewer/workers/greedy", test_greedy);
     viewer_test_add("/viewer/workers/no-module", test_no_module);
     viewer_test_add("/viewer/workers/no-perl", test_no_perl);
     viewer_test_add("/viewer/workers/close", test_close);

@@ -239,6 +239,10 @@ GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, cha
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
+void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds)
+{
+}
+
 const char *viewer_workers_get_message(ViewerWorkers *self)
 {
     return NULL;

@@ -9,8 +9,7 @@
 enum {
     MEGAPIXELS_MAX = 200,
     MEMORY_MAX_MB = 2048, /* of address space, for the worst of such pictures */
-    THUMBNAIL_SECONDS = 30,
-    SHOW_SECONDS = 60,
+    TIMEOUT = 30, /* seconds */
     ANSWER_MAX = 64 * 1024,
     FAILURES_MAX = 2,
     SPARES = 1,
@@ -20,7 +19,7 @@ struct _ViewerWorkers {
     GObject parent_instance;
 
     char *directory, *token;
-    guint box;
+    guint box, timeout;
     GAforkContext *context; /* NULL: nothing was started */
     GAforkProcess *template;
     GAforkPool *thumbnails, *singles;
@@ -281,8 +280,7 @@ static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *
         fail(task, VIEWER_ERROR_WORKERS, error->message);
         return;
     }
-    g_object_set(options, "run-timeout",
-                 (single ? SHOW_SECONDS : THUMBNAIL_SECONDS) * G_USEC_PER_SEC, "kill-on-cancel",
+    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "kill-on-cancel",
                  single, NULL);
     gafork_callable_call_fds_async(GAFORK_CALLABLE(single ? self->singles : self->thumbnails), bytes,
                                    options, g_task_get_cancellable(task), on_answer,
@@ -341,6 +339,7 @@ static void viewer_workers_class_init(ViewerWorkersClass *klass)
 
 static void viewer_workers_init(ViewerWorkers *self)
 {
+    self->timeout = TIMEOUT;
 }
 
 ViewerWorkers *viewer_workers_new(const char *directory, guint box)
@@ -352,6 +351,11 @@ ViewerWorkers *viewer_workers_new(const char *directory, guint box)
     self->box = box;
     self->token = g_strconcat("afork-viewer-", uuid, NULL);
     return self;
+}
+
+void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds)
+{
+    self->timeout = seconds;
 }
 
 const char *viewer_workers_get_message(ViewerWorkers *self)

@@ -41,6 +41,9 @@ void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char 
 GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, char **trouble,
                                   GError **error);
 
+/* Seconds that a picture may take, 30 at first; then its worker is replaced. */
+void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds);
+
 const char *viewer_workers_get_message(ViewerWorkers *self);
 
 /* The pool that makes thumbnails, for who shows numbers; NULL before the first call. "pool" is a
