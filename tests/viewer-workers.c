@@ -203,7 +203,7 @@ static void test_greedy(struct viewer *viewer)
         g_test_skip("memory is not limited under sanitizers");
         return;
     }
-    module_begin(&module, "if ($_[0] =~ /000003/) { my $much = 'x' x 3_000_000_000 }");
+    module_begin(&module, "if ($_[0] =~ /000003/) { my $n = 3e9; my $much = 'x' x $n }");
     viewer_pictures(viewer, N);
     viewer_file(viewer, "huge.ppm", huge);
     viewer_open(viewer);
