@@ -14,6 +14,7 @@ struct _ViewerGrid {
     GtkWidget *scrolled, *view;
     GHashTable *tiles; /* that have an entry -> their GtkListItem; borrowed */
     guint idle;
+    guint revealed; /* position that gets the focus once it is there; GTK_INVALID_LIST_POSITION: none */
 };
 
 G_DEFINE_TYPE(ViewerGrid, viewer_grid, GTK_TYPE_WIDGET)
@@ -40,6 +41,13 @@ static void find_view(ViewerGrid *self, guint *first, guint *last)
     }
 }
 
+/* The keys go on from where the picture is, not from where they were before. */
+static void focus_revealed(ViewerGrid *self, GtkWidget *tile)
+{
+    self->revealed = GTK_INVALID_LIST_POSITION;
+    gtk_widget_grab_focus(gtk_widget_get_parent(tile));
+}
+
 static gboolean on_idle(gpointer data)
 {
     ViewerGrid *self = data;
@@ -55,6 +63,8 @@ static gboolean on_idle(gpointer data)
         guint away = position < first ? first - position : position > last ? position - last : 0;
         /* With nothing in view, first is behind all. */
         viewer_tile_set_distance(tile, first > last ? 1 : (double)away / (last - first + 1));
+        if (position == self->revealed && gtk_widget_get_mapped(tile))
+            focus_revealed(self, tile);
     }
     return G_SOURCE_REMOVE;
 }
@@ -179,6 +189,7 @@ static void viewer_grid_class_init(ViewerGridClass *klass)
 static void viewer_grid_init(ViewerGrid *self)
 {
     self->tiles = g_hash_table_new(NULL, NULL);
+    self->revealed = GTK_INVALID_LIST_POSITION;
 }
 
 GtkWidget *viewer_grid_new(ViewerThumbnailer *thumbnailer)
@@ -214,4 +225,7 @@ void viewer_grid_set_model(ViewerGrid *self, GtkSingleSelection *model)
 void viewer_grid_reveal(ViewerGrid *self, guint position)
 {
     gtk_widget_activate_action(self->view, "list.scroll-to-item", "u", position);
+    if (gtk_widget_get_focus_child(GTK_WIDGET(self)))
+        self->revealed = position;
+    look_soon(self);
 }

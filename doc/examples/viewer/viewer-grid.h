@@ -18,7 +18,7 @@ GtkWidget *viewer_grid_new(ViewerThumbnailer *thumbnailer);
 /* The pictures, with the selected one. */
 void viewer_grid_set_model(ViewerGrid *self, GtkSingleSelection *model);
 
-/* Brings a picture into view. */
+/* Brings a picture into view, and gives it the focus if a picture has it. */
 void viewer_grid_reveal(ViewerGrid *self, guint position);
 
 /* Asks again for the thumbnails that are missing. */

@@ -190,6 +190,7 @@ static void viewer_page_class_init(ViewerPageClass *klass)
 static void viewer_page_init(ViewerPage *self)
 {
     gtk_widget_init_template(GTK_WIDGET(self));
+    gtk_widget_set_focusable(GTK_WIDGET(self), TRUE); /* keys are meant for it, not for what it holds */
 }
 
 GtkWidget *viewer_page_new(ViewerWorkers *workers)

@@ -132,6 +132,7 @@ void viewer_window_show_picture(ViewerWindow *self, guint position)
 void viewer_window_show_grid(ViewerWindow *self)
 {
     show(self, "grid");
+    gtk_widget_grab_focus(self->grid);
     viewer_grid_reveal(VIEWER_GRID(self->grid), gtk_single_selection_get_selected(self->selection));
     on_folder_changed(self);
 }
