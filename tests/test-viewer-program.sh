@@ -39,7 +39,7 @@ tool "desktop file" desktop-file-validate "$files.desktop"
 tool "metainfo" appstreamcli validate --no-net "$files.metainfo.xml"
 
 # In a session of its own: $1 is the folder. Each call waits for its answer.
-cat >"$work/session" <<'E2'
+cat >"$work/session" <<'END'
 G_DEBUG=fatal-criticals afork-viewer "$1" &
 viewer=$!
 window=/org/afork/Viewer/window/1
@@ -47,21 +47,67 @@ call()
 {
     gdbus call --session --dest org.afork.Viewer --timeout 10 "$@"
 }
+act()
+{
+    call --object-path $window --method org.gtk.Actions.Activate "$1" "[$2]" '{}' || exit 1
+}
+# Waits for a window of this title, not for ever.
+title()
+{
+    tries=0
+    until xdotool search --name "^$1\$"; do
+        tries=$((tries + 1))
+        if [ $tries -gt 1000 ]; then
+            echo "the title is never $1"
+            kill $viewer
+            exit 1
+        fi
+    done
+}
+press()
+{
+    echo "$*"
+    xdotool key "$@"
+}
 gdbus wait --session --timeout 20 org.afork.Viewer || exit 1
-for turn in 1 2 3 4 5 6 7 8 9 10; do
-    call --object-path $window --method org.gtk.Actions.List && break
+until call --object-path $window --method org.gtk.Actions.List; do
+    kill -0 $viewer || exit 1
 done
-call --object-path $window --method org.gtk.Actions.Activate make-all '[]' '{}' || exit 1
-call --object-path $window --method org.gtk.Actions.Activate view '[<uint32 0>]' '{}' || exit 1
-call --object-path $window --method org.gtk.Actions.Activate next '[]' '{}' || exit 1
-call --object-path $window --method org.gtk.Actions.Activate back '[]' '{}' || exit 1
-call --object-path /org/afork/Viewer --method org.gtk.Actions.Activate quit '[]' '{}' || exit 1
+act make-all
+act view '<uint32 0>'
+act next
+act back
+if command -v xdotool; then
+    act view '<uint32 0>'
+    title 1.png
+    xdotool windowfocus "$(xdotool search --name '^1.png$')"
+    for key in Right space Page_Down; do press $key; done
+    title 4.png
+    for key in Left BackSpace Page_Up; do press $key; done
+    title 1.png
+    press End
+    title 2000.png
+    press Home
+    title 1.png
+    for key in plus minus 0 1; do press $key; done
+    press Escape
+    title pictures
+    press Right
+    press Return
+    title 2.png
+    press Escape
+    title pictures
+    press ctrl+w
+else
+    act show-help-overlay
+    call --object-path /org/afork/Viewer --method org.gtk.Actions.Activate quit '[]' '{}' || exit 1
+fi
 wait $viewer
-E2
+END
 
 if command -v dbus-run-session >/dev/null && command -v gdbus >/dev/null; then
     mkdir "$work/pictures" "$work/cache"
-    "$perl" -e 'open my $f, ">", "$ARGV[0]/$_.png" or die for 1 .. 2000' "$work/pictures"
+    "${PERL:-perl}" -e 'open my $f, ">", "$ARGV[0]/$_.png" or die for 1 .. 2000' "$work/pictures"
     XDG_CACHE_HOME=$work/cache PATH=$PWD:$PATH
     export XDG_CACHE_HOME PATH
     result "started, driven, ended" on_screen dbus-run-session -- sh "$work/session" "$work/pictures"
