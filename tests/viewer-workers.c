@@ -82,6 +82,7 @@ static void test_killed(struct viewer *viewer)
     g_assert_cmpuint(kills, >, 0);
     UNTIL(viewer_is_complete(viewer));
     g_assert_cmpuint(n_broken(viewer, N), <=, kills);
+    g_assert_null(viewer_window_get_notice(viewer->window));
     viewer_open(viewer);
     UNTIL(viewer_is_complete(viewer));
     g_assert_cmpuint(n_broken(viewer, N), ==, 0);

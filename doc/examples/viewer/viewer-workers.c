@@ -11,7 +11,7 @@ enum {
     MEMORY_MAX_MB = 2048, /* of address space, for the worst of such pictures */
     TIMEOUT = 30, /* seconds */
     ANSWER_MAX = 64 * 1024,
-    FAILURES_MAX = 2,
+    FAILURES_MAX = 10, /* workers that are killed one after the other */
     SPARES = 1,
 };
 
@@ -201,13 +201,14 @@ static char *first_line(const char *message)
 }
 
 /* There was no answer. */
-static void return_error(ViewerWorkers *self, GTask *task, GError *error)
+static void return_error(GTask *task, GAforkPool *pool, GError *error)
 {
+    ViewerWorkers *self = g_task_get_source_object(task);
     g_autofree char *line = first_line(error->message);
 
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
         g_task_return_error(task, g_error_copy(error));
-    } else if (is_about_workers(error)) {
+    } else if (is_about_workers(error) || gafork_pool_get_broken(pool)) {
         if (!self->message) /* the first is the most precise */
             set_message(self, line);
         fail(task, VIEWER_ERROR_WORKERS, "there is nobody to decode it");
@@ -219,6 +220,41 @@ static void return_error(ViewerWorkers *self, GTask *task, GError *error)
     } else {
         fail(task, VIEWER_ERROR_OTHER, line);
     }
+}
+
+/* A call whose worker ended. */
+struct end {
+    GTask *task;
+    GAforkPool *pool;
+    GError *error;
+};
+
+static void end_free(gpointer data)
+{
+    struct end *end = data;
+
+    g_object_unref(end->task);
+    g_object_unref(end->pool);
+    g_error_free(end->error);
+    g_free(end);
+}
+
+static gboolean on_end(gpointer data)
+{
+    struct end *end = data;
+
+    return_error(end->task, end->pool, end->error);
+    return G_SOURCE_REMOVE;
+}
+
+/* When too many workers have ended, calls that wait fail as if it were their own had. Whether that
+ * is so, the pool tells only in the next turn. */
+static void return_error_later(GTask *task, GAforkPool *pool, GError *error)
+{
+    struct end *end = g_new(struct end, 1);
+
+    *end = (struct end){g_object_ref(task), g_object_ref(pool), g_error_copy(error)};
+    g_timeout_add_full(G_PRIORITY_LOW, 1, on_end, end, end_free);
 }
 
 /* One of those that decode.pl describes, and perhaps pixels. */
@@ -258,8 +294,10 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 
     if (answer)
         return_answer(task, answer, fds);
+    else if (error->domain == GAFORK_ERROR)
+        return_error_later(task, GAFORK_POOL(source), error);
     else
-        return_error(g_task_get_source_object(task), task, error);
+        return_error(task, GAFORK_POOL(source), error);
 }
 
 /* --- Calls --- */
