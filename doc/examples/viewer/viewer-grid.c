@@ -42,7 +42,7 @@ static void find_view(ViewerGrid *self, guint *first, guint *last)
 }
 
 /* The keys go on from where the picture is, not from where they were before. */
-static void focus_revealed(ViewerGrid *self, GtkWidget *tile)
+static void focus(ViewerGrid *self, GtkWidget *tile)
 {
     self->revealed = GTK_INVALID_LIST_POSITION;
     gtk_widget_grab_focus(gtk_widget_get_parent(tile));
@@ -53,7 +53,7 @@ static gboolean on_idle(gpointer data)
     ViewerGrid *self = data;
     guint first, last;
     GHashTableIter i;
-    gpointer tile, item;
+    gpointer tile, item, revealed = NULL;
 
     self->idle = 0;
     find_view(self, &first, &last);
@@ -64,8 +64,10 @@ static gboolean on_idle(gpointer data)
         /* With nothing in view, first is behind all. */
         viewer_tile_set_distance(tile, first > last ? 1 : (double)away / (last - first + 1));
         if (position == self->revealed && gtk_widget_get_mapped(tile))
-            focus_revealed(self, tile);
+            revealed = tile;
     }
+    if (revealed)
+        focus(self, revealed); /* which may scroll, and change what is in the table */
     return G_SOURCE_REMOVE;
 }
 
