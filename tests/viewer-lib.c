@@ -299,5 +299,5 @@ void viewer_test_init(int *argc, char ***argv)
 
     /* What GLib opens once. */
     g_autoptr(GFile) file = g_file_new_for_path(top);
-    g_autoptr(GFileMonitor) monitor = g_file_monitor_directory(file, 0, NULL, NULL);
+    g_object_unref(g_file_monitor_directory(file, 0, NULL, NULL));
 }

@@ -198,8 +198,9 @@ gboolean viewer_thumbnailer_make_finish(ViewerThumbnailer *self, GAsyncResult *r
                                         GError **error)
 {
     GError *failure = NULL;
-    g_autoptr(GdkTexture) texture = g_task_propagate_pointer(G_TASK(result), &failure);
+    GdkTexture *texture = g_task_propagate_pointer(G_TASK(result), &failure);
 
+    g_clear_object(&texture); /* there is one where something was made */
     if (!failure)
         return TRUE;
     g_propagate_error(error, failure);
