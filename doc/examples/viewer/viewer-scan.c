@@ -160,6 +160,17 @@ static void news_free(gpointer data)
     g_free(news);
 }
 
+static void send_news(GTask *task, struct scan *scan)
+{
+    g_autoptr(GSource) source = g_idle_source_new();
+    struct news *news = g_new(struct news, 1);
+
+    *news = (struct news){g_object_ref(task), scan->partial, sorted(scan)};
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, give_news, news, news_free);
+    g_source_attach(source, g_task_get_context(task));
+}
+
 static void run(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
     struct scan *scan = data;
@@ -172,10 +183,7 @@ static void run(GTask *task, gpointer source, gpointer data, GCancellable *cance
         take(scan, found);
         if (g_get_monotonic_time() - begun < pause)
             continue;
-        struct news *news = g_new(struct news, 1);
-        *news = (struct news){g_object_ref(task), scan->partial, sorted(scan)};
-        g_main_context_invoke_full(g_task_get_context(task), G_PRIORITY_DEFAULT, give_news, news,
-                                   news_free);
+        send_news(task, scan);
         pause = 2 * pause + FIRST_USEC;
     }
     int code = errno;
