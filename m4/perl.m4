@@ -116,7 +116,8 @@ PERL_CFLAGS=`$PERL -MExtUtils::Embed -e ccopts 2>/dev/null |
 # Symbols are resolved at once: a process pays for a lazy one after every fork.
 PERL_LDFLAGS="-Wl,-E -Wl,-z,now"
 AFORK_CHECK_PACKED_RELOCATIONS
-perl_shared_libs=`$PERL -MExtUtils::Embed -e ldopts 2>/dev/null`
+# Not -L for what perl's own packages do not use: it would be told to users by pkg-config.
+perl_shared_libs=`$PERL -MExtUtils::Embed -e ldopts 2>/dev/null | $SED 's|-L */usr/local/lib||'`
 
 AFORK_PERL_STATIC_LIBS
 AS_IF([test "$with_perl_link" != shared && test -n "$perl_static_libs"], [
