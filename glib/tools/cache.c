@@ -93,34 +93,51 @@ static bool holds(struct cache *cache, const char *path)
     return real_path[strlen(real_root)] == '/';
 }
 
-/* Whether a PNG in the cache is about this state of this file. A time that differs, earlier or
- * later, means another state: files are also restored and copied with their old times. */
-static bool is_about(const char *directory, const struct job *job)
+/* The text of a PNG in the cache if it is about this state of this file, or NULL. A time that
+ * differs, earlier or later, means another state: files are also restored and copied with their old
+ * times. */
+static GHashTable *text_about(const char *directory, const struct job *job)
 {
     g_autofree char *path = g_build_filename(directory, job->name, NULL);
     g_autoptr(GHashTable) text = png_read_text(path);
 
     if (!text)
-        return false;
+        return NULL;
     const char *uri = g_hash_table_lookup(text, "Thumb::URI");
     const char *mtime = g_hash_table_lookup(text, "Thumb::MTime");
     const char *size = g_hash_table_lookup(text, "Thumb::Size");
-    return uri && strcmp(uri, job->uri) == 0 && mtime && is_number(mtime, job->mtime) &&
-           (!size || is_number(size, job->size));
+    if (!uri || strcmp(uri, job->uri) != 0 || !mtime || !is_number(mtime, job->mtime) ||
+        (size && !is_number(size, job->size)))
+        return NULL;
+    return g_steal_pointer(&text);
+}
+
+/* What the record of a failure says. */
+static void settle_as_before(struct job *job, GHashTable *record)
+{
+    const char *reason = g_hash_table_lookup(record, "Description");
+
+    if (reason && *reason)
+        job_settle(job, JOB_FAILED, "it failed before and did not change since: %s", reason);
+    else
+        job_settle(job, JOB_FAILED, "it failed before and did not change since");
 }
 
 void cache_examine(struct cache *cache, struct job *job, bool force)
 {
+    g_autoptr(GHashTable) made = NULL;
+    g_autoptr(GHashTable) failed = NULL;
+
     if (holds(cache, job->path))
         job_settle(job, job->named ? JOB_ERROR : JOB_SKIPPED, "it is part of the thumbnail cache");
     else if (faccessat(AT_FDCWD, job->path, R_OK, AT_EACCESS) < 0)
         job_settle(job, JOB_ERROR, "%s", g_strerror(errno));
     else if (force)
         return;
-    else if (is_about(cache->directory, job))
+    else if ((made = text_about(cache->directory, job)))
         job->state = JOB_VALID;
-    else if (is_about(cache->failures, job))
-        job_settle(job, JOB_FAILED, "it failed before and did not change since");
+    else if ((failed = text_about(cache->failures, job)))
+        settle_as_before(job, failed);
 }
 
 void cache_begin(G_GNUC_UNUSED struct cache *cache, struct job *job)
@@ -135,9 +152,9 @@ static void record_failure(struct cache *cache, const struct job *job)
     g_autofree char *path = g_build_filename(cache->failures, job->name, NULL);
     g_autofree char *mtime = g_strdup_printf("%" G_GINT64_FORMAT, job->mtime);
     g_autofree char *size = g_strdup_printf("%" G_GINT64_FORMAT, job->size);
-    g_autoptr(GByteArray)
-        png = png_with_text("Software", "afork-thumbnails", "Thumb::URI", job->uri, "Thumb::MTime",
-                            mtime, "Thumb::Size", size, NULL);
+    g_autoptr(GByteArray) png = png_with_text("Software", "afork-thumbnails", "Thumb::URI",
+                                              job->uri, "Thumb::MTime", mtime, "Thumb::Size", size,
+                                              "Description", job->reason ? job->reason : "", NULL);
 
     /* Without a record the picture is tried again another time, no more. */
     g_file_set_contents(path, (const char *)png->data, png->len, NULL);

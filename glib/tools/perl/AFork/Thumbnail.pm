@@ -37,27 +37,44 @@ sub init {
 #     unsupported                   no picture of this type can be decoded
 #     failed TEXT                   the picture's fault
 #     error TEXT                    somebody else's fault: it may go well another time
-sub thumbnail {
+sub thumbnail { return (answer(@_))[0] }
+
+# The same, and after that the reduced picture if there is one, also one that could not be written.
+sub answer {
     my ($uri, $type, $mtime, $size, $name) = @_;
 
     return 'unsupported' if !$supported{$type} && $type ne '-';
-    my $answer = make($uri, $mtime, $size, "$directory/$name", $box, $max_pixels);
-    utf8::encode($answer) if utf8::is_utf8($answer);
-    return $answer =~ tr/\n/ /r;
+    my ($answer, $pixbuf) = make($uri, $mtime, $size, "$directory/$name", $box, $max_pixels);
+    return (octets($answer), $pixbuf);
+}
+
+# A line of text as octets.
+sub octets {
+    my ($text) = @_;
+
+    utf8::encode($text) if utf8::is_utf8($text);
+    return $text =~ tr/\n/ /r;
 }
 
 # Descriptors instead of names: GdkPixbuf takes names for characters, files have octets, and a file
 # that is replaced meanwhile is still the same one.
 sub fd_name { return '/proc/self/fd/' . fileno $_[0] }
 
-sub make {
-    my ($uri, $mtime, $size, $target, $box, $max_pixels) = @_;
+# Opens and reduces the picture of a URI, and returns as decode() does; or only why not.
+sub reduce {
+    my ($uri, $box, $max_pixels) = @_;
 
     my $path = $uri =~ s{^file://}{}r =~ s/%(..)/chr hex $1/ger;
     sysopen my $in, $path, O_RDONLY | O_NONBLOCK or return "error $!";
+    my @decoded = eval { decode(fd_name($in), $box, $max_pixels) };
+    return @decoded ? @decoded : 'failed ' . reason($@, fd_name($in), $path);
+}
 
-    my ($pixbuf, @info) = eval { decode(fd_name($in), $box, $max_pixels) };
-    return 'failed ' . reason($@, fd_name($in), $path) unless $pixbuf;
+sub make {
+    my ($uri, $mtime, $size, $target, $box, $max_pixels) = @_;
+
+    my ($pixbuf, @info) = reduce($uri, $box, $max_pixels);
+    return $pixbuf unless @info;
     my ($width, $height, $type) = @info;
 
     # The fastest compression: a sixth larger than the best, in a quarter of the time.
@@ -73,10 +90,10 @@ sub make {
     );
     # It exists if a worker was killed over the picture before this one, having begun with both.
     sysopen my $out, $target, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600
-        or return "error cannot write the thumbnail: $!";
+        or return ("error cannot write the thumbnail: $!", $pixbuf);
     eval { $pixbuf->savev(fd_name($out), 'png', [keys %options], [values %options]); 1 }
-        or return 'error cannot write the thumbnail: ' . reason($@, fd_name($out), $target);
-    return "made $width $height $type";
+        or return ('error cannot write the thumbnail: ' . reason($@, fd_name($out), $target), $pixbuf);
+    return ("made $width $height $type", $pixbuf);
 }
 
 # Returns the reduced picture, upright, and the full one's width, height and type.

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a worker's answer to what viewer_workers_finish() returns. Private to the workers.
+ */
+#ifndef VIEWER_ANSWER_H
+#define VIEWER_ANSWER_H
+
+#include "viewer-workers.h"
+
+/* Has a task of ViewerWorkers return: with what was answered, or with why nothing was. */
+void viewer_answer_return(GTask *task, char **answer, GUnixFDList *fds);
+void viewer_answer_return_error(GTask *task, GAforkPool *pool, GError *error);
+
+/* The workers' side. */
+void viewer_workers_set_message(ViewerWorkers *self, const char *message);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "viewer-application.h"
+
+#include <afork/afork.h>
+
+#include "viewer-window.h"
+
+struct _ViewerApplication {
+    GtkApplication parent_instance;
+
+    ViewerThumbnailer *thumbnailer;
+};
+
+/* In resource.c, which glib-compile-resources makes of viewer.gresource.xml. */
+void viewer_register_resource(void);
+
+G_DEFINE_TYPE(ViewerApplication, viewer_application, GTK_TYPE_APPLICATION)
+
+static void about(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    gtk_show_about_dialog(gtk_application_get_active_window(data), "program-name", "Pictures",
+                          "logo-icon-name", "org.afork.Viewer", "version", AFORK_VERSION, "comments",
+                          "Looks at folders of pictures. They are decoded by Perl workers.",
+                          "license-type", GTK_LICENSE_MIT_X11, NULL);
+}
+
+static GtkWindow *new_window(ViewerApplication *self)
+{
+    GtkWindow *window = viewer_window_new(GTK_APPLICATION(self), self->thumbnailer);
+
+    gtk_window_present(window);
+    return window;
+}
+
+static void new_empty_window(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    new_window(data);
+}
+
+/* No questions: there is nothing to save. */
+static void quit(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    g_application_quit(data);
+}
+
+static void add_accels(GtkApplication *self)
+{
+    static const struct {
+        const char *action;
+        const char *accels[3];
+    } all[] = {
+        {"app.new-window", {"<Control>n"}},
+        {"app.quit", {"<Control>q"}},
+        {"win.open", {"<Control>o"}},
+        {"win.reload", {"F5", "<Control>r"}},
+        {"window.close", {"<Control>w"}},
+        {"win.back", {"Escape"}},
+        {"win.fullscreen", {"F11"}},
+        {"win.zoom-in", {"<Control>plus", "<Control>equal"}},
+        {"win.zoom-out", {"<Control>minus"}},
+        {"win.zoom-fit", {"<Control>0"}},
+        {"win.zoom-original", {"<Control>1"}},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(all); i++)
+        gtk_application_set_accels_for_action(self, all[i].action, all[i].accels);
+}
+
+static void viewer_application_startup(GApplication *application)
+{
+    const GActionEntry entries[] = {
+        {"about", about}, {"new-window", new_empty_window}, {"quit", quit}};
+    ViewerApplication *self = VIEWER_APPLICATION(application);
+
+    G_APPLICATION_CLASS(viewer_application_parent_class)->startup(application);
+    g_action_map_add_action_entries(G_ACTION_MAP(self), entries, G_N_ELEMENTS(entries), self);
+    add_accels(GTK_APPLICATION(self));
+    gtk_window_set_default_icon_name("org.afork.Viewer");
+    self->thumbnailer = viewer_thumbnailer_new();
+}
+
+static void viewer_application_activate(GApplication *application)
+{
+    GtkWindow *window = gtk_application_get_active_window(GTK_APPLICATION(application));
+
+    if (window)
+        gtk_window_present(window);
+    else
+        new_window(VIEWER_APPLICATION(application));
+}
+
+static void viewer_application_open(GApplication *application, GFile **files, int n,
+                                    const char *hint)
+{
+    for (int i = 0; i < n; i++)
+        viewer_window_open(VIEWER_WINDOW(new_window(VIEWER_APPLICATION(application))), files[i]);
+}
+
+/* Workers are not waited for. */
+static void viewer_application_shutdown(GApplication *application)
+{
+    ViewerApplication *self = VIEWER_APPLICATION(application);
+
+    viewer_workers_close(viewer_thumbnailer_get_workers(self->thumbnailer));
+    G_APPLICATION_CLASS(viewer_application_parent_class)->shutdown(application);
+    g_clear_object(&self->thumbnailer);
+}
+
+static void viewer_application_class_init(ViewerApplicationClass *klass)
+{
+    GApplicationClass *application_class = G_APPLICATION_CLASS(klass);
+
+    viewer_register_resource();
+    application_class->startup = viewer_application_startup;
+    application_class->activate = viewer_application_activate;
+    application_class->open = viewer_application_open;
+    application_class->shutdown = viewer_application_shutdown;
+}
+
+static void viewer_application_init(ViewerApplication *self)
+{
+}
+
+GtkApplication *viewer_application_new(void)
+{
+    return g_object_new(VIEWER_TYPE_APPLICATION, "application-id", "org.afork.Viewer", "flags",
+                        G_APPLICATION_HANDLES_OPEN, NULL);
+}
+
+ViewerThumbnailer *viewer_application_get_thumbnailer(ViewerApplication *self)
+{
+    return self->thumbnailer;
+}

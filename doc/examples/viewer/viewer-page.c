@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "viewer-page.h"
+
+enum { PATIENCE = 120 }; /* milliseconds after which there is a spinner, and the thumbnail */
+
+static const double zoom_min = 0.02, zoom_max = 20;
+
+struct _ViewerPage {
+    GtkWidget parent_instance;
+
+    ViewerWorkers *workers;
+    GtkWidget *overlay, *stack, *picture, *reason_label, *spinner;
+    ViewerEntry *entry;
+    GdkTexture *texture;
+    char *reason;
+    double zoom; /* 0: to fit */
+    guint timer;
+    GCancellable *cancellable; /* of the call under way, or NULL */
+};
+
+G_DEFINE_TYPE(ViewerPage, viewer_page, GTK_TYPE_WIDGET)
+
+static void decode(ViewerPage *self);
+
+/* --- Decoding --- */
+
+static void drop_call(ViewerPage *self)
+{
+    g_clear_handle_id(&self->timer, g_source_remove);
+    gtk_spinner_stop(GTK_SPINNER(self->spinner));
+    if (self->cancellable)
+        g_cancellable_cancel(self->cancellable);
+    g_clear_object(&self->cancellable);
+}
+
+static void set_zoom(ViewerPage *self, double zoom)
+{
+    double scale = gtk_widget_get_scale_factor(GTK_WIDGET(self));
+    int width = -1, height = -1;
+
+    self->zoom = zoom;
+    if (zoom > 0 && self->texture) {
+        width = MAX(1, (int)(zoom * gdk_texture_get_width(self->texture) / scale));
+        height = MAX(1, (int)(zoom * gdk_texture_get_height(self->texture) / scale));
+    }
+    gtk_widget_set_size_request(self->picture, width, height);
+    gtk_picture_set_content_fit(GTK_PICTURE(self->picture),
+                                zoom > 0 ? GTK_CONTENT_FIT_FILL : GTK_CONTENT_FIT_SCALE_DOWN);
+    gtk_widget_set_halign(self->picture, zoom > 0 ? GTK_ALIGN_CENTER : GTK_ALIGN_FILL);
+    gtk_widget_set_valign(self->picture, zoom > 0 ? GTK_ALIGN_CENTER : GTK_ALIGN_FILL);
+}
+
+static void set_result(ViewerPage *self, GdkTexture *texture, const char *reason)
+{
+    g_set_object(&self->texture, texture);
+    g_free(self->reason);
+    self->reason = g_strdup(reason);
+    gtk_picture_set_paintable(GTK_PICTURE(self->picture), GDK_PAINTABLE(texture));
+    gtk_label_set_text(GTK_LABEL(self->reason_label), reason ? reason : "");
+    gtk_stack_set_visible_child_name(GTK_STACK(self->stack), reason ? "reason" : "picture");
+}
+
+static void on_decoded(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(ViewerPage) self = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GdkTexture) texture = viewer_workers_finish(VIEWER_WORKERS(source), result, NULL,
+                                                          &error);
+
+    if (g_task_get_cancellable(G_TASK(result)) != self->cancellable)
+        return; /* it shows another by now */
+    drop_call(self);
+    set_result(self, texture, texture ? NULL : error->message);
+    set_zoom(self, self->zoom);
+}
+
+static gboolean on_timer(gpointer data)
+{
+    ViewerPage *self = data;
+    GdkTexture *thumbnail = viewer_entry_get_thumbnail(self->entry);
+
+    self->timer = 0;
+    gtk_spinner_start(GTK_SPINNER(self->spinner));
+    if (!self->texture && thumbnail) {
+        gtk_picture_set_content_fit(GTK_PICTURE(self->picture), GTK_CONTENT_FIT_CONTAIN);
+        gtk_picture_set_paintable(GTK_PICTURE(self->picture), GDK_PAINTABLE(thumbnail));
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void decode(ViewerPage *self)
+{
+    g_autofree char *path = viewer_entry_dup_path(self->entry);
+    g_autofree char *uri = g_filename_to_uri(path, NULL, NULL);
+    g_autofree char *side = g_strdup_printf("%d", VIEWER_SIDE_MAX);
+    const char *arguments[] = {"show", uri, side, NULL};
+    g_autoptr(GAforkCallOptions) options = gafork_call_options_new();
+
+    self->timer = g_timeout_add(PATIENCE, on_timer, self);
+    self->cancellable = g_cancellable_new();
+    viewer_workers_call_async(self->workers, TRUE, arguments, options, self->cancellable, on_decoded,
+                              g_object_ref(self));
+}
+
+/* What is shown stays until the new one is there. */
+static void on_entry_changed(ViewerPage *self)
+{
+    if (!self->cancellable)
+        decode(self);
+}
+
+void viewer_page_set_entry(ViewerPage *self, ViewerEntry *entry)
+{
+    if (self->entry == entry)
+        return;
+    drop_call(self);
+    if (self->entry)
+        g_signal_handlers_disconnect_by_data(self->entry, self);
+    g_set_object(&self->entry, entry);
+    set_result(self, NULL, NULL);
+    set_zoom(self, 0);
+    if (!entry)
+        return;
+    gtk_picture_set_alternative_text(GTK_PICTURE(self->picture),
+                                     viewer_entry_get_display_name(entry));
+    g_signal_connect_swapped(entry, "changed", G_CALLBACK(on_entry_changed), self);
+    decode(self);
+}
+
+/* --- Enlargement --- */
+
+/* What it is now, also if it is shown to fit. */
+static double current_zoom(ViewerPage *self)
+{
+    double scale = gtk_widget_get_scale_factor(GTK_WIDGET(self));
+    double x = scale * gtk_widget_get_width(self->stack) / gdk_texture_get_width(self->texture);
+    double y = scale * gtk_widget_get_height(self->stack) / gdk_texture_get_height(self->texture);
+
+    return self->zoom > 0 ? self->zoom : MIN(MIN(x, y), 1);
+}
+
+void viewer_page_zoom(ViewerPage *self, double factor)
+{
+    if (!self->texture)
+        return;
+    double zoom = factor < 0 ? 1 : factor * current_zoom(self);
+    set_zoom(self, zoom > 0 ? CLAMP(zoom, zoom_min, zoom_max) : 0);
+}
+
+static gboolean on_scroll(GtkEventControllerScroll *controller, double x, double y, gpointer data)
+{
+    GdkModifierType state = gtk_event_controller_get_current_event_state(
+        GTK_EVENT_CONTROLLER(controller));
+
+    if (!(state & GDK_CONTROL_MASK))
+        return FALSE;
+    viewer_page_zoom(data, y < 0 ? 1.1 : 1 / 1.1);
+    return TRUE;
+}
+
+/* --- The widget --- */
+
+static void viewer_page_dispose(GObject *object)
+{
+    ViewerPage *self = VIEWER_PAGE(object);
+
+    if (self->overlay)
+        viewer_page_set_entry(self, NULL);
+    g_clear_pointer(&self->overlay, gtk_widget_unparent);
+    g_clear_pointer(&self->reason, g_free);
+    g_clear_object(&self->workers);
+    G_OBJECT_CLASS(viewer_page_parent_class)->dispose(object);
+}
+
+static void viewer_page_class_init(ViewerPageClass *klass)
+{
+    GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
+
+    G_OBJECT_CLASS(klass)->dispose = viewer_page_dispose;
+    gtk_widget_class_set_template_from_resource(widget_class, "/org/afork/Viewer/page.ui");
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, overlay);
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, stack);
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, picture);
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, reason_label);
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, spinner);
+    gtk_widget_class_bind_template_callback(widget_class, on_scroll);
+    gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
+}
+
+static void viewer_page_init(ViewerPage *self)
+{
+    gtk_widget_init_template(GTK_WIDGET(self));
+    gtk_widget_set_focusable(GTK_WIDGET(self), TRUE); /* keys are meant for it, not for what it holds */
+}
+
+GtkWidget *viewer_page_new(ViewerWorkers *workers)
+{
+    ViewerPage *self = g_object_new(VIEWER_TYPE_PAGE, NULL);
+
+    self->workers = g_object_ref(workers);
+    return GTK_WIDGET(self);
+}
+
+GdkTexture *viewer_page_get_texture(ViewerPage *self)
+{
+    return self->texture;
+}
+
+const char *viewer_page_get_reason(ViewerPage *self)
+{
+    return self->reason;
+}

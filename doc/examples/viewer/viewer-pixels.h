@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Pixels from a worker as a texture.
+ */
+#ifndef VIEWER_PIXELS_H
+#define VIEWER_PIXELS_H
+
+#include <gtk/gtk.h>
+
+/* Makes a texture of what Viewer::pixels() of decode.pl returns: four numbers and a descriptor,
+ * which is not kept. Memory that is sealed is mapped, not copied: the worker cannot change or shorten
+ * it any more. NULL and `error`: it makes no sense, or there is no memory. */
+GdkTexture *viewer_pixels_to_texture(const char *const *numbers, int fd, GError **error);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+#include "viewer-workers.h"
+
+#include <glib/gstdio.h>
+
+#include "viewer-answer.h"
+
+enum {
+    MEGAPIXELS_MAX = 200,
+    MEMORY_MAX_MB = 2048, /* of address space, for the worst of such pictures */
+    TIMEOUT = 30, /* seconds */
+    ANSWER_MAX = 64 * 1024,
+    FAILURES_MAX = 10, /* workers that are killed one after the other */
+    SPARES = 1,
+};
+
+struct _ViewerWorkers {
+    GObject parent_instance;
+
+    char *directory, *token;
+    guint box, timeout;
+    GAforkContext *context; /* NULL: nothing was started */
+    GAforkProcess *template;
+    GAforkPool *thumbnails, *singles;
+    gboolean closed;
+    char *message;
+};
+
+enum { PROP_MESSAGE = 1, PROP_POOL, N_PROPS };
+
+static GParamSpec *props[N_PROPS];
+
+G_DEFINE_TYPE(ViewerWorkers, viewer_workers, G_TYPE_OBJECT)
+
+G_DEFINE_QUARK(viewer-error, viewer_error)
+
+void viewer_workers_set_message(ViewerWorkers *self, const char *message)
+{
+    if (g_strcmp0(self->message, message) == 0)
+        return;
+    g_free(self->message);
+    self->message = g_strdup(message);
+    g_object_notify_by_pspec(G_OBJECT(self), props[PROP_MESSAGE]);
+}
+
+/* --- Start --- */
+
+static GAforkContext *make_context(void)
+{
+    const char *perl_dir = g_getenv("AFORK_THUMBNAILS_LIB");
+    const char *include_dirs[] = {perl_dir ? perl_dir : AFORK_PERL_LIBDIR, NULL};
+
+    /* Results come behind what is drawn. */
+    return g_object_new(GAFORK_TYPE_CONTEXT, "include-dirs", include_dirs, "new-session", TRUE,
+                        "standard-error", GAFORK_STDIO_NULL, "priority", GDK_PRIORITY_REDRAW + 5,
+                        NULL);
+}
+
+/* A process with all that is needed to decode; workers are forked from it. */
+static GAforkProcess *make_template(ViewerWorkers *self, GError **error)
+{
+    const char *modules[] = {"AFork::Thumbnail", NULL};
+    g_autofree char *box = g_strdup_printf("%u", self->box);
+    g_autofree char *max_pixels = g_strdup_printf("%u", MEGAPIXELS_MAX * 1000 * 1000);
+    const char *arguments[] = {self->directory, box, max_pixels, self->token};
+    g_autoptr(GBytes) code = g_resources_lookup_data("/org/afork/Viewer/decode.pl",
+                                                     G_RESOURCE_LOOKUP_FLAGS_NONE, error);
+    g_autoptr(GAforkProcess) template = code ? gafork_process_new_exec(self->context, error) : NULL;
+
+    if (!template || !gafork_process_require(template, modules, error) ||
+        !gafork_process_eval_bytes(template, code, NULL, error))
+        return NULL;
+    for (gsize i = 0; i < G_N_ELEMENTS(arguments); i++)
+        if (!gafork_process_send_arg(template, arguments[i], error))
+            return NULL;
+    return g_steal_pointer(&template);
+}
+
+static guint64 memory_max(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return 0; /* the sanitizer needs terabytes */
+#else
+    return (guint64)MEMORY_MAX_MB * 1000 * 1000;
+#endif
+}
+
+static GAforkPoolOptions *make_options(gboolean single)
+{
+    g_autoptr(GAforkRpcOptions) rpc = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "init", "Viewer::init",
+                                                   "reply-max", ANSWER_MAX, NULL);
+    g_autoptr(GAforkLimits) limits = g_object_new(GAFORK_TYPE_LIMITS, NULL);
+
+    if (memory_max())
+        g_object_set(limits, "memory", memory_max(), NULL);
+    if (single)
+        g_object_set(limits, "no-network", TRUE, "no-new-processes", TRUE, "unsupported",
+                     GAFORK_UNSUPPORTED_WARN, NULL);
+    else
+        g_object_set(limits, "nice", 5, NULL);
+    return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, "limits", limits, "max-failures",
+                        FAILURES_MAX, "single-call", single, "spares", single ? SPARES : 0, "crash",
+                        single ? GAFORK_CRASH_FAIL : GAFORK_CRASH_RETRY_ONCE, "start", (gint64)0,
+                        NULL);
+}
+
+/* What a worker leaves that is killed. */
+static void clean_up(ViewerWorkers *self, GAforkWorker *worker)
+{
+    g_autofree char *name = g_strdup_printf("%s-%d.tmp", self->token, gafork_worker_get_pid(worker));
+    g_autofree char *path = g_build_filename(self->directory, name, NULL);
+
+    g_unlink(path);
+}
+
+static void on_worker_exited(GAforkPool *pool, GAforkWorker *worker, GAforkExit *exit, gpointer data)
+{
+    clean_up(data, worker);
+}
+
+static void stop(ViewerWorkers *self)
+{
+    if (!self->context)
+        return;
+    if (self->thumbnails) {
+        GListModel *workers = gafork_pool_get_workers(self->thumbnails);
+        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_object_unref);
+        for (guint i = 0; i < g_list_model_get_n_items(workers); i++)
+            g_ptr_array_add(all, g_list_model_get_item(workers, i));
+        g_signal_handlers_disconnect_by_data(self->thumbnails, self);
+        gafork_callable_close(GAFORK_CALLABLE(self->thumbnails));
+        for (guint i = 0; i < all->len; i++)
+            clean_up(self, all->pdata[i]);
+    }
+    if (self->singles)
+        gafork_callable_close(GAFORK_CALLABLE(self->singles));
+    gafork_context_close(self->context);
+    g_clear_object(&self->thumbnails);
+    g_clear_object(&self->singles);
+    g_clear_object(&self->template);
+    g_clear_object(&self->context);
+    g_object_notify_by_pspec(G_OBJECT(self), props[PROP_POOL]);
+}
+
+static gboolean start(ViewerWorkers *self, GError **error)
+{
+    if (self->singles)
+        return TRUE;
+    g_autoptr(GAforkPoolOptions) options = make_options(FALSE), single_options = make_options(TRUE);
+    self->context = make_context();
+    self->template = make_template(self, error);
+    if (self->template)
+        self->thumbnails = gafork_pool_new(self->template, "Viewer::work", options, error);
+    if (self->thumbnails)
+        self->singles = gafork_pool_new(self->template, "Viewer::work", single_options, error);
+    if (!self->singles) {
+        stop(self);
+        return FALSE;
+    }
+    g_signal_connect(self->thumbnails, "worker-exited", G_CALLBACK(on_worker_exited), self);
+    g_object_notify_by_pspec(G_OBJECT(self), props[PROP_POOL]);
+    return TRUE;
+}
+
+/* --- Calls --- */
+
+static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    g_autoptr(GUnixFDList) fds = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) bytes = gafork_callable_call_fds_finish(GAFORK_CALLABLE(source), result, &fds,
+                                                              &error);
+    g_auto(GStrv) answer = bytes ? gafork_bytes_to_strv(bytes, &error) : NULL;
+
+    if (answer)
+        viewer_answer_return(task, answer, fds);
+    else
+        viewer_answer_return_error(task, GAFORK_POOL(source), error);
+}
+
+static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *const *arguments,
+                 GAforkCallOptions *options)
+{
+    g_autoptr(GTask) taken = task;
+    g_autoptr(GError) error = NULL;
+
+    if (self->closed) {
+        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "the program ends");
+        return;
+    }
+    g_autoptr(GBytes) bytes = start(self, &error) ? gafork_strv_to_bytes(arguments, &error) : NULL;
+    if (!bytes) {
+        viewer_workers_set_message(self, error->message);
+        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_WORKERS, "%s", error->message);
+        return;
+    }
+    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "kill-on-cancel",
+                 single, NULL);
+    gafork_callable_call_fds_async(GAFORK_CALLABLE(single ? self->singles : self->thumbnails), bytes,
+                                   options, g_task_get_cancellable(task), on_answer,
+                                   g_steal_pointer(&taken));
+}
+
+void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char *const *arguments,
+                               GAforkCallOptions *options, GCancellable *cancellable,
+                               GAsyncReadyCallback callback, gpointer user_data)
+{
+    call(self, g_task_new(self, cancellable, callback, user_data), single, arguments, options);
+}
+
+GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, char **trouble,
+                                  GError **error)
+{
+    if (trouble)
+        *trouble = g_strdup(g_task_get_task_data(G_TASK(result)));
+    return g_task_propagate_pointer(G_TASK(result), error);
+}
+
+/* --- GObject --- */
+
+static void viewer_workers_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+    ViewerWorkers *self = VIEWER_WORKERS(object);
+
+    if (id == PROP_MESSAGE)
+        g_value_set_string(value, self->message);
+    else
+        g_value_set_object(value, self->thumbnails);
+}
+
+static void viewer_workers_finalize(GObject *object)
+{
+    ViewerWorkers *self = VIEWER_WORKERS(object);
+
+    stop(self);
+    g_free(self->directory);
+    g_free(self->token);
+    g_free(self->message);
+    G_OBJECT_CLASS(viewer_workers_parent_class)->finalize(object);
+}
+
+static void viewer_workers_class_init(ViewerWorkersClass *klass)
+{
+    GObjectClass *object_class = G_OBJECT_CLASS(klass);
+    const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
+
+    object_class->get_property = viewer_workers_get_property;
+    object_class->finalize = viewer_workers_finalize;
+    props[PROP_MESSAGE] = g_param_spec_string("message", NULL, NULL, NULL, flags);
+    props[PROP_POOL] = g_param_spec_object("pool", NULL, NULL, GAFORK_TYPE_POOL, flags);
+    g_object_class_install_properties(object_class, N_PROPS, props);
+}
+
+static void viewer_workers_init(ViewerWorkers *self)
+{
+    self->timeout = TIMEOUT;
+}
+
+ViewerWorkers *viewer_workers_new(const char *directory, guint box)
+{
+    ViewerWorkers *self = g_object_new(VIEWER_TYPE_WORKERS, NULL);
+    g_autofree char *uuid = g_uuid_string_random();
+
+    self->directory = g_strdup(directory);
+    self->box = box;
+    self->token = g_strconcat("afork-viewer-", uuid, NULL);
+    return self;
+}
+
+void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds)
+{
+    self->timeout = seconds;
+}
+
+const char *viewer_workers_get_message(ViewerWorkers *self)
+{
+    return self->message;
+}
+
+GAforkPool *viewer_workers_get_pool(ViewerWorkers *self)
+{
+    return self->thumbnails;
+}
+
+void viewer_workers_retry(ViewerWorkers *self)
+{
+    stop(self);
+    viewer_workers_set_message(self, NULL);
+}
+
+void viewer_workers_close(ViewerWorkers *self)
+{
+    self->closed = TRUE;
+    stop(self);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+#include "viewer-lib.h"
+
+#include <dirent.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "viewer-application.h"
+
+enum { SECONDS = 20 };
+
+static char *top; /* of the cache and all folders */
+
+/* --- Time --- */
+
+gint64 viewer_deadline(void)
+{
+    return g_get_monotonic_time() + SECONDS * G_USEC_PER_SEC;
+}
+
+static gboolean on_tick(gpointer data)
+{
+    *(gboolean *)data = TRUE;
+    return G_SOURCE_CONTINUE;
+}
+
+void viewer_turn(void)
+{
+    gboolean ticked = FALSE;
+    guint timer = g_timeout_add(10, on_tick, &ticked);
+
+    g_main_context_iteration(NULL, TRUE);
+    g_source_remove(timer);
+}
+
+void viewer_settle(guint milliseconds)
+{
+    gboolean ticked = FALSE;
+    guint timer = g_timeout_add(milliseconds, on_tick, &ticked);
+
+    while (!ticked)
+        g_main_context_iteration(NULL, TRUE);
+    g_source_remove(timer);
+}
+
+gboolean viewer_is_sanitized(void)
+{
+    const char *flags = g_getenv("AFORK_TEST_SANITIZERS");
+
+    return flags && *flags;
+}
+
+/* --- Files --- */
+
+static void remove_all(const char *path)
+{
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (directory && (name = g_dir_read_name(directory))) {
+        g_autofree char *below = g_build_filename(path, name, NULL);
+        if (g_unlink(below) < 0)
+            remove_all(below);
+    }
+    g_rmdir(path);
+}
+
+char *viewer_path(struct viewer *viewer, const char *name)
+{
+    return g_build_filename(viewer->folder, name, NULL);
+}
+
+void viewer_file(struct viewer *viewer, const char *name, const char *content)
+{
+    g_autofree char *path = viewer_path(viewer, name);
+
+    g_assert_true(g_file_set_contents(path, content, -1, NULL));
+}
+
+void viewer_picture(struct viewer *viewer, const char *name, int width, int height, guint32 colour)
+{
+    g_autofree char *path = viewer_path(viewer, name);
+    g_autofree char *temporary = g_build_filename(top, "new", NULL);
+    g_autoptr(GdkPixbuf) pixbuf = gdk_pixbuf_new(GDK_COLORSPACE_RGB, FALSE, 8, width, height);
+    const char *type = g_str_has_suffix(name, ".jpg") ? "jpeg" : "png";
+
+    gdk_pixbuf_fill(pixbuf, colour << 8 | 0xff);
+    g_assert_true(gdk_pixbuf_save(pixbuf, temporary, type, NULL, NULL));
+    g_assert_cmpint(g_rename(temporary, path), ==, 0);
+}
+
+void viewer_pictures(struct viewer *viewer, guint n)
+{
+    enum { LINKS_MAX = 20000 };
+    g_autofree char *first = NULL;
+
+    for (guint i = 0; i < n; i++) {
+        char name[32];
+        g_snprintf(name, sizeof name, "%06u.png", i);
+        g_autofree char *path = viewer_path(viewer, name);
+        if (i % LINKS_MAX == 0) {
+            viewer_picture(viewer, name, 64, 48, 0x3584e4);
+            g_free(first);
+            first = g_steal_pointer(&path);
+        } else {
+            g_assert_cmpint(link(first, path), ==, 0);
+        }
+    }
+}
+
+static guint count(const char *path)
+{
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    guint n = 0;
+
+    while (directory && g_dir_read_name(directory))
+        n++;
+    return n;
+}
+
+guint viewer_n_cached(void)
+{
+    g_autofree char *path = g_build_filename(top, "cache", "thumbnails", "large", NULL);
+
+    return count(path);
+}
+
+guint viewer_n_mapped(void)
+{
+    g_autofree char *maps = NULL;
+    guint n = 0;
+
+    g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    for (const char *line = maps; (line = strstr(line, "memfd:picture")); line++)
+        n++;
+    return n;
+}
+
+static gboolean has_temporary(void)
+{
+    g_autofree char *path = g_build_filename(top, "cache", "thumbnails", "large", NULL);
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (directory && (name = g_dir_read_name(directory)))
+        if (g_str_has_suffix(name, ".tmp"))
+            return TRUE;
+    return FALSE;
+}
+
+/* --- Looking --- */
+
+guint32 viewer_colour(GdkTexture *texture)
+{
+    int width = gdk_texture_get_width(texture), height = gdk_texture_get_height(texture);
+    g_autofree guint32 *pixels = g_new(guint32, (gsize)width * (gsize)height);
+
+    gdk_texture_download(texture, (guchar *)pixels, 4 * (gsize)width);
+    return pixels[(height / 2) * width + width / 2] & 0xffffff;
+}
+
+gboolean viewer_is_complete(struct viewer *viewer)
+{
+    guint in_view, missing;
+
+    viewer_grid_count(viewer_window_get_grid(viewer->window), &in_view, &missing);
+    return in_view && !missing;
+}
+
+ViewerTileState viewer_state(struct viewer *viewer, const char *name)
+{
+    ViewerTile *tile = viewer_grid_find_tile(viewer_window_get_grid(viewer->window), name);
+
+    g_assert_nonnull(tile);
+    return viewer_tile_get_state(tile);
+}
+
+guint viewer_n_items(struct viewer *viewer)
+{
+    return g_list_model_get_n_items(G_LIST_MODEL(viewer_window_get_folder(viewer->window)));
+}
+
+GAforkPoolStats *viewer_stats(struct viewer *viewer)
+{
+    ViewerWorkers *workers = viewer_thumbnailer_get_workers(viewer->thumbnailer);
+    GAforkPool *pool = viewer_workers_get_pool(workers);
+
+    return pool ? gafork_pool_get_stats(pool, NULL) : NULL;
+}
+
+/* --- Cases --- */
+
+/* The descriptors, as text for who looks for one that was left. */
+static void print_fds(void)
+{
+    g_autoptr(GDir) directory = g_dir_open("/proc/self/fd", 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(directory))) {
+        g_autofree char *path = g_build_filename("/proc/self/fd", name, NULL);
+        g_autofree char *target = g_file_read_link(path, NULL);
+        g_test_message("%s %s", name, target);
+    }
+}
+
+static void check_fds(guint expected)
+{
+    gint64 deadline = viewer_deadline();
+
+    while (count("/proc/self/fd") > expected) {
+        if (g_get_monotonic_time() > deadline) {
+            print_fds();
+            g_error("descriptors are left");
+        }
+        viewer_turn();
+    }
+}
+
+void viewer_open(struct viewer *viewer)
+{
+    g_autoptr(GFile) file = g_file_new_for_path(viewer->folder);
+
+    viewer_window_open(viewer->window, file);
+    UNTIL(!viewer_folder_get_loading(viewer_window_get_folder(viewer->window)));
+    if (viewer_n_items(viewer))
+        UNTIL(g_str_equal(viewer_window_get_visible(viewer->window), "grid"));
+}
+
+gint64 viewer_close(struct viewer *viewer)
+{
+    gint64 begun = g_get_monotonic_time();
+
+    if (viewer->window)
+        gtk_window_destroy(GTK_WINDOW(viewer->window));
+    viewer->window = NULL;
+    if (viewer->thumbnailer)
+        viewer_workers_close(viewer_thumbnailer_get_workers(viewer->thumbnailer));
+    return g_get_monotonic_time() - begun;
+}
+
+static void run(gconstpointer data)
+{
+    void (*test)(struct viewer *) = (void (*)(struct viewer *))data;
+    const char *given = g_getenv("VIEWER_TEST_FOLDER");
+    struct viewer viewer = {.folder = given ? g_strdup(given)
+                                            : g_build_filename(top, "pictures", NULL)};
+    g_autofree char *cache = g_build_filename(top, "cache", NULL);
+
+    if (!g_getenv("VIEWER_TEST_KEEP_CACHE"))
+        remove_all(cache);
+    g_mkdir(viewer.folder, 0700);
+    viewer.thumbnailer = viewer_thumbnailer_new();
+    viewer.window = VIEWER_WINDOW(viewer_window_new(NULL, viewer.thumbnailer));
+    if (given)
+        gtk_window_maximize(GTK_WINDOW(viewer.window));
+    gtk_window_present(GTK_WINDOW(viewer.window));
+    UNTIL(gtk_widget_get_mapped(GTK_WIDGET(viewer.window)));
+    guint fds = count("/proc/self/fd");
+
+    test(&viewer);
+
+    viewer_close(&viewer);
+    while (G_OBJECT(viewer.thumbnailer)->ref_count > 1)
+        viewer_turn(); /* threads that look at a file hold it */
+    g_object_unref(viewer.thumbnailer);
+    UNTIL(!viewer_n_mapped());
+    check_fds(fds);
+    g_assert_false(has_temporary());
+    remove_all(viewer.folder);
+    g_free(viewer.folder);
+}
+
+void viewer_test_add(const char *path, void (*test)(struct viewer *viewer))
+{
+    g_test_add_data_func(path, (gconstpointer)test, run);
+}
+
+static void clean_up(void)
+{
+    remove_all(top);
+}
+
+void viewer_test_init(int *argc, char ***argv)
+{
+    g_autoptr(GError) error = NULL;
+
+    top = g_dir_make_tmp("afork-viewer-XXXXXX", &error);
+    g_assert_no_error(error);
+    atexit(clean_up);
+    g_autofree char *cache = g_build_filename(top, "cache", NULL);
+    g_setenv("XDG_CACHE_HOME", cache, FALSE);
+    g_test_init(argc, argv, NULL);
+    if (!gtk_init_check()) {
+        g_print("1..0 # SKIP there is no display\n");
+        exit(0);
+    }
+    g_type_class_unref(g_type_class_ref(VIEWER_TYPE_APPLICATION)); /* brings its resources */
+
+    /* What GLib opens once. */
+    g_autoptr(GFile) file = g_file_new_for_path(top);
+    g_object_unref(g_file_monitor_directory(file, 0, NULL, NULL));
+}
