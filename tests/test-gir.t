@@ -56,8 +56,8 @@ sub written
 
 my @names = names(my $gir = slurp("$build/glib/Afork-1.0.gir"));
 my %tests = (
-    python => ['test-gafork.py', 'test-gafork-calls.py'],
-    gjs => ['test-gafork.js', 'test-gafork-calls.js'],
+    python => ['test-gafork-python.py', 'test-gafork-calls-python.py'],
+    gjs => ['test-gafork-gjs.js', 'test-gafork-calls-gjs.js'],
     vala => ['test-gafork-vala.vala', 'test-gafork-calls-vala.vala'],
 );
 print '1..', keys(%tests) + 2, "\n";
