@@ -146,7 +146,8 @@ def run(coroutine):
 
 
 def octets(value):
-    return GLib.Bytes.new(value.encode() if isinstance(value, str) else bytes(memoryview(value)))
+    value = value.encode(errors="surrogateescape") if isinstance(value, str) else memoryview(value)
+    return GLib.Bytes.new(bytes(value))
 
 
 def variant(values):
