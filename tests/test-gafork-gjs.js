@@ -6,7 +6,9 @@ imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
 imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
-const {assert, equal, main, wait} = imports.gafork_lib;
+const {assert, equal, main, record, wait} = imports.gafork_lib;
+
+record();
 
 const FAKE = GLib.getenv('AFORK_TEST_BUILDDIR') + '/tests/fake-server';
 const PERL = GLib.getenv('AFORK_PERL');
@@ -106,6 +108,13 @@ const tests = {
         const text = fails(Gio.IOErrorEnum, Gio.IOErrorEnum.NOT_FOUND,
             () => Afork.Process.new_exec(context));
         assert(text.includes('/nowhere'), text);
+        context.close();
+    },
+
+    peer() {
+        const context = fake({peer: Afork.Peer.ORIGINAL, serve_module: 'Some::Serve'});
+        equal(context.peer, Afork.Peer.ORIGINAL);
+        equal(context.serve_module, 'Some::Serve');
         context.close();
     },
 

@@ -274,8 +274,8 @@ def test_typelib():
     for name in "test-gafork-python.py", "test-gafork-calls-python.py":
         with tempfile.TemporaryFile("w+") as output:  # no pipe: a worker may have it a while longer
             ran = subprocess.run([sys.executable, os.path.dirname(__file__) + "/" + name],
-                                 env={**os.environ, "PYTHONPATH": path}, timeout=60, check=False,
-                                 stdin=subprocess.DEVNULL, stdout=output)
+                                 env={**os.environ, "PYTHONPATH": path, "AFORK_TEST_UNNOTED": "1"},
+                                 timeout=60, check=False, stdin=subprocess.DEVNULL, stdout=output)
             output.seek(0)
             text = output.read()
         assert ran.returncode == 0 and "ok 1" in text, text
