@@ -234,7 +234,8 @@ static void install_others(void)
      * GAforkCallOptions:kill-on-cancel:
      *
      * Pools only. Whether cancelling kills a worker that is at work on the call, which is replaced
-     * then. Else the worker goes on, and its answer is dropped.
+     * then. Else the worker goes on, and its answer is dropped. What counts is how it is when the
+     * call is cancelled.
      *
      * Since: 0.1
      */

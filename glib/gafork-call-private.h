@@ -45,7 +45,7 @@ struct _GAforkCallableInterface {
     void (*close)(GAforkCallable *self);
 };
 
-/* gafork-call.c */
+/* gafork-types.c */
 
 /* The error of a reply that has one, or of an end that is told the same way. */
 GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit);
@@ -101,10 +101,18 @@ GVariant *gafork__octets_to_variant(const void *data, gsize len, GAforkSerialise
                                     const GVariantType *type, GError **error);
 /* The strings of a variant for the octet serialiser, in place; g_free(). NULL if it has others. */
 struct iovec *gafork__variant_to_iovec(GVariant *values, gsize *ret_n, GError **error);
-/* The values as JSON; g_free(). */
-char *gafork__variant_to_json(GVariant *values, gsize *ret_len, GError **error);
 /* Strings in place; g_free(). */
 struct iovec *gafork__strv_to_iovec(const char *const *strings, gsize *ret_n);
+/* Whether these can be arguments. */
+gboolean gafork__is_list(GVariant *values, GError **error);
+
+/* gafork-json.c */
+
+/* A list of values as JSON; g_free(). */
+char *gafork__variant_to_json(GVariant *values, gsize *ret_len, GError **error);
+/* Returned, not floating; `type` NULL: whatever it is. */
+GVariant *gafork__json_to_variant(const char *json, gsize len, const GVariantType *type,
+                                  GError **error);
 
 /* Something of a class of ours that the core's callbacks point to, for as long as they may come:
  * until the last of them, or the end of the context, which then calls `closed`. */

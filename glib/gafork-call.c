@@ -24,7 +24,7 @@
  * and its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
  *
  * Errors of a call are, besides those of [error@Afork.Error], %G_IO_ERROR_TIMED_OUT,
- * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object or its context was closed,
+ * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object, its process or its context was closed,
  * %G_IO_ERROR_BROKEN_PIPE if no more calls are taken, %G_IO_ERROR_NO_SPACE if the queue is full,
  * %G_IO_ERROR_MESSAGE_TOO_LARGE for 4 GiB and more, and %G_IO_ERROR_NOT_SUPPORTED for what frames,
  * peer or serialiser cannot do.
@@ -38,14 +38,18 @@ enum form { BYTES, FDS, STRV, VARIANT };
 /* Octets from which on sharing them beats a copy. */
 enum { TAKE_OCTETS = 16384 };
 
-/* A call that the core has. It holds the object that is called by its task; after a cancellation it
- * is alone until the core lets go of it. */
+/* A call that the core has. It holds the object that is called by its task.
+ *
+ * The task knows nothing of the cancellable: one that is cancelled would return later than the core
+ * completes its call, and so after the end of what was called. */
 struct call {
     GTask *task; /* NULL once it has returned */
     enum form form;
     GAforkSerialiser serialiser;
+    GVariantType *result_type;  /* NULL: whatever it is */
     GAforkCallOptions *options; /* may be NULL */
     struct watch *watch;        /* NULL: cannot be cancelled (any more) */
+    gboolean cancelled;         /* by that; the core is about to complete it */
     GList
         link; /* in the list of the options; the data are the core's call, NULL before and after */
 };
@@ -64,6 +68,7 @@ struct watch {
 /* What a task has apart from its result. */
 struct extra {
     GBytes *exception;
+    GAforkExit *exit;
     GUnixFDList *fd_list;
 };
 
@@ -72,6 +77,7 @@ static void extra_free(gpointer data)
     struct extra *extra = data;
 
     g_clear_pointer(&extra->exception, g_bytes_unref);
+    g_clear_pointer(&extra->exit, gafork_exit_unref);
     g_clear_object(&extra->fd_list);
     g_free(extra);
 }
@@ -132,14 +138,13 @@ static gboolean cancel_call(gpointer data)
 
     if (!call)
         return G_SOURCE_REMOVE;
-    g_autoptr(GTask) task = g_steal_pointer(&call->task);
     struct afork_call *core = call->link.data;
     unwatch(call);
+    call->cancelled = TRUE;
     if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) == -EINVAL)
+        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
         afork_call_cancel(core, AFORK_CANCEL_ABANDON);
-    changed(task);
-    gafork__task_return_cancelled(task);
+    changed(call->task);
     return G_SOURCE_REMOVE;
 }
 
@@ -155,10 +160,8 @@ static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
     g_source_attach(source, watch->main_context);
 }
 
-static void watch(struct call *call)
+static void watch(struct call *call, GCancellable *cancellable)
 {
-    GCancellable *cancellable = g_task_get_cancellable(call->task);
-
     if (!cancellable)
         return;
     struct watch *made = g_new(struct watch, 1);
@@ -179,40 +182,11 @@ static void watch(struct call *call)
 
 /* --- Replies --- */
 
-GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit)
-{
-    g_autofree char *text = gafork__text(message, -1);
-
-    if (error == -EREMOTEIO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
-    if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
-        return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
-    if (error == -EPROTO)
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_PROTOCOL, text);
-    if (error == -ETIMEDOUT || error == -ECANCELED || error == -ENOMEM || error == -EMFILE ||
-        (!exit && error != -ECONNRESET && error != -ENOEXEC))
-        return g_error_new_literal(G_IO_ERROR, g_io_error_from_errno(-error), text);
-    if (error == -ENOEXEC && (!exit || exit->cause == AFORK_CAUSE_EXITED)) /* it said why */
-        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_FUNCTION, text);
-    return g_error_new_literal(GAFORK_ERROR, exit ? (int)exit->cause : GAFORK_ERROR_UNKNOWN, text);
-}
-
-GUnixFDList *gafork__fd_list_new(int *fds, size_t n_fds)
-{
-    if (!n_fds)
-        return NULL;
-    GUnixFDList *list = g_unix_fd_list_new_from_array(fds, (int)n_fds);
-    for (size_t i = 0; i < n_fds; i++)
-        fds[i] = -1;
-    return list;
-}
-
 static void return_variant(GTask *task, const struct call *call, const struct afork_reply *reply)
 {
     GError *error = NULL;
-    GVariant *result = gafork__octets_to_variant(
-        reply->data, reply->len, call->serialiser,
-        gafork__call_options_get_result_type(call->options), &error);
+    GVariant *result = gafork__octets_to_variant(reply->data, reply->len, call->serialiser,
+                                                 call->result_type, &error);
 
     if (result)
         g_task_return_pointer(task, result, (GDestroyNotify)g_variant_unref);
@@ -235,6 +209,8 @@ static void return_error(GTask *task, const struct afork_reply *reply)
 {
     if (reply->error == -EREMOTEIO && reply->data)
         need_extra(task)->exception = g_bytes_new(reply->data, reply->len);
+    if (reply->exit)
+        need_extra(task)->exit = gafork__exit_new(reply->exit);
     g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
@@ -251,11 +227,13 @@ static void on_reply(const struct afork_reply *reply, void *data)
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
+    if (call->watch && g_cancellable_is_cancelled(call->watch->cancellable))
+        call->cancelled = TRUE;
     unwatch(call);
-    if (!task)
-        return;
     changed(task);
-    if (reply->error) {
+    if (call->cancelled) {
+        gafork__task_return_cancelled(task);
+    } else if (reply->error) {
         return_error(task, reply);
     } else if (call->form == VARIANT) {
         return_variant(task, call, reply);
@@ -286,28 +264,39 @@ static void on_release(void *data)
     if (call->options && call->link.data)
         gafork__call_options_remove(call->options, &call->link);
     g_clear_object(&call->options);
+    g_variant_type_free(call->result_type);
     g_free(call);
 }
 
 /* --- Calls --- */
 
+static struct gafork__caller *caller_of(GAforkCallable *self)
+{
+    return GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
+}
+
+/* NULL if it was cancelled before it began, which it returns with. */
 static GTask *make_task(GAforkCallable *self, GCancellable *cancellable,
                         GAsyncReadyCallback callback, gpointer user_data, gpointer tag)
 {
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
+    g_autoptr(GTask)
+        task = gafork__task_new(caller_of(self)->context, self, NULL, callback, user_data, tag);
 
-    return gafork__task_new(caller->context, self, cancellable, callback, user_data, tag);
+    if (!g_cancellable_is_cancelled(cancellable))
+        return g_steal_pointer(&task);
+    gafork__task_return_cancelled(task);
+    return NULL;
 }
 
 /* Gives the core a call. The task is taken, as are arguments that are to be; what the others are
  * made of is only needed until this returns. */
 static void start(GTask *task, enum form form, struct gafork__arguments *arguments,
-                  GAforkCallOptions *options)
+                  GAforkCallOptions *options, GCancellable *cancellable)
 {
     g_autoptr(GTask) taken = task;
     GAforkCallable *self = g_task_get_source_object(task);
     GAforkCallableInterface *iface = GAFORK_CALLABLE_GET_IFACE(self);
-    struct gafork__caller *caller = iface->get_caller(self);
+    struct gafork__caller *caller = caller_of(self);
     struct afork_call_options core = AFORK_CALL_OPTIONS_INIT;
     struct call *call = g_new0(struct call, 1);
     struct afork_call *made;
@@ -328,28 +317,27 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     }
     call->link.data = made;
     if (options) {
+        const GVariantType *type = gafork__call_options_get_result_type(options);
+        call->result_type = type ? g_variant_type_copy(type) : NULL;
         call->options = g_object_ref(options);
         gafork__call_options_add(options, &call->link);
     }
     call->task = g_steal_pointer(&taken);
-    watch(call);
+    watch(call, cancellable);
     changed(task);
 }
 
-static void call_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options)
+static void start_bytes(GTask *task, enum form form, GBytes *octets, GAforkCallOptions *options,
+                        GCancellable *cancellable)
 {
     struct gafork__arguments arguments = {0};
 
-    if (g_task_return_error_if_cancelled(task)) {
-        g_object_unref(task);
-        return;
-    }
     arguments.data = g_bytes_get_data(octets, &arguments.len);
     if (arguments.len >= TAKE_OCTETS) {
         arguments.release = (GDestroyNotify)g_bytes_unref;
         arguments.release_data = g_bytes_ref(octets);
     }
-    start(task, form, &arguments, options);
+    start(task, form, &arguments, options, cancellable);
 }
 
 /**
@@ -372,8 +360,10 @@ void gafork_callable_call_bytes_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_bytes_async),
-               BYTES, arguments, options);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_bytes_async);
+    if (task)
+        start_bytes(task, BYTES, arguments, options, cancellable);
 }
 
 /**
@@ -416,8 +406,9 @@ void gafork_callable_call_fds_async(GAforkCallable *self, GBytes *arguments,
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    call_bytes(make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async),
-               FDS, arguments, options);
+    GTask *task = make_task(self, cancellable, callback, user_data, gafork_callable_call_fds_async);
+    if (task)
+        start_bytes(task, FDS, arguments, options, cancellable);
 }
 
 /**
@@ -446,6 +437,22 @@ GBytes *gafork_callable_call_fds_finish(GAforkCallable *self, GAsyncResult *resu
     return octets;
 }
 
+static void start_strv(GTask *task, const char *const *arguments, GAforkCallOptions *options,
+                       GCancellable *cancellable)
+{
+    struct gafork__arguments packed = {0};
+
+    if (caller_of(g_task_get_source_object(task))->serialiser != GAFORK_SERIALISER_OCTETS) {
+        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                                "a list of strings needs the octet serialiser");
+        g_object_unref(task);
+        return;
+    }
+    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
+    packed.strings = strings;
+    start(task, STRV, &packed, options, cancellable);
+}
+
 /**
  * gafork_callable_call_strv_async:
  * @self: what is called, with %GAFORK_SERIALISER_OCTETS
@@ -466,20 +473,10 @@ void gafork_callable_call_strv_async(GAforkCallable *self, const char *const *ar
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
-    g_autoptr(GTask)
-        task = make_task(self, cancellable, callback, user_data, gafork_callable_call_strv_async);
-    struct gafork__arguments packed = {0};
-    if (g_task_return_error_if_cancelled(task))
-        return;
-    if (caller->serialiser != GAFORK_SERIALISER_OCTETS) {
-        g_task_return_new_error(task, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                                "a list of strings needs the octet serialiser");
-        return;
-    }
-    g_autofree struct iovec *strings = gafork__strv_to_iovec(arguments, &packed.n_strings);
-    packed.strings = strings;
-    start(g_steal_pointer(&task), STRV, &packed, options);
+    GTask *task = make_task(self, cancellable, callback, user_data,
+                            gafork_callable_call_strv_async);
+    if (task)
+        start_strv(task, arguments, options, cancellable);
 }
 
 /**
@@ -502,9 +499,10 @@ char **gafork_callable_call_strv_finish(GAforkCallable *self, GAsyncResult *resu
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *values,
-                          GAforkCallOptions *options)
+static void start_variant(GTask *task, GVariant *values, GAforkCallOptions *options,
+                          GCancellable *cancellable)
 {
+    GAforkSerialiser serialiser = caller_of(g_task_get_source_object(task))->serialiser;
     struct gafork__arguments packed = {0};
     g_autofree struct iovec *strings = NULL;
     GError *error = NULL;
@@ -520,7 +518,7 @@ static void start_variant(GTask *task, GAforkSerialiser serialiser, GVariant *va
                                     "variants need the serialiser of JSON or of octets");
     }
     if (!error) {
-        start(task, VARIANT, &packed, options);
+        start(task, VARIANT, &packed, options, cancellable);
         return;
     }
     g_task_return_error(task, error);
@@ -546,14 +544,11 @@ void gafork_callable_call_variant_async(GAforkCallable *self, GVariant *argument
 {
     g_return_if_fail(GAFORK_IS_CALLABLE(self));
     g_return_if_fail(arguments != NULL);
-    struct gafork__caller *caller = GAFORK_CALLABLE_GET_IFACE(self)->get_caller(self);
     g_autoptr(GVariant) values = g_variant_ref_sink(arguments);
     GTask *task = make_task(self, cancellable, callback, user_data,
                             gafork_callable_call_variant_async);
-    if (g_task_return_error_if_cancelled(task))
-        g_object_unref(task);
-    else
-        start_variant(task, caller->serialiser, values, options);
+    if (task)
+        start_variant(task, values, options, cancellable);
 }
 
 /**
@@ -579,6 +574,15 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
+/* Other tasks of the same object have other data. */
+static gboolean is_call(GAsyncResult *result)
+{
+    return g_async_result_is_tagged(result, gafork_callable_call_bytes_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_fds_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_strv_async) ||
+           g_async_result_is_tagged(result, gafork_callable_call_variant_async);
+}
+
 /**
  * gafork_call_get_exception:
  * @result: what the callback of a call was given
@@ -592,10 +596,27 @@ GVariant *gafork_callable_call_variant_finish(GAforkCallable *self, GAsyncResult
  */
 GBytes *gafork_call_get_exception(GAsyncResult *result)
 {
-    g_return_val_if_fail(G_IS_TASK(result), NULL);
-    g_return_val_if_fail(GAFORK_IS_CALLABLE(g_task_get_source_object(G_TASK(result))), NULL);
+    g_return_val_if_fail(is_call(result), NULL);
     struct extra *extra = g_task_get_task_data(G_TASK(result));
     return extra && extra->exception ? g_bytes_ref(extra->exception) : NULL;
+}
+
+/**
+ * gafork_call_get_exit:
+ * @result: what the callback of a call was given
+ *
+ * How the worker ended, where that is why a call failed.
+ *
+ * Returns: (transfer full) (nullable): the end, or %NULL if there is another reason, or it is not
+ *   known
+ *
+ * Since: 0.1
+ */
+GAforkExit *gafork_call_get_exit(GAsyncResult *result)
+{
+    g_return_val_if_fail(is_call(result), NULL);
+    struct extra *extra = g_task_get_task_data(G_TASK(result));
+    return extra && extra->exit ? gafork_exit_ref(extra->exit) : NULL;
 }
 
 /* --- The object that is called --- */

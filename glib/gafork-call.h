@@ -12,6 +12,7 @@
 
 #include <gio/gunixfdlist.h>
 
+#include "gafork-exit.h"
 #include "gafork-types.h"
 
 AFORK_BEGIN_DECLS
@@ -63,6 +64,7 @@ AFORK_EXPORT void gafork_callable_finish(GAforkCallable *self);
 AFORK_EXPORT void gafork_callable_close(GAforkCallable *self);
 
 AFORK_EXPORT GBytes *gafork_call_get_exception(GAsyncResult *result);
+AFORK_EXPORT GAforkExit *gafork_call_get_exit(GAsyncResult *result);
 
 AFORK_EXPORT GBytes *gafork_strv_to_bytes(const char *const *strings, GError **error);
 AFORK_EXPORT char **gafork_bytes_to_strv(GBytes *bytes, GError **error);

@@ -85,6 +85,8 @@ static void on_warning(G_GNUC_UNUSED struct afork_context *core, struct afork_pr
     g_autofree char *text = gafork__text(message, -1);
     gpointer object = process ? g_hash_table_lookup(self->processes, process) : NULL;
 
+    if (!g_signal_has_handler_pending(self, warning_signal, 0, FALSE))
+        gafork__log_warning(text);
     g_signal_emit(self, warning_signal, 0, object, text);
 }
 
@@ -134,6 +136,7 @@ static int make_core(GAforkContext *self)
     struct afork_loop *loop = afork_glib_loop_get(self->loop);
     result = afork_context_new(loop, &options, &self->core);
     if (!result) {
+        gafork__log_core(self->core);
         result = loop->ops->timer_new(loop, on_look, self, &self->look);
         if (result < 0)
             g_clear_pointer(&self->core, afork_context_close);
@@ -462,7 +465,9 @@ void gafork_context_close(GAforkContext *self)
     if (self->closed)
         return;
     self->closed = TRUE;
-    GAforkContext *held = steal_default(self);
+    G_GNUC_UNUSED g_autoptr(GAforkContext) of_table = steal_default(self);
+    G_GNUC_UNUSED g_autoptr(GAforkContext) held = g_object_ref(self); /* those who are told may do
+                                                                         anything */
     if (self->core) {
         afork_glib_loop_get(self->loop)->ops->timer_free(self->look);
         self->look = NULL;
@@ -472,7 +477,6 @@ void gafork_context_close(GAforkContext *self)
         close_links(self);
     }
     gafork__options_close(&self->options);
-    g_clear_object(&held);
 }
 
 /* --- GObject --- */
@@ -562,7 +566,8 @@ static void gafork_context_class_init(GAforkContextClass *klass)
      *   nobody holds the process any more
      * @message: what the server says
      *
-     * A server warns, for example of threads that a module started before a fork.
+     * A server warns, for example of threads that a module started before a fork. Where nobody
+     * listens, it is a message in the log.
      *
      * Since: 0.1
      */

@@ -12,8 +12,7 @@
 #include "gafork-call-private.h"
 #include "gafork-pool.h"
 
-/* Open; finishing, when our reference on the core's pool is given up, which lives on until all is
- * done; over, when there is no `core` any more: it was destroyed or closed.
+/* Open, or told to finish; over, when there is no `core` any more: it was destroyed or closed.
  *
  * What the core has no callback for is looked at when something has happened, once in a turn of the
  * loop: `ticker` is ready then. */
@@ -23,9 +22,10 @@ struct _GAforkPool {
     struct gafork__caller caller;
     char *function;
     struct afork_pool *core;
-    gboolean finishing, closed;
+    gboolean closed;
     struct gafork__link *link; /* as long as the core may tell something to somebody */
 
+    gboolean single_call;
     guint max, idle, load;
     GSource *ticker;
     gboolean due;

@@ -209,7 +209,8 @@ static void install_signals(void)
      *   [func@Afork.bytes_to_strv] and [func@Afork.bytes_to_variant]
      * @fd_list: (nullable): descriptors that were among it
      *
-     * A worker tells something apart from any call, or during one whose options nobody listens to.
+     * A worker tells something apart from any call, or during one whose options nobody listens to,
+     * or which has returned already.
      *
      * Since: 0.1
      */

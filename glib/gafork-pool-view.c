@@ -54,15 +54,20 @@ static void update_workers(GAforkPool *self, GPtrArray *seen)
         g_hash_table_add(present, worker);
     }
     for (guint i = g_list_model_get_n_items(G_LIST_MODEL(self->workers)); i--;) {
-        g_autoptr(GObject) item = g_list_model_get_item(G_LIST_MODEL(self->workers), i);
-        if (item && !g_hash_table_contains(present, item))
-            g_list_store_remove(self->workers, i);
+        g_autoptr(GAforkWorker) item = g_list_model_get_item(G_LIST_MODEL(self->workers), i);
+        if (!item || g_hash_table_contains(present, item))
+            continue;
+        g_list_store_remove(self->workers, i);
+        gafork__worker_update(item, 0, 0);
     }
     for (guint i = 0; i < n; i++) {
         GAforkWorker *worker = workers->pdata[i];
+        if (g_hash_table_lookup(self->by_core, seen->pdata[3 * i]) != worker)
+            continue; /* it has ended meanwhile, or the pool has */
         gafork__worker_update(worker, GPOINTER_TO_INT(seen->pdata[3 * i + 2]),
                               (guint)GPOINTER_TO_SIZE(seen->pdata[3 * i + 1]));
-        if (self->core && !g_list_store_find(self->workers, worker, NULL))
+        if (g_hash_table_lookup(self->by_core, seen->pdata[3 * i]) == worker &&
+            !g_list_store_find(self->workers, worker, NULL))
             g_list_store_append(self->workers, worker);
     }
 }
@@ -81,6 +86,7 @@ void gafork__pool_look(GAforkPool *self)
 {
     struct afork_pool_stats stats = {0};
     g_autoptr(GPtrArray) seen = g_ptr_array_new();
+    G_GNUC_UNUSED g_autoptr(GAforkPool) held = g_object_ref(self);
 
     self->due = FALSE;
     if (self->core && !afork_pool_get_stats(self->core, &stats))
@@ -102,7 +108,7 @@ void gafork__pool_look(GAforkPool *self)
 
 static gboolean on_tick(gpointer data)
 {
-    g_autoptr(GAforkPool) self = g_object_ref(data);
+    GAforkPool *self = data;
 
     g_source_set_ready_time(self->ticker, -1);
     gafork__pool_look(self);
@@ -133,16 +139,21 @@ static void start_ticker(GAforkPool *self)
 }
 
 /* The sizes as the core has them. */
-static void note_sizes(GAforkPool *self, const struct afork_pool_options *options)
+static void note_sizes(GAforkPool *self, guint max, guint idle, guint load)
 {
-    self->max = options->max ? options->max : afork_cpu_count();
-    self->idle = options->single_call ? 0 : options->idle;
-    self->load = options->single_call ? 1 : options->load ? options->load : 2;
+    update_number(self, &self->max, max ? max : afork_cpu_count(), GAFORK__POOL_PROP_MAX);
+    update_number(self, &self->idle, self->single_call ? 0 : idle, GAFORK__POOL_PROP_IDLE);
+    update_number(self, &self->load,
+                  self->single_call ? 1
+                  : load            ? load
+                                    : 2,
+                  GAFORK__POOL_PROP_LOAD);
 }
 
 void gafork__pool_view_init(GAforkPool *self, const struct afork_pool_options *options)
 {
-    note_sizes(self, options);
+    self->single_call = options->single_call;
+    note_sizes(self, options->max, options->idle, options->load);
     start_ticker(self);
     gafork__pool_look_soon(self);
 }
@@ -154,10 +165,11 @@ void gafork__pool_view_init(GAforkPool *self, const struct afork_pool_options *o
  * @self: a pool
  * @max: most workers at a time; 0: [func@Afork.cpu_count]
  * @idle: workers that are kept even if they have nothing to do, at most @max
- * @load: calls that a worker is given at a time
+ * @load: calls that a worker is given at a time; 0: 2
  * @error: return location for an error
  *
- * Changes the sizes while the pool works. The properties do the same one by one.
+ * Changes the sizes while the pool works. The properties do the same one by one. Of a pool with a
+ * process for each call only @max can be changed.
  *
  * Returns: %TRUE, or %FALSE with @error set
  *
@@ -166,25 +178,14 @@ void gafork__pool_view_init(GAforkPool *self, const struct afork_pool_options *o
 gboolean gafork_pool_set_size(GAforkPool *self, guint max, guint idle, guint load, GError **error)
 {
     g_return_val_if_fail(GAFORK_IS_POOL(self), FALSE);
-    guint sizes[] = {self->max, self->idle, self->load};
-    if (!max)
-        max = afork_cpu_count();
     int result = self->core ? afork_pool_set_size(self->core, max, idle, load)
                             : gafork__pool_no_core(self);
     if (!gafork__pool_check(self, result, error))
         return FALSE;
-    self->max = max;
-    self->idle = idle;
-    self->load = load;
-    g_object_freeze_notify(G_OBJECT(self));
-    if (sizes[0] != max)
-        gafork__pool_notify(self, GAFORK__POOL_PROP_MAX);
-    if (sizes[1] != idle)
-        gafork__pool_notify(self, GAFORK__POOL_PROP_IDLE);
-    if (sizes[2] != load)
-        gafork__pool_notify(self, GAFORK__POOL_PROP_LOAD);
-    g_object_thaw_notify(G_OBJECT(self));
     gafork__pool_look_soon(self);
+    g_object_freeze_notify(G_OBJECT(self)); /* whoever hears of it may do anything */
+    note_sizes(self, max, idle, load);
+    g_object_thaw_notify(G_OBJECT(self));
     return TRUE;
 }
 

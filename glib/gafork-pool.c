@@ -61,7 +61,8 @@ static void on_worker_start(G_GNUC_UNUSED struct afork_pool *core, struct afork_
     gafork__worker_update(worker, (int)afork_process_peer_pid(process),
                           gafork_worker_get_calls(worker));
     gafork__pool_look_soon(self);
-    g_signal_emit(self, gafork__pool_signals[GAFORK__POOL_WORKER_STARTED], 0, worker);
+    if (self->core)
+        g_signal_emit(self, gafork__pool_signals[GAFORK__POOL_WORKER_STARTED], 0, worker);
 }
 
 static void on_worker_exit(G_GNUC_UNUSED struct afork_pool *core, struct afork_process *process,
@@ -90,11 +91,7 @@ static void on_drain(G_GNUC_UNUSED struct afork_pool *core, void *data)
 /* Nothing comes from the core any more. */
 static void drop_core(GAforkPool *self)
 {
-    struct afork_pool *core = g_steal_pointer(&self->core);
-
-    if (!self->finishing)
-        afork_pool_unref(core);
-    self->finishing = TRUE;
+    afork_pool_unref(g_steal_pointer(&self->core));
     g_hash_table_remove_all(self->by_core);
 }
 
@@ -110,7 +107,8 @@ static void on_destroy(G_GNUC_UNUSED struct afork_pool *core, void *data)
     self->link = NULL;
     drop_core(self);
     gafork__pool_look(self);
-    g_signal_emit(self, gafork__pool_signals[GAFORK__POOL_DESTROYED], 0);
+    if (!self->closed)
+        g_signal_emit(self, gafork__pool_signals[GAFORK__POOL_DESTROYED], 0);
 }
 
 /* The context was closed. */
@@ -133,9 +131,9 @@ static void pool_close(GAforkCallable *callable)
 {
     GAforkPool *self = GAFORK_POOL(callable);
 
+    self->closed = TRUE;
     if (!self->core)
         return;
-    self->closed = TRUE;
     gafork__context_unlink(self->link);
     struct gafork__link *link = g_steal_pointer(&self->link);
     afork_pool_close(self->core);
@@ -148,10 +146,7 @@ static void pool_finish(GAforkCallable *callable)
 {
     GAforkPool *self = GAFORK_POOL(callable);
 
-    if (!self->core || self->finishing)
-        return;
-    self->finishing = TRUE;
-    afork_pool_unref(self->core);
+    afork_pool_finish(self->core);
     gafork__pool_look_soon(self);
 }
 

@@ -45,6 +45,10 @@ void gafork__limits_fill(GAforkLimits *self, struct afork_limits *core);
 /* The core's context, made at the first call; NULL and `error` if it cannot be, or was closed. */
 struct afork_context *gafork__context_get_core(GAforkContext *self, GError **error);
 
+/* gafork-log.c */
+void gafork__log_core(struct afork_context *core);
+void gafork__log_warning(const char *message);
+
 /* Puts in front of `error` what could not be started, and where: the core tells neither apart. */
 void gafork__context_name_start(GAforkContext *self, GError **error);
 

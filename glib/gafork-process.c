@@ -188,6 +188,8 @@ void gafork__process_give_back(GAforkProcess *self, const struct afork_exit *end
 /* What waits for the core fails. */
 static void detach(GAforkProcess *self)
 {
+    G_GNUC_UNUSED g_autoptr(GAforkProcess) held = g_object_ref(self); /* else perhaps only by run */
+
     if (self->run) {
         if (self->run->task)
             gafork__task_return_closed(g_steal_pointer(&self->run->task));

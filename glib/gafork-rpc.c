@@ -358,7 +358,7 @@ static void install_signals(void)
      * @fd_list: (nullable): descriptors that were among it
      *
      * The worker tells something apart from any call, or during one whose options nobody listens
-     * to.
+     * to, or which has returned already.
      *
      * Since: 0.1
      */

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "gafork-private.h"
+#include "gafork-call-private.h"
 
 /**
  * GAforkPeer:
@@ -228,4 +228,34 @@ gboolean gafork__check(int result, GError **error)
     }
     g_set_error_literal(error, G_IO_ERROR, code, text);
     return FALSE;
+}
+
+GError *gafork__reply_error_new(int error, const char *message, const struct afork_exit *exit)
+{
+    g_autofree char *text = gafork__text(message, -1);
+
+    if (error == -EREMOTEIO)
+        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_DIED, text);
+    if (error == -ESHUTDOWN) /* its process was closed */
+        return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED, "the process was closed");
+    if (exit && exit->cause > AFORK_CAUSE_SIGNALLED) /* it never began */
+        return g_error_new_literal(GAFORK_ERROR, (int)exit->cause, text);
+    if (error == -EPROTO)
+        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_PROTOCOL, text);
+    if (error == -ETIMEDOUT || error == -ECANCELED || error == -ENOMEM || error == -EMFILE ||
+        (!exit && error != -ECONNRESET && error != -ENOEXEC))
+        return g_error_new_literal(G_IO_ERROR, g_io_error_from_errno(-error), text);
+    if (error == -ENOEXEC && (!exit || exit->cause == AFORK_CAUSE_EXITED)) /* it said why */
+        return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_FUNCTION, text);
+    return g_error_new_literal(GAFORK_ERROR, exit ? (int)exit->cause : GAFORK_ERROR_UNKNOWN, text);
+}
+
+GUnixFDList *gafork__fd_list_new(int *fds, size_t n_fds)
+{
+    if (!n_fds)
+        return NULL;
+    GUnixFDList *list = g_unix_fd_list_new_from_array(fds, (int)n_fds);
+    for (size_t i = 0; i < n_fds; i++)
+        fds[i] = -1;
+    return list;
 }

@@ -6,20 +6,10 @@
 #define AFORK_GLIB_COMPILATION
 
 #include <errno.h>
-#include <json-glib/json-glib.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gafork-call-private.h"
-
-/* How deep arrays and objects of JSON may stand in each other: readers of it call themselves. */
-enum { DEPTH_MAX = 512 };
-
-static void set_invalid(GError **error, const char *what)
-{
-    g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, what);
-}
 
 /* --- Octet strings --- */
 
@@ -89,7 +79,7 @@ static GVariant *octets_to_byte_strings(const void *data, gsize len, GError **er
     return g_variant_ref_sink(g_variant_builder_end(&builder));
 }
 
-static gboolean is_list(GVariant *values, GError **error)
+gboolean gafork__is_list(GVariant *values, GError **error)
 {
     if ((g_variant_is_of_type(values, G_VARIANT_TYPE_TUPLE) ||
          g_variant_is_of_type(values, G_VARIANT_TYPE_ARRAY)) &&
@@ -125,7 +115,7 @@ static gboolean variant_to_string(GVariant *value, struct iovec *ret, GError **e
 
 struct iovec *gafork__variant_to_iovec(GVariant *values, gsize *ret_n, GError **error)
 {
-    if (!is_list(values, error))
+    if (!gafork__is_list(values, error))
         return NULL;
     g_variant_get_data(values); /* from now on all parts are in one place */
     gsize n = g_variant_n_children(values);
@@ -137,135 +127,21 @@ struct iovec *gafork__variant_to_iovec(GVariant *values, gsize *ret_n, GError **
     return g_steal_pointer(&list);
 }
 
-/* --- JSON --- */
-
-/* JSON has no words for infinity and what is not a number. */
-static gboolean is_finite(GVariant *value)
-{
-    if (g_variant_is_of_type(value, G_VARIANT_TYPE_DOUBLE))
-        return isfinite(g_variant_get_double(value));
-    if (!g_variant_is_container(value))
-        return TRUE;
-    const char *type = g_variant_get_type_string(value);
-    if (!strpbrk(type, "dv"))
-        return TRUE;
-    for (gsize i = 0, n = g_variant_n_children(value); i < n; i++) {
-        g_autoptr(GVariant) child = g_variant_get_child_value(value, i);
-        if (!is_finite(child))
-            return FALSE;
-    }
-    return TRUE;
-}
-
-char *gafork__variant_to_json(GVariant *values, gsize *ret_len, GError **error)
-{
-    if (!is_list(values, error))
-        return NULL;
-    if (!is_finite(values)) {
-        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                            "JSON has no numbers that are not finite");
-        return NULL;
-    }
-    g_autoptr(JsonNode) node = json_gvariant_serialize(values);
-    g_autoptr(JsonGenerator) generator = json_generator_new();
-    json_generator_set_root(generator, node);
-    return json_generator_to_data(generator, ret_len);
-}
-
-/* Behind the escape at `pos`; NULL if the string would hold what no string of GLib can: a NUL, or
- * half a character. */
-static const char *skip_escape(const char *pos, const char *end)
-{
-    gunichar code = 0;
-
-    if (end - pos < 6 || pos[1] != 'u')
-        return pos + 2;
-    for (int i = 2; i < 6; i++)
-        code = code * 16 + (g_ascii_isxdigit(pos[i]) ? (gunichar)g_ascii_xdigit_value(pos[i]) : 0);
-    if (!code || (code >= 0xdc00 && code < 0xe000))
-        return NULL;
-    if (code < 0xd800 || code >= 0xdc00)
-        return pos + 6;
-    /* The first half of a character; the other has to follow. */
-    if (end - pos < 12 || pos[6] != '\\' || pos[7] != 'u' || g_ascii_tolower(pos[8]) != 'd' ||
-        !strchr("cdef", g_ascii_tolower(pos[9])))
-        return NULL;
-    return pos + 12;
-}
-
-/* Whether the parser may be given this. */
-static gboolean is_harmless(const char *json, gsize len, GError **error)
-{
-    const char *end = json + len;
-    unsigned depth = 0;
-    gboolean in_string = FALSE;
-
-    for (const char *pos = json; pos < end;) {
-        if (*pos == '\\') {
-            pos = skip_escape(pos, end);
-            if (!pos) {
-                set_invalid(error, "a string in the JSON has a NUL or half a character");
-                return FALSE;
-            }
-            continue;
-        }
-        if (*pos == '"')
-            in_string = !in_string;
-        else if (!in_string && (*pos == '[' || *pos == '{'))
-            depth++;
-        else if (!in_string && (*pos == ']' || *pos == '}') && depth)
-            depth--;
-        if (depth > DEPTH_MAX) {
-            set_invalid(error, "the JSON is too deep");
-            return FALSE;
-        }
-        pos++;
-    }
-    return TRUE;
-}
-
-static GVariant *json_to_variant(const char *json, gsize len, const GVariantType *type,
-                                 GError **error)
-{
-    g_autofree char *signature = type ? g_variant_type_dup_string(type) : NULL;
-    g_autoptr(JsonParser) parser = json_parser_new_immutable();
-    g_autoptr(GError) problem = NULL;
-
-    if (!g_utf8_validate_len(json, len, NULL)) {
-        set_invalid(error, "the JSON is not UTF-8");
-        return NULL;
-    }
-    if (!is_harmless(json, len, error))
-        return NULL;
-    if (!len || !json_parser_load_from_data(parser, json, (gssize)len, &problem) ||
-        !json_parser_get_root(parser)) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "this is no JSON: %s",
-                    problem ? problem->message : "it is empty");
-        return NULL;
-    }
-    GVariant *value = json_gvariant_deserialize(json_parser_get_root(parser), signature, &problem);
-    if (!value) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "the JSON is no %s: %s",
-                    signature ? signature : "variant", problem ? problem->message : "unknown type");
-        return NULL;
-    }
-    return g_variant_take_ref(value);
-}
-
 /* --- Both --- */
 
 GVariant *gafork__octets_to_variant(const void *data, gsize len, GAforkSerialiser serialiser,
                                     const GVariantType *type, GError **error)
 {
     if (serialiser == GAFORK_SERIALISER_JSON)
-        return json_to_variant(data, len, type, error);
+        return gafork__json_to_variant(data, len, type, error);
     if (type && g_variant_type_equal(type, G_VARIANT_TYPE_STRING_ARRAY)) {
         g_auto(GStrv) strings = gafork__octets_to_strv(data, len, error);
         return strings ? g_variant_ref_sink(g_variant_new_strv((const char *const *)strings, -1))
                        : NULL;
     }
     if (type && !g_variant_type_equal(type, G_VARIANT_TYPE_BYTESTRING_ARRAY)) {
-        set_invalid(error, "a list of octet strings becomes aay or as");
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                            "a list of octet strings becomes aay or as");
         return NULL;
     }
     return octets_to_byte_strings(data, len, error);
@@ -334,7 +210,8 @@ static gboolean is_known(GAforkSerialiser serialiser, GError **error)
  * @error: return location for an error
  *
  * Packs values. With %GAFORK_SERIALISER_OCTETS each is a string, or octets (`ay`), all of which
- * Perl gets; with %GAFORK_SERIALISER_JSON anything that JSON can say.
+ * Perl gets; with %GAFORK_SERIALISER_JSON anything that JSON can say: no infinity, no keys with a
+ * fraction, and integers up to those of `x`.
  *
  * Returns: (transfer full): the octets, or %NULL with @error set
  *
@@ -367,10 +244,12 @@ GBytes *gafork_variant_to_bytes(GVariant *values, GAforkSerialiser serialiser, G
  * @error: return location for an error
  *
  * Unpacks values. Those of %GAFORK_SERIALISER_OCTETS become `aay`, or `as` if that is @type; those
- * of %GAFORK_SERIALISER_JSON @type or, without one, `av` with `x`, `d`, `b`, `s`, `av`, `a{sv}` and
- * `mv` inside.
+ * of %GAFORK_SERIALISER_JSON @type or, without one, `av` with `x`, `t` where that is too small, `d`,
+ * `b`, `s`, `av`, `a{sv}` and `mv` inside. Where @type has a number, a string may hold it.
  *
- * Returns: (transfer full): the values, or %NULL with @error set
+ * Returns: (transfer full): the values, or %NULL with @error set: %G_IO_ERROR_INVALID_DATA if they
+ *   are no such variant or more than 127 deep, %G_IO_ERROR_INVALID_ARGUMENT for a @type that is not
+ *   definite
  *
  * Since: 0.1
  */

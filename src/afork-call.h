@@ -34,7 +34,9 @@ struct afork_reply {
      *   -EPROTO      the worker sent what is not an answer, or uses another serialiser
      *   -ETIMEDOUT   its time was over
      *   -ECANCELED   afork_call_cancel(), or the end of what it was made with
-     *   -ENOMEM, -EMFILE  its result could not be received */
+     *   -ENOMEM, -EMFILE  its result could not be received
+     *   -EINVAL, -EPERM, -EACCES  a descriptor among its arguments is of a kind that cannot be sent, or
+     *                may not be */
     int error;
 
     /* The same in words. Never NULL; empty without an error. */

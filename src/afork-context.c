@@ -224,6 +224,7 @@ int afork_context_new(struct afork_loop *loop, const struct afork_context_option
         return -ENOMEM;
     context->refs = 1;
     context->copy = afork__copy_number();
+    afork__log_init(&context->log);
     context->loop = loop;
     context->status_fd = context->status_far_fd = -1;
     context->lifeline[0] = context->lifeline[1] = -1;

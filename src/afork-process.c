@@ -430,6 +430,9 @@ int afork_process_kill(struct afork_process *process, int signal)
         return -EINVAL;
     if (process->ended)
         return -ESRCH;
+    if (signal)
+        afork__log(process->context, SPAWN, "signal %d to " AFORK__LOG_NAME, signal,
+                   AFORK__LOG_NAME_OF(process));
     if (process->pidfd >= 0)
         return afork__pidfd_signal(process->pidfd, signal);
     if (process->pid)

@@ -18,6 +18,7 @@
 #include "afork-call.h"
 #include "afork-context.h"
 #include "afork-launch.h"
+#include "afork-log.h"
 #include "afork-pool.h"
 #include "afork-process.h"
 #include "afork-remote.h"

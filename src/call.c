@@ -259,6 +259,12 @@ void afork__due_add(struct afork__due *due, struct afork_call *call, int error)
     afork__turn_due(call->context, &due->turn);
 }
 
+void afork__due_release(struct afork__due *due, struct afork_call *call)
+{
+    TAILQ_INSERT_TAIL(&due->calls, call, link);
+    afork__turn_due(call->context, &due->turn);
+}
+
 bool afork__due_next(struct afork__due *due)
 {
     struct afork_call *call = TAILQ_FIRST(&due->calls);
@@ -268,7 +274,10 @@ bool afork__due_next(struct afork__due *due)
     TAILQ_REMOVE(&due->calls, call, link);
     if (!TAILQ_EMPTY(&due->calls)) /* a user who turns the loop gets the others there */
         afork__turn_due(call->context, &due->turn);
-    afork__call_fail(call, call->error, NULL, NULL);
+    if (call->state == AFORK__CALL_GONE)
+        afork__call_free(call);
+    else
+        afork__call_fail(call, call->error, NULL, NULL);
     return true;
 }
 
@@ -279,32 +288,32 @@ void afork__due_clear(struct afork__due *due, struct afork_context *context)
     afork__turn_clear(context, &due->turn);
     while ((call = TAILQ_FIRST(&due->calls))) {
         TAILQ_REMOVE(&due->calls, call, link);
-        afork__call_drop(call);
+        if (call->state == AFORK__CALL_GONE)
+            afork__call_free(call);
+        else
+            afork__call_drop(call);
     }
 }
 
 /* ---- Cancelling ---- */
 
-/* Takes the call from whoever has it, and has it complete later. */
-static void withdraw(struct afork_call *call, int error)
+void afork__call_withdraw(struct afork_call *call, int error)
 {
-    struct afork__due *due;
+    struct afork_rpc *rpc = call->rpc;
 
     if (call->pool) {
-        due = afork__pool_due(call->pool);
-        afork__pool_withdraw(call);
+        afork__pool_withdraw(call, error);
     } else {
-        due = afork__rpc_due(call->rpc);
-        afork__rpc_take_back(call->rpc, call);
+        afork__rpc_take_back(rpc, call);
+        afork__due_add(afork__rpc_due(rpc), call, error);
     }
-    afork__due_add(due, call, error);
 }
 
 static void timed_out(struct afork__deadline *deadline)
 {
     struct afork_call *call = AFORK__CONTAINER(deadline, struct afork_call, timeout);
 
-    withdraw(call, -ETIMEDOUT);
+    afork__call_withdraw(call, -ETIMEDOUT);
 }
 
 /* Whether nothing stands against it. */
@@ -328,7 +337,7 @@ int afork_call_cancel(struct afork_call *call, enum afork_cancel how)
     int result = may_cancel(call, how);
 
     if (!result)
-        withdraw(call, -ECANCELED);
+        afork__call_withdraw(call, -ECANCELED);
     return result;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlines: a pairing heap per context, and one timerfd that the loop watches. A descriptor, unlike
- * a timer of the loop, can be watched in the background: a worker that is to be stopped in ten seconds
- * must not keep a program from ending.
+ * Deadlines: a pairing heap per context, and one timerfd that the loop watches. A descriptor,
+ * unlike a timer of the loop, can be watched in the background: a worker that is to be stopped in
+ * ten seconds must not keep a program from ending.
  */
 #include "config.h"
 
@@ -34,8 +34,8 @@ static struct afork__deadline *meld(struct afork__deadline *a, struct afork__dea
     return a;
 }
 
-/* Joins a list of siblings: pairs from the front, then those into one. Without recursion, since the list
- * may be as long as the heap. */
+/* Joins a list of siblings: pairs from the front, then those into one. Without recursion, since the
+ * list may be as long as the heap. */
 static struct afork__deadline *meld_siblings(struct afork__deadline *first)
 {
     struct afork__deadline *pairs = NULL, *root = NULL;

@@ -13,6 +13,7 @@
  *   lifecycle.c      the states of a process: channel, end, orphans
  *   lifeline.c       how a process ends: by the exit mode, or with the host
  *   limits.c         what a process is confined to, and how that is told
+ *   log.c            what happens, for who looks for a fault
  *   handover.c       servers that go to another host or come from one
  *   notice.c         the one way out: callbacks, from the loop only
  *   pool*.c          calls spread over workers (pool.h)
@@ -34,6 +35,7 @@
 #include "afork-loop.h"
 #include "afork-process.h"
 #include "deadline.h"
+#include "log.h"
 #include "queue.h"
 #include "remote.h"
 #include "spares.h"
@@ -82,6 +84,7 @@ struct afork_context {
     enum afork_threads threads;
     void (*on_warning)(struct afork_context *, struct afork_process *, const char *, void *);
     void *warning_data;
+    struct afork__log log;
 
     int status_fd, status_far_fd;
     int lifeline[2]; /* a pipe that only the host can write to; -1: nobody needs it yet */
@@ -333,6 +336,8 @@ void afork__handover_close_all(struct afork_context *context);
 void afork__context_note_error(struct afork_context *context, const char *message);
 /* with a process, unless nobody wanted it any more. */
 void afork__process_note_error(const struct afork_process *process);
+/* The negative errno for a cause. */
+int afork__exit_error(const struct afork_exit *exit);
 /* Says in words what the wait status says. */
 void afork__process_describe_end(struct afork_process *process);
 

@@ -98,9 +98,12 @@ int afork__process_new_root(struct afork_context *context, const struct afork__l
         snprintf(text, sizeof text, "cannot start %.300s: %s",
                  launcher->cb ? "a launched perl" : afork__context_perl(context), strerror(-pid));
         afork__context_note_error(context, text);
+        afork__log(context, SPAWN, "%s", text);
         return pid;
     }
     process->perl = strdup(launcher->cb ? "a launched perl" : afork__context_perl(context));
+    afork__log(context, SPAWN, "#%llu/%ld is started: %s", (unsigned long long)process->identity,
+               (long)pid, process->perl ? process->perl : "perl");
     process->pid_due = !pid;
     if (pid)
         afork__process_started(process, pid);

@@ -238,6 +238,11 @@ static int open_stderr(struct afork_process *process, struct afork_context *cont
     return afork__tail_new(context, &process->tail, error_fd);
 }
 
+static void note_sent(void *process, const uint8_t *frame, size_t len)
+{
+    afork__log_frame(process, frame, len);
+}
+
 void afork__process_join(struct afork_process *process, struct afork_context *context)
 {
     process->refs = 2; /* the user's and the list's */
@@ -251,6 +256,8 @@ void afork__process_join(struct afork_process *process, struct afork_context *co
     /* An original does not report; of one that was adopted, nothing is known yet. */
     process->watch_end = process->peer == AFORK_PEER_ORIGINAL || process->adopted;
     afork__queue_init(&process->queue, process->peer == AFORK_PEER_ORIGINAL);
+    process->queue.sent = note_sent;
+    process->queue.sent_data = process;
     if (process->parent) {
         afork__process_ref_memory(process->parent);
         process->parent->n_children++;
@@ -281,6 +288,9 @@ int afork__process_make(struct afork_context *context, struct afork_process *par
         return result;
     }
     afork__process_join(process, context);
+    if (parent)
+        afork__log(context, SPAWN, AFORK__LOG_NAME " is to be forked from " AFORK__LOG_NAME,
+                   AFORK__LOG_NAME_OF(process), AFORK__LOG_NAME_OF(parent));
     *ret = process;
     return 0;
 }
@@ -445,6 +455,7 @@ void afork__process_set_pid(struct afork_process *process, pid_t pid)
         return;
     process->pid = pid;
     process->vanished = false;
+    afork__log(process->context, SPAWN, AFORK__LOG_NAME " is there", AFORK__LOG_NAME_OF(process));
     /* Signals wait for it; also, who was to report its end may be gone already. */
     if (process->pending_signals || process->watch_end)
         process->context->recheck = true;
@@ -458,6 +469,8 @@ void afork__process_entered(struct afork_process *process)
 {
     process->entered = true;
     process->watch_end = false;
+    afork__log(process->context, SPAWN, AFORK__LOG_NAME " runs %s", AFORK__LOG_NAME_OF(process),
+               process->function ? process->function : "its function");
     update_watch(process);
     if (process->n_children)
         process->context->recheck = true;
@@ -503,6 +516,8 @@ void afork__process_failed(struct afork_process *process, enum afork_cause cause
     process->message = strndup(message, len);
     process->exit.message = process->message ? process->message : "";
     afork__process_note_error(process);
+    afork__log(process->context, SPAWN, AFORK__LOG_NAME " failed: %s", AFORK__LOG_NAME_OF(process),
+               process->exit.message);
     afork__process_forget_socket(process);
     afork__queue_clear(&process->queue);
     if (process->run == AFORK__RUN_READY) /* it has no channel to give any more */
@@ -531,6 +546,8 @@ void afork__process_ended(struct afork_process *process, int wait_status,
     }
     if (!process->message)
         afork__process_describe_end(process);
+    afork__log(process->context, SPAWN, AFORK__LOG_NAME " has ended: %s",
+               AFORK__LOG_NAME_OF(process), end->message);
     if (process->is_default)
         afork__context_lost_template(process->context, process);
     fail_run(process);

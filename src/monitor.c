@@ -139,6 +139,7 @@ static void handle_record(struct afork_context *context, const struct afork__sta
 {
     struct afork_process *process = find(context, status);
 
+    afork__log_record(context, status);
     if (status->type == AFORK__WARNING) {
         afork__notice_warning(context, process, status->text, status->text_len);
     } else if (process && process->peer == AFORK_PEER_OWN) {

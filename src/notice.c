@@ -73,26 +73,6 @@ void afork__notice_warning(struct afork_context *context, struct afork_process *
     afork__notice_set_timer(context);
 }
 
-static int error_of(const struct afork_process *process)
-{
-    if (process->error)
-        return process->error;
-    switch (process->exit.cause) {
-    case AFORK_CAUSE_EVAL:
-    case AFORK_CAUSE_REQUIRE:
-    case AFORK_CAUSE_FUNCTION:
-        return -ENOEXEC;
-    case AFORK_CAUSE_FORK:
-        return -EAGAIN;
-    case AFORK_CAUSE_PROTOCOL:
-        return -EPROTO;
-    case AFORK_CAUSE_LIMITS:
-        return -EPERM;
-    default:
-        return -ECONNRESET;
-    }
-}
-
 /* What is told of a failure does not change under the user's eyes, who may turn the loop and
  * have the end come in meanwhile. */
 static void tell_failure(struct afork_process *process, afork_run_cb *cb)
@@ -102,7 +82,8 @@ static void tell_failure(struct afork_process *process, afork_run_cb *cb)
 
     memcpy(tail, failure.stderr_tail, failure.stderr_tail_len + 1);
     failure.stderr_tail = tail;
-    cb(process, error_of(process), &failure, process->run_data);
+    int error = process->error ? process->error : afork__exit_error(&process->exit);
+    cb(process, error, &failure, process->run_data);
 }
 
 static void deliver_run(struct afork_process *process)

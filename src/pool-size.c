@@ -32,24 +32,7 @@ static void note_error(struct afork_pool *pool, int error, const char *message)
         pool->message = copy;
     }
     pool->error = error;
-}
-
-static int error_of(const struct afork_exit *exit)
-{
-    switch (exit->cause) {
-    case AFORK_CAUSE_EVAL:
-    case AFORK_CAUSE_REQUIRE:
-    case AFORK_CAUSE_FUNCTION:
-        return -ENOEXEC;
-    case AFORK_CAUSE_FORK:
-        return -EAGAIN;
-    case AFORK_CAUSE_LIMITS:
-        return -EPERM;
-    case AFORK_CAUSE_PROTOCOL:
-        return -EPROTO;
-    default:
-        return -ECONNRESET;
-    }
+    afork__pool_log(pool, "%s: %s", strerror(-error), copy ? copy : "");
 }
 
 void afork__pool_drop_template(struct afork_pool *pool)
@@ -75,7 +58,7 @@ static void template_ended(struct afork_process *template, const struct afork_ex
     struct afork_pool *pool = data;
 
     afork__pool_ref(pool);
-    note_error(pool, error_of(exit), exit->message);
+    note_error(pool, afork__exit_error(exit), exit->message);
     afork__pool_drop_template(pool);
     if (!is_source_left(pool))
         pool->hopeless = true;
@@ -94,7 +77,7 @@ int afork__pool_make_template(struct afork_pool *pool)
     if (pool->options.limits)
         result = afork_process_set_limits(pool->template, pool->options.limits);
     if (!result)
-        result = afork__rpc_prepare(pool->template, pool->function, &pool->options.rpc);
+        result = afork__pool_prepare_template(pool);
     if (!result && pool->options.spares)
         result = afork_process_set_spares(pool->template, pool->options.spares);
     if (!result)
@@ -165,6 +148,7 @@ void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
     if (pool->closed || pool->destroyed || !afork__pool_is_lost(pool))
         return;
     pool->broken = true;
+    afork__pool_log(pool, "broken after %u failures", pool->failures);
     while (!pool->closed && pool->broken && (call = afork__pool_queue_first(&pool->queue))) {
         struct afork_reply reply = {
             .error = pool->error ? pool->error : -ECONNRESET,
@@ -229,7 +213,7 @@ static void start_failed(struct afork_pool *pool, int error)
     const struct afork_process *source = pool->source;
 
     if (pool->hopeless && source->exit.cause != AFORK_CAUSE_UNKNOWN)
-        note_error(pool, error_of(&source->exit), source->exit.message);
+        note_error(pool, afork__exit_error(&source->exit), source->exit.message);
     else if (!pool->hopeless || !pool->error)
         note_error(pool, error, NULL);
     count_failure(pool, afork__now());

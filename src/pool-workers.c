@@ -83,6 +83,13 @@ static void set_load(struct afork__worker *worker, unsigned load)
 
 /* ---- States ---- */
 
+static const char *const state_names[] = {
+    [AFORK__WORKER_STARTING] = "starting",
+    [AFORK__WORKER_READY] = "ready",
+    [AFORK__WORKER_RETIRING] = "retiring",
+    [AFORK__WORKER_LEAVING] = "leaving",
+};
+
 static void set_state(struct afork__worker *worker, enum afork__worker_state state)
 {
     struct afork_pool *pool = worker->pool;
@@ -94,6 +101,8 @@ static void set_state(struct afork__worker *worker, enum afork__worker_state sta
     pool->n_starting -= old == AFORK__WORKER_STARTING;
     pool->n_workers -= state == AFORK__WORKER_LEAVING;
     worker->state = state;
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " is %s", AFORK__LOG_NAME_OF(worker->process),
+                    state_names[state]);
     if (state == AFORK__WORKER_READY) {
         pool->n_ready++;
         enlist(worker);
@@ -181,10 +190,10 @@ static void timed_out(struct afork__deadline *deadline)
     struct afork_pool *pool = worker->pool;
     struct afork_call *call = afork__rpc_current(worker->rpc);
 
-    if (call) {
-        afork__worker_withdraw(worker, call);
-        afork__due_add(&pool->due, call, -ETIMEDOUT);
-    }
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " takes too long",
+                    AFORK__LOG_NAME_OF(worker->process));
+    if (call)
+        afork__worker_withdraw(worker, call, -ETIMEDOUT);
     afork__worker_kill(worker);
     afork__pool_settle(pool);
 }
@@ -233,6 +242,8 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
         return result;
     }
     worker->n_given++;
+    afork__pool_log(pool, "call %llu goes to " AFORK__LOG_NAME, (unsigned long long)call->order,
+                    AFORK__LOG_NAME_OF(worker->process));
     set_load(worker, worker->load + 1);
     watch_time(worker);
     if (pool->options.retire_calls && worker->n_given >= pool->options.retire_calls) {
@@ -244,7 +255,7 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call)
     return 0;
 }
 
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call)
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error)
 {
     bool unsent = call->state == AFORK__CALL_UNSENT;
 
@@ -254,6 +265,7 @@ void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *cal
         worker->run_order = 0;
     afork__rpc_take_back(worker->rpc, call);
     call->worker = NULL;
+    afork__due_add(&worker->pool->due, call, error);
     if (!unsent)
         return;
     set_load(worker, worker->load - 1);
@@ -308,6 +320,7 @@ static bool is_tried_again(struct afork_pool *pool, struct afork_call *call)
     if (pool->options.crash != AFORK_CRASH_RETRY_ONCE || call->retried)
         return false;
     call->retried = true;
+    afork__pool_log(pool, "call %llu is tried again", (unsigned long long)call->order);
     pool->stats.retried++;
     return true;
 }
@@ -386,6 +399,10 @@ static void on_event(const struct afork_event *event, void *data)
     struct afork__worker *worker = data;
     struct afork_pool *pool = worker->pool;
 
+    if (afork__pool_is_retire(pool, event)) {
+        on_retire(worker);
+        return;
+    }
     if (!pool->options.on_event)
         return;
     afork__pool_ref(pool);
@@ -414,6 +431,28 @@ static void on_lost(struct afork_call *call, bool begun, const struct afork_repl
     } else {
         afork__pool_queue_return(&pool->queue, call);
     }
+}
+
+static void on_cut(void *data)
+{
+    struct afork__worker *worker = data;
+
+    if (worker->state == AFORK__WORKER_READY)
+        set_state(worker, AFORK__WORKER_RETIRING);
+}
+
+/* One that has answered something has not failed: it is replaced without a wait. */
+static void on_lingers(void *data)
+{
+    struct afork__worker *worker = data;
+    struct afork_pool *pool = worker->pool;
+
+    if (worker->state != AFORK__WORKER_LEAVING && worker->n_answers) {
+        pool->stats.crashed++;
+        pool->credits++;
+        set_state(worker, AFORK__WORKER_LEAVING);
+    }
+    afork__pool_settle(pool);
 }
 
 static void tell_exit(struct afork_pool *pool, struct afork_process *process,
@@ -468,6 +507,8 @@ static const struct afork__rpc_hooks hooks = {
     .dropped = on_dropped,
     .event = on_event,
     .lost = on_lost,
+    .cut = on_cut,
+    .lingers = on_lingers,
     .ended = on_ended,
 };
 
@@ -502,6 +543,8 @@ int afork__worker_start(struct afork_pool *pool)
         return result;
     }
     TAILQ_INSERT_TAIL(&pool->workers, worker, link);
+    afork__pool_log(pool, "worker " AFORK__LOG_NAME " is starting",
+                    AFORK__LOG_NAME_OF(worker->process));
     pool->n_workers++;
     pool->n_starting++;
     pool->stats.started++;

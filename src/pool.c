@@ -49,6 +49,12 @@ static void count(struct afork_pool *pool, int error)
     pool->stats.cancelled += error == -ECANCELED;
 }
 
+static void log_end(const struct afork_call *call, int error, const char *message)
+{
+    afork__pool_log(call->pool, "call %llu: %s%s%s", (unsigned long long)call->order,
+                    error ? strerror(-error) : "done", *message ? ": " : "", message);
+}
+
 static void forget_call(struct afork_pool *pool, struct afork_call *call)
 {
     TAILQ_REMOVE(&pool->calls, call, pool_link);
@@ -66,6 +72,7 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
 {
     struct afork_pool *pool = call->pool;
 
+    log_end(call, reply->error, reply->message);
     count(pool, reply->error);
     forget_call(pool, call);
     pool->n_callbacks++;
@@ -79,8 +86,10 @@ static void complete_due(struct afork__turn *turn)
     struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
-    for (int share = SHARE; share && !TAILQ_EMPTY(&pool->due.calls); share--) {
+    /* One that is being closed drops them, though what it releases turn the loop. */
+    for (int share = SHARE; share && !pool->closed && !TAILQ_EMPTY(&pool->due.calls); share--) {
         struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
+        log_end(call, call->error, "");
         count(pool, call->error);
         forget_call(pool, call);
         pool->n_callbacks++;
@@ -91,19 +100,22 @@ static void complete_due(struct afork__turn *turn)
     afork__pool_unref(pool);
 }
 
-struct afork__due *afork__pool_due(struct afork_pool *pool)
+/* It is in one place only, whatever comes of it. */
+static void withdraw(struct afork_call *call, int error)
 {
-    return &pool->due;
+    if (call->worker) {
+        afork__worker_withdraw(call->worker, call, error);
+    } else {
+        afork__pool_queue_remove(&call->pool->queue, call);
+        afork__due_add(&call->pool->due, call, error);
+    }
 }
 
-void afork__pool_withdraw(struct afork_call *call)
+void afork__pool_withdraw(struct afork_call *call, int error)
 {
     struct afork_pool *pool = call->pool;
 
-    if (call->worker)
-        afork__worker_withdraw(call->worker, call);
-    else
-        afork__pool_queue_remove(&pool->queue, call);
+    withdraw(call, error);
     afork__pool_settle(pool);
 }
 
@@ -209,10 +221,11 @@ static void destroy(struct afork_pool *pool)
     struct afork__worker *worker;
 
     pool->destroyed = true;
+    afork__pool_log(pool, "over, %llu calls completed", (unsigned long long)pool->stats.completed);
     detach(pool);
     while ((worker = TAILQ_FIRST(&pool->workers)))
-        afork__worker_close(worker, false);
-    if (pool->options.on_destroy)
+        afork__worker_close(worker, false); /* which releases what is the user's */
+    if (pool->options.on_destroy && !pool->closed && !pool->context->closed)
         pool->options.on_destroy(pool, pool->options.data);
 }
 
@@ -224,6 +237,7 @@ static void turn(struct afork__turn *turn)
     afork__pool_break(pool, NULL);
     if (!pool->closed && is_drained(pool)) {
         pool->drain = false;
+        afork__pool_log(pool, "drained, %zu calls wait", pool->queue.n);
         pool->n_callbacks++;
         if (pool->options.on_drain)
             pool->options.on_drain(pool, pool->options.data);
@@ -334,11 +348,13 @@ static int check_call(struct afork_pool *pool, const struct afork_call_options *
         return -EINVAL;
     if (options && options->run_timeout && !afork__pool_can_kill(pool->source))
         return -ENOTSUP;
-    if (options && options->n_fds && (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
-                                      pool->source->peer == AFORK_PEER_ORIGINAL))
+    if (options && options->n_fds &&
+        (pool->options.rpc.frames == AFORK_RPC_FRAMES_ORIGINAL ||
+         pool->source->peer == AFORK_PEER_ORIGINAL))
         return -ENOTSUP;
     if (pool->options.queue_max && pool->queue.n >= pool->options.queue_max) {
         pool->drain = true;
+        afork__pool_log(pool, "full, %zu calls wait", pool->queue.n);
         return -ENOSPC;
     }
     return 0;
@@ -363,6 +379,8 @@ static int submit(struct afork_pool *pool, const struct afork__call_data *data,
         result = afork__worker_give(worker, call);
     } else {
         afork__pool_queue_add(&pool->queue, call);
+        afork__pool_log(pool, "call %llu waits, with %zu others", (unsigned long long)call->order,
+                        pool->queue.n - 1);
     }
     if (result < 0) {
         afork__call_discard(call);
@@ -502,9 +520,13 @@ static void close_silently(struct afork_pool *pool)
     struct afork__worker *worker;
     struct afork_call *call;
 
-    if (pool->closed || pool->destroyed)
+    bool destroyed = pool->destroyed; /* or about to be: then it is not told any more */
+
+    if (pool->closed)
         return;
     pool->closed = pool->ending = true;
+    if (destroyed)
+        return;
     afork__pool_ref(pool);
     detach(pool);
     if (pool->template)
@@ -534,15 +556,9 @@ void afork_pool_cancel(struct afork_pool *pool)
     if (check(pool) < 0 || pool->destroyed)
         return;
     pool->ending = true;
-    TAILQ_FOREACH (call, &pool->calls, pool_link) {
-        if (call->state == AFORK__CALL_DUE)
-            continue;
-        if (call->worker)
-            afork__worker_withdraw(call->worker, call);
-        else
-            afork__pool_queue_remove(&pool->queue, call);
-        afork__due_add(&pool->due, call, -ECANCELED);
-    }
+    TAILQ_FOREACH (call, &pool->calls, pool_link)
+        if (call->state != AFORK__CALL_DUE)
+            withdraw(call, -ECANCELED);
     afork__pool_ref(pool); /* what is released may close it */
     for (worker = TAILQ_FIRST(&pool->workers); worker && !pool->closed; worker = next) {
         next = TAILQ_NEXT(worker, link);

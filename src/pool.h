@@ -5,6 +5,7 @@
  *   pool.c          the public calls, calls on their way in and out, and the end
  *   pool-options.c  the options, copied
  *   pool-queue.c    calls that no worker has
+ *   pool-retire.c   how workers retire themselves where frames are the original's
  *   pool-size.c     when workers are started and stopped, and what happens where they fail
  *   pool-workers.c  the workers: made, chosen, timed, retired, lost
  */
@@ -47,11 +48,11 @@ struct afork__worker {
     struct afork_rpc *rpc;         /* the same */
     enum afork__worker_state state;
     bool failed_call; /* one that it had begun when it ended */
-    bool begun;     /* what it was given may have begun */
-    bool told;      /* of its start */
-    bool stale;     /* STARTING, but to be replaced as soon as it has done something */
-    bool abandoned; /* LEAVING, with answers to come that nobody waits for */
-    unsigned load;  /* answers that are to come, also those nobody waits for any more */
+    bool begun;       /* what it was given may have begun */
+    bool told;        /* of its start */
+    bool stale;       /* STARTING, but to be replaced as soon as it has done something */
+    bool abandoned;   /* LEAVING, with answers to come that nobody waits for */
+    unsigned load;    /* answers that are to come, also those nobody waits for any more */
     uint64_t n_given, n_answers;
     int64_t started_at, idle_since;
 
@@ -73,6 +74,7 @@ struct afork_pool {
     struct afork_process *source;      /* of the template; a reference to the memory */
     struct afork_process *template;    /* a user's reference, or NULL */
     char *function;
+    char retire[32 + 1]; /* what a worker sends to retire; empty: a frame of its own */
 
     bool ending;    /* it takes no more calls */
     bool destroyed; /* it has ended, and told so */
@@ -115,6 +117,10 @@ static inline bool afork__pool_can_kill(const struct afork_process *process)
     return process->peer != AFORK_PEER_ORIGINAL || (process->remote && !process->adopted);
 }
 
+/* Of a pool, in words; AFORK__LOG_NAME_OF() names a worker's process. */
+#define afork__pool_log(pool, format, ...)                                                         \
+    afork__log((pool)->context, POOL, "%s: " format, (pool)->function, __VA_ARGS__)
+
 /* pool.c */
 struct afork_pool *afork__pool_ref(struct afork_pool *pool);
 void afork__pool_unref(struct afork_pool *pool);
@@ -145,6 +151,12 @@ void afork__pool_queue_remove(struct afork__pool_queue *queue, struct afork_call
 /* The next one, or NULL. */
 struct afork_call *afork__pool_queue_first(const struct afork__pool_queue *queue);
 
+/* pool-retire.c */
+/* Sends the template what its forks need to run the back end. */
+int afork__pool_prepare_template(struct afork_pool *pool);
+/* Whether an event is a worker's wish to retire. */
+bool afork__pool_is_retire(const struct afork_pool *pool, const struct afork_event *event);
+
 /* pool-size.c */
 /* Forks the template from `source`: 0 or a negative errno. */
 int afork__pool_make_template(struct afork_pool *pool);
@@ -174,8 +186,8 @@ int afork__worker_give(struct afork__worker *worker, struct afork_call *call);
 void afork__worker_replace(struct afork__worker *worker);
 /* It is told to end, whatever it has. */
 void afork__worker_leave(struct afork__worker *worker);
-/* A call leaves its worker for good. */
-void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call);
+/* A call leaves its worker for good, and completes later with `error`. */
+void afork__worker_withdraw(struct afork__worker *worker, struct afork_call *call, int error);
 /* It is given nothing more, and ends when it has answered all. */
 void afork__worker_retire(struct afork__worker *worker);
 /* 0, or a negative errno if it cannot be killed. */

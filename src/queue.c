@@ -26,6 +26,7 @@ struct afork__chunk {
     uint8_t *data; /* `inside`, or what `release` is for */
     size_t len, sent;
     void (*release)(void *data);
+    bool is_frame; /* a header, and at least the start of the payload */
     bool is_handle;
     int fd; /* of a handle; -1 once it was sent */
     uint8_t inside[];
@@ -61,8 +62,10 @@ static void chunks_free(struct afork__chunks *chunks)
 static struct afork__chunk *frame_new(enum afork__command command, size_t payload)
 {
     struct afork__chunk *chunk = chunk_new(AFORK__HEADER_SIZE + payload);
-    if (chunk)
-        afork__wire_header(chunk->inside, command, (uint32_t)payload);
+    if (!chunk)
+        return NULL;
+    chunk->is_frame = true;
+    afork__wire_header(chunk->inside, command, (uint32_t)payload);
     return chunk;
 }
 
@@ -70,6 +73,7 @@ void afork__queue_init(struct afork__queue *queue, bool original)
 {
     STAILQ_INIT(&queue->chunks);
     queue->original = original;
+    queue->sent = NULL;
 }
 
 void afork__queue_clear(struct afork__queue *queue)
@@ -310,6 +314,8 @@ static void consume(struct afork__queue *queue, size_t sent, const struct messag
             break;
         }
         sent -= left;
+        if (chunk->is_frame && queue->sent)
+            queue->sent(queue->sent_data, chunk->data, chunk->len);
         STAILQ_REMOVE_HEAD(&queue->chunks, link);
         STAILQ_INSERT_TAIL(&spent, chunk, link);
         if (!sent)

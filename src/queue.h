@@ -19,6 +19,8 @@ STAILQ_HEAD(afork__chunks, afork__chunk);
 struct afork__queue {
     struct afork__chunks chunks;
     bool original; /* the peer wants each descriptor's octet in a message of its own */
+    void (*sent)(void *data, const uint8_t *frame, size_t len); /* a frame's own chunk is sent */
+    void *sent_data;
 };
 
 void afork__queue_init(struct afork__queue *queue, bool original);

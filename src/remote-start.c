@@ -323,8 +323,8 @@ int afork__remote_run(struct afork_process *process, const char *function)
         return result;
     }
     STAILQ_CONCAT(&process->queue.chunks, &last.chunks);
-    afork__deadline_set(process->context, &start->deadline, afork__now() + command->start_timeout,
-                        false);
+    afork__deadline_set(process->context, &start->deadline,
+                        afork__later(afork__now(), command->start_timeout), false);
     if (command->connect || start->error)
         afork__turn_due(process->context, &start->turn);
     return 0;

@@ -53,6 +53,13 @@ sub set_aside {
     unbuffer();
 }
 
+# Whether it has its descriptor, or can have it.
+sub has_place {
+    my ($handle, $fd) = @_;
+    my $now = fileno $handle;
+    return defined $now ? $now == $fd : !open my $copy, '<&', $fd;
+}
+
 sub give_back {
     open STDIN,  '<&', $in  or die "standard input: $!\n";
     open STDOUT, '>&', $out or die "standard output: $!\n";
@@ -92,6 +99,7 @@ sub receive {
         next   if !defined $n && again($in);
         return if !$n;
     }
+    ($data) = $data =~ /(.*)/s if ${^TAINT};    # it is for the host to say what is done here
     return $data;
 }
 
@@ -102,7 +110,7 @@ sub fail {
     my $octets = $text;
     utf8::encode($octets) if utf8::is_utf8($octets);
     chomp $text;
-    warn "[$0] ERROR: $text\n";
+    eval { warn "[$0] ERROR: $text\n" };    # there may be a handler that dies
     answer($TOKEN . pack "a $ORDER/a*", $phase, substr $octets, 0, 16384);
     1 while sysread $in, my $rest, 65536;
     exit 255;
@@ -116,6 +124,7 @@ sub is_function {
 }
 
 sub serve {
+    my $pid = $$;
     $0 = "$OWNER AFork::Remote";
     set_aside();
     answer($TOKEN);
@@ -127,12 +136,15 @@ sub serve {
             my @list = unpack '(w/a*)*', $payload;
             my $required = $list[0] eq 'require "$_.pm" for @_';
             my $error = evaluate(@list);
+            exit 0 if $$ != $pid;    # a copy that the code made: commands are not for it
             fail($required ? 'm' : 'e', $error) if $error ne '';
         } elsif ($command eq 'a') {
             push @arg, unpack '(w/a*)*', $payload;
         } elsif ($command eq 'r') {
             my $function = $payload =~ /::|'/ ? $payload : "main::$payload";
             fail('f', "Undefined subroutine &$function called\n") if !is_function($function);
+            fail('f', "descriptor 0 or 1 was taken by something else\n")
+                if !has_place(\*STDIN, 0) || !has_place(\*STDOUT, 1);
             $0 = "$OWNER $payload";
             answer("${TOKEN}r" . pack $ORDER, 0);
             give_back();

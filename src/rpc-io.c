@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The channel of an rpc: frames out, frames in. Each call is written from where it lies, many by one
- * system call; what comes is handled where it was received, unless it is larger than the buffer that
- * all rpcs of a context share: then the rest is received to where it stays.
+ * The channel of an rpc: frames out, frames in. Each call is written from where it lies, many by
+ * one system call; what comes is handled where it was received, unless it is larger than the buffer
+ * that all rpcs of a context share: then the rest is received to where it stays.
  */
 #include "config.h"
 
@@ -79,8 +79,8 @@ static size_t add_call(const struct afork_rpc *rpc, struct afork_call *call, siz
     return add_part(iov, n, (void *)call->data, call->len, skip > size ? skip - size : 0);
 }
 
-/* One message: as many calls as fit, but one with descriptors only at its start, since those come with
- * the first octet. */
+/* One message: as many calls as fit, but one with descriptors only at its start, since those come
+ * with the first octet. */
 static size_t gather(struct afork_rpc *rpc, struct iovec iov[IOV_MOST])
 {
     size_t n = rpc->writing ? add_call(rpc, rpc->writing, rpc->written, iov, 0) : 0;
@@ -116,32 +116,24 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
         afork__close(&call->fds[i]);
     rpc->writing = call;
     rpc->written = 0;
-}
-
-/* The call that is to be released, or NULL. */
-static struct afork_call *end_writing(struct afork_rpc *rpc)
-{
-    struct afork_call *call = rpc->writing;
-
-    rpc->writing = NULL;
-    if (call)
-        call->writing = false;
-    return call && call->state == AFORK__CALL_GONE ? call : NULL;
+    afork__log(rpc->context, WIRE, "to " AFORK__LOG_NAME ": call %lu, %zu octets, %zu descriptors",
+               AFORK__LOG_NAME_OF(rpc->process), (unsigned long)call->id, call->len, call->n_fds);
 }
 
 void afork__rpc_stop_writing(struct afork_rpc *rpc)
 {
-    struct afork_call *gone = end_writing(rpc);
+    struct afork_call *call = rpc->writing;
 
-    if (gone)
-        afork__call_free(gone);
+    rpc->writing = NULL;
+    if (!call)
+        return;
+    call->writing = false;
+    if (call->state == AFORK__CALL_GONE)
+        afork__due_release(&rpc->due, call);
 }
 
-/* Only what was half written before can be given up; its release comes last. */
 static void note_written(struct afork_rpc *rpc, size_t n)
 {
-    struct afork_call *gone = NULL;
-
     while (n) {
         if (!rpc->writing)
             begin_writing(rpc, TAILQ_FIRST(&rpc->unsent));
@@ -149,16 +141,20 @@ static void note_written(struct afork_rpc *rpc, size_t n)
         size_t part = n < left ? n : left;
         rpc->written += part;
         n -= part;
-        struct afork_call *ended = part == left ? end_writing(rpc) : NULL;
-        gone = ended ? ended : gone;
+        if (part == left)
+            afork__rpc_stop_writing(rpc);
     }
-    if (gone)
-        afork__call_free(gone);
 }
 
 static void try_again(struct afork__deadline *deadline)
 {
     afork__rpc_send(AFORK__CONTAINER(deadline, struct afork_rpc, wait));
+}
+
+/* Whether sending failed because of the descriptors: of a kind that is not sent, or forbidden. */
+static bool is_of_descriptors(int error)
+{
+    return error == -EINVAL || error == -EBADF || error == -EPERM || error == -EACCES;
 }
 
 static void sending_failed(struct afork_rpc *rpc, int error)
@@ -179,8 +175,9 @@ static void sending_failed(struct afork_rpc *rpc, int error)
     }
 }
 
-/* What is written to. The command socket of a server of ours will be the channel, and nothing is read
- * from it ahead of the function: what is known when it is told to run is there when it has entered. */
+/* What is written to. The command socket of a server of ours will be the channel, and nothing is
+ * read from it ahead of the function: what is known when it is told to run is there when it has
+ * entered. */
 static int channel(const struct afork_rpc *rpc)
 {
     const struct afork_process *process = rpc->process;
@@ -192,9 +189,33 @@ static int channel(const struct afork_rpc *rpc)
     return ready ? process->fd : -1;
 }
 
-static void flush(struct afork_rpc *rpc)
+/* A descriptor that may not be sent is the end of its call alone, of which nothing was written. The
+ * pool may give us another in its place, which comes next. */
+static void refuse(struct afork_rpc *rpc, struct afork_call *call, int error)
+{
+    rpc->refusing = true;
+    afork__call_withdraw(call, error);
+    rpc->refusing = false;
+}
+
+static void send_some(struct afork_rpc *rpc, int fd)
 {
     struct iovec iov[IOV_MOST];
+    struct afork_call *first = TAILQ_FIRST(&rpc->unsent);
+    size_t n_fds = rpc->writing ? 0 : first->n_fds;
+    size_t n = gather(rpc, iov);
+    ssize_t sent = afork__fd_send(fd, iov, n, n_fds ? first->fds : NULL, n_fds, MSG_DONTWAIT);
+
+    if (sent >= 0)
+        note_written(rpc, (size_t)sent);
+    else if (n_fds && is_of_descriptors((int)sent))
+        refuse(rpc, first, (int)sent);
+    else
+        sending_failed(rpc, (int)sent);
+}
+
+static void flush(struct afork_rpc *rpc)
+{
     int fd = channel(rpc);
 
     if (fd < 0)
@@ -203,16 +224,9 @@ static void flush(struct afork_rpc *rpc)
     for (int share = MESSAGES_SHARE; share; share--) {
         if (rpc->blocked || rpc->deaf || rpc->wait.set)
             return;
-        const struct afork_call *first = TAILQ_FIRST(&rpc->unsent);
-        if (!rpc->writing && !first)
+        if (!rpc->writing && TAILQ_EMPTY(&rpc->unsent))
             break;
-        size_t n_fds = rpc->writing ? 0 : first->n_fds;
-        size_t n = gather(rpc, iov);
-        ssize_t sent = afork__fd_send(fd, iov, n, n_fds ? first->fds : NULL, n_fds, MSG_DONTWAIT);
-        if (sent < 0)
-            sending_failed(rpc, (int)sent);
-        else
-            note_written(rpc, (size_t)sent);
+        send_some(rpc, fd);
     }
     if (rpc->writing || !TAILQ_EMPTY(&rpc->unsent)) {
         rpc->blocked = true; /* its share is used up: on when the loop comes back */
@@ -224,14 +238,12 @@ static void flush(struct afork_rpc *rpc)
 
 void afork__rpc_send(struct afork_rpc *rpc)
 {
-    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->uncork.due)
+    if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->refusing || rpc->uncork.due)
         return;
-    rpc->refs++; /* data that are released may close it */
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    if (!rpc->finishing && rpc->state <= AFORK__RPC_OPEN)
+    if (!rpc->finishing)
         afork__turn_due(rpc->context, &rpc->uncork);
-    afork__rpc_unref_memory(rpc);
 }
 
 void afork__rpc_uncork(struct afork__turn *turn)
@@ -240,10 +252,8 @@ void afork__rpc_uncork(struct afork__turn *turn)
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
-    rpc->refs++;
     flush(rpc);
     afork__rpc_update_watch(rpc);
-    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Receiving ---- */
@@ -382,11 +392,26 @@ static void handle_own(struct afork_rpc *rpc, const void *payload, size_t len, i
     }
 }
 
+static void log_frame(const struct afork_rpc *rpc)
+{
+    static const char *const names[] = {
+        [AFORK__RPC_CALL] = "call",   [AFORK__RPC_READY] = "ready", [AFORK__RPC_RESULT] = "result",
+        [AFORK__RPC_ERROR] = "error", [AFORK__RPC_EVENT] = "event", [AFORK__RPC_RETIRE] = "retire",
+    };
+    const struct afork__rpc_header *frame = &rpc->frame;
+    const char *name = rpc->own_frames ? names[frame->kind] : frame->id ? "result" : "event";
+
+    afork__log(rpc->context, WIRE, "from " AFORK__LOG_NAME ": %s %lu, %lu octets, %u descriptors",
+               AFORK__LOG_NAME_OF(rpc->process), name, (unsigned long)frame->id,
+               (unsigned long)frame->len, frame->n_fds);
+}
+
 /* A whole frame is here. */
 static void handle(struct afork_rpc *rpc, const void *payload, size_t len)
 {
     int fds[AFORK_CALL_FDS_MAX];
 
+    log_frame(rpc);
     rpc->header_got = 0;
     if (!rpc->own_frames) {
         if (rpc->frame.id)
@@ -496,8 +521,8 @@ static void parse_received(struct afork_rpc *rpc, const uint8_t *buffer, size_t 
     parse(rpc, buffer, len);
 }
 
-/* Descriptors come with the first octet of their frame: more than the one that is under way has are no
- * frame's, and would pile up. */
+/* Descriptors come with the first octet of their frame: more than the one that is under way has are
+ * no frame's, and would pile up. */
 static void check_descriptors(struct afork_rpc *rpc)
 {
     size_t most = !rpc->header_got                              ? 0

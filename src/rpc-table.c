@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calls that a worker was given, by the number that its answer has: a table of a power of two, in
- * which the number itself is the place. It is never more than half full, so that the next free number
- * is near, also where one call takes as long as a million others.
+ * The calls that a worker was given, by the number that its answer has: a table of a power of two,
+ * in which the number itself is the place. It is never more than half full, so that the next free
+ * number is near, also where one call takes as long as a million others.
  */
 #include "config.h"
 

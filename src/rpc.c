@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Remote procedure calls: the life of an rpc, and its public calls. What flows through the channel is
- * in rpc-io.c.
+ * Remote procedure calls: the life of an rpc, and its public calls. What flows through the channel
+ * is in rpc-io.c.
  *
- * Nothing is told before it is complete: how the worker ended, which the notice of its end says, and all
- * that it wrote before.
+ * Nothing is told before it is complete: how the worker ended, which the notice of its end says,
+ * and all that it wrote before.
  */
 #include "config.h"
 
@@ -18,9 +18,12 @@
 #include "rpc.h"
 #include "util.h"
 
-/* How long the notice of the end is waited for once the channel has ended: the worker may have closed
- * it and live on. */
+/* How long the notice of the end is waited for once the channel has ended: the worker may have
+ * closed it and live on. */
 enum { END_USEC = 1000000 };
+
+/* How long it usually takes at most: calls that the worker has not begun do not wait longer. */
+enum { LINGER_USEC = 20000 };
 
 /* ---- Making ---- */
 
@@ -43,8 +46,8 @@ static const char old_parameters[] =
     "no strict; no warnings; my @values = @arg[-10, -8, -6, -4];"
     " splice @arg, -11, 11, @values unless \"$_[0]\"->VERSION >= 2";
 
-/* Perls that have no back end of ours are sent one. An original that is loaded there already stays, for
- * its frames. */
+/* Perls that have no back end of ours are sent one. An original that is loaded there already stays,
+ * for its frames. */
 static int load_back_end(struct afork_process *template, const char *module)
 {
     if (template->peer == AFORK_PEER_OWN)
@@ -226,8 +229,7 @@ void afork_rpc_unref(struct afork_rpc *rpc)
 
 /* ---- The end ---- */
 
-/* The channel, and what was half through it: the data of a call that was given up, whose release may
- * close the rpc. */
+/* The channel, and what was half through it. */
 static void close_socket(struct afork_rpc *rpc)
 {
     if (rpc->io && !afork__context_is_copy(rpc->context))
@@ -252,6 +254,8 @@ void afork__rpc_want_exit(struct afork_rpc *rpc)
     afork__process_update_busy(rpc->process);
 }
 
+static void wait_lingers(struct afork__deadline *deadline);
+
 void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *message, size_t len)
 {
     if (rpc->state != AFORK__RPC_OPEN)
@@ -265,8 +269,12 @@ void afork__rpc_close_channel(struct afork_rpc *rpc, int error, const char *mess
     if (rpc->closed || rpc->exit || rpc->unreported)
         return;
     afork__rpc_want_exit(rpc);
-    rpc->wait.cb = wait_expired;
-    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
+    bool lingers = rpc->hooks && rpc->ready;
+    rpc->wait.cb = lingers ? wait_lingers : wait_expired;
+    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + (lingers ? LINGER_USEC : END_USEC),
+                        false);
+    if (rpc->hooks)
+        rpc->hooks->cut(rpc->data);
 }
 
 /* A copy of how the worker ended, which is told of only during a callback. */
@@ -294,8 +302,7 @@ static void process_closed(void *data)
         rpc->error = -ESHUTDOWN;
         rpc->state = AFORK__RPC_CLOSED;
         close_socket(rpc);
-        if (!rpc->closed)
-            afork__turn_due(rpc->context, &rpc->due.turn);
+        afork__turn_due(rpc->context, &rpc->due.turn);
     }
     afork__rpc_unref_memory(rpc);
 }
@@ -387,16 +394,45 @@ static void describe_end(struct afork_rpc *rpc)
         snprintf(rpc->message, size, "%s%s", words, rpc->exit->message);
 }
 
-/* All that the worker has not answered. A synchronous one has begun the oldest at most, unless it keeps
- * answers for a moment. */
+/* Whether the worker may have begun a call that it has not answered. A synchronous one has begun
+ * the oldest at most, unless it keeps answers for a moment. */
+static bool may_have_begun(const struct afork_rpc *rpc, const struct afork_call *call)
+{
+    return rpc->begun && call->state == AFORK__CALL_SENT &&
+           (rpc->async || afork__rpc_may_hold(rpc) || call == afork__rpc_oldest(rpc));
+}
+
+/* What was not begun need not wait until it is known how the worker ends. */
+static void wait_lingers(struct afork__deadline *deadline)
+{
+    struct afork_rpc *rpc = AFORK__CONTAINER(deadline, struct afork_rpc, wait);
+    const struct afork_reply none = {0};
+    struct afork_call *call, *next;
+
+    rpc->wait.cb = wait_expired;
+    afork__deadline_set(rpc->context, &rpc->wait, afork__now() + END_USEC, false);
+    for (call = TAILQ_FIRST(&rpc->sent); call; call = next) {
+        next = TAILQ_NEXT(call, link);
+        if (may_have_begun(rpc, call))
+            continue;
+        afork__rpc_take_back(rpc, call);
+        rpc->hooks->lost(call, false, &none, rpc->data);
+    }
+    while ((call = TAILQ_FIRST(&rpc->unsent))) {
+        afork__rpc_take_back(rpc, call);
+        rpc->hooks->lost(call, false, &none, rpc->data);
+    }
+    rpc->hooks->lingers(rpc->data);
+}
+
+/* All that the worker has not answered. */
 static void lose_calls(struct afork_rpc *rpc, const struct afork_reply *reply)
 {
-    struct afork_call *oldest = afork__rpc_oldest(rpc), *call;
-    bool several = rpc->async || afork__rpc_may_hold(rpc);
+    struct afork_call *call;
 
     while (!rpc->closed &&
            ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent)))) {
-        bool begun = rpc->begun && call->state == AFORK__CALL_SENT && (several || call == oldest);
+        bool begun = may_have_begun(rpc, call);
         remove_call(rpc, call);
         if (rpc->hooks)
             rpc->hooks->lost(call, begun, reply, rpc->data);
@@ -458,8 +494,8 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     afork__rpc_unref_memory(rpc);
 }
 
-/* What was cancelled or timed out completes; and the end that came inside a call of the library is told
- * of. */
+/* What was cancelled or timed out completes; and the end that came inside a call of the library is
+ * told of. */
 static void after_close(struct afork__turn *turn)
 {
     struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);
@@ -489,6 +525,8 @@ void afork_rpc_close(struct afork_rpc *rpc)
         return;
     rpc->closed = true;
     rpc->state = AFORK__RPC_ENDED;
+    rpc->refs++;
+    leave_context(rpc); /* which what is released may close */
     close_socket(rpc);
     forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
@@ -496,7 +534,7 @@ void afork_rpc_close(struct afork_rpc *rpc)
         afork__call_drop(call);
     }
     afork__due_clear(&rpc->due, rpc->context);
-    leave_context(rpc);
+    afork__rpc_unref_memory(rpc);
 }
 
 /* ---- Calls ---- */
@@ -599,6 +637,6 @@ size_t afork_rpc_get_pending(struct afork_rpc *rpc)
 
     if (rpc)
         TAILQ_FOREACH (call, &rpc->due.calls, link)
-            n++;
+            n += call->state == AFORK__CALL_DUE;
     return n;
 }

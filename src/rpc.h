@@ -54,6 +54,7 @@ struct afork_rpc {
     bool again;       /* it became readable meanwhile: its watcher is off */
     bool blocked;     /* the socket was full */
     bool deaf;        /* the worker does not read any more */
+    bool refusing;    /* sending is under way, as if it were `dispatching` */
     struct afork__turn
         uncork; /* due: something was sent in this turn, the rest follows in the next */
     struct afork__deadline wait; /* OPEN: the kernel was full; CLOSED: for the end of the worker */
@@ -102,7 +103,8 @@ void afork__rpc_uncork(struct afork__turn *turn);
 /* Receives all that is there. */
 void afork__rpc_drain(struct afork_rpc *rpc);
 void afork__rpc_update_watch(struct afork_rpc *rpc);
-/* Nobody writes any more: releases what was completed before it was written. */
+/* What was being written is, or nobody writes any more. If it was completed before, it is released
+ * at the next turn, with what is due. */
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
 

@@ -129,6 +129,8 @@ struct afork_process *afork__spares_take(struct afork_process *template)
         }
     }
     if (spare) {
+        afork__log(template->context, SPAWN, AFORK__LOG_NAME " is a spare of " AFORK__LOG_NAME,
+                   AFORK__LOG_NAME_OF(spare), AFORK__LOG_NAME_OF(template));
         spare->unused = false;
         spares->stats.hits++;
     } else {

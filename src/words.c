@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is said of ends and errors, in words.
+ * What is said of ends and errors, in words, and as errno.
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,24 @@ void afork__process_note_error(const struct afork_process *process)
 {
     if (!process->released || process->run != AFORK__RUN_NONE)
         afork__context_note_error(process->context, process->exit.message);
+}
+
+int afork__exit_error(const struct afork_exit *exit)
+{
+    switch (exit->cause) {
+    case AFORK_CAUSE_EVAL:
+    case AFORK_CAUSE_REQUIRE:
+    case AFORK_CAUSE_FUNCTION:
+        return -ENOEXEC;
+    case AFORK_CAUSE_FORK:
+        return -EAGAIN;
+    case AFORK_CAUSE_PROTOCOL:
+        return -EPROTO;
+    case AFORK_CAUSE_LIMITS:
+        return -EPERM;
+    default:
+        return -ECONNRESET;
+    }
 }
 
 void afork__process_describe_end(struct afork_process *process)

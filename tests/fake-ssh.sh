@@ -25,6 +25,7 @@ refuse)
     ;;
 silent) exec sleep 1000 ;;
 mute) exec "$perl" >&- ;;
+taint) exec "$perl" -T ;;
 no-stderr) exec "$perl" 2>&- ;;
 hang-up)
     echo "bye"

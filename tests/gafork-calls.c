@@ -156,6 +156,68 @@ void gafork_calls_renew_context(struct gafork_test *f)
     new_context(f);
 }
 
+/* ---- Dropping ---- */
+
+static void deed_unref(struct gafork_drop *drop)
+{
+    g_clear_object(&drop->object);
+}
+
+static void deed_close(struct gafork_drop *drop)
+{
+    drop->closed = true;
+    gafork_callable_close(drop->object);
+}
+
+static void deed_close_context(struct gafork_drop *drop)
+{
+    drop->closed = drop->context_closed = true;
+    gafork_context_close(drop->f->context);
+}
+
+static void deed_dispose(struct gafork_drop *drop)
+{
+    g_object_run_dispose(drop->object);
+}
+
+gafork_deed *const gafork_deeds[] = {deed_unref, deed_close, deed_close_context, deed_dispose,
+                                     NULL};
+
+void gafork_drop(struct gafork_drop *drop)
+{
+    if (!drop->times++)
+        drop->deed(drop);
+}
+
+static void drop_in_call(struct gafork_call *call)
+{
+    gafork_drop(call->data);
+}
+
+void gafork_drop_run(struct gafork_drop *drop, enum gafork_place place)
+{
+    struct gafork_call calls[3] = {{0}};
+
+    if (place == GAFORK_DROP_IN_CALL)
+        calls[0] = (struct gafork_call){.action = drop_in_call, .data = drop};
+    for (int i = 0; i < 3; i++)
+        gafork_call_start(drop->object, "x", drop->options, NULL, &calls[i]);
+    if (place == GAFORK_DROP_IN_END_SIGNAL)
+        gafork_callable_finish(drop->object);
+    if (place == GAFORK_DROP_AT_ONCE)
+        gafork_drop(drop);
+    gafork_wait(drop->f->main_context,
+                drop->times && calls[0].calls && calls[1].calls && calls[2].calls);
+    g_clear_object(&drop->object);
+    gafork_settle(drop->f);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpuint(calls[i].calls, ==, 1);
+        gafork_call_clear(&calls[i]);
+    }
+    if (drop->context_closed)
+        gafork_calls_renew_context(drop->f);
+}
+
 static gpointer unref(gpointer object)
 {
     g_object_unref(object);

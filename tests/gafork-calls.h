@@ -61,8 +61,36 @@ GError *gafork_call_error(struct gafork_test *f, gpointer object, const char *ar
 /* Another context like the one of the case, which was closed. */
 void gafork_calls_renew_context(struct gafork_test *f);
 
-/* Releases a reference in another thread, as garbage collectors do. `*gone_in` becomes the thread in
- * which the object is disposed of, be it later. */
+/* Something that is done to an object that is called, once, wherever that is first possible. */
+struct gafork_drop {
+    struct gafork_test *f;
+    gpointer object; /* a reference, which the deed may release */
+    void (*deed)(struct gafork_drop *drop);
+    GAforkCallOptions *options; /* of the calls; may be NULL */
+    bool closed, context_closed;
+    unsigned times, late;
+};
+
+typedef void gafork_deed(struct gafork_drop *drop);
+
+/* Those for any object: release it, close it, close its context, dispose of it. NULL at the end. */
+extern gafork_deed *const gafork_deeds[];
+
+/* Does it; for g_signal_connect_swapped(), too. */
+void gafork_drop(struct gafork_drop *drop);
+
+enum gafork_place {
+    GAFORK_DROP_IN_SIGNAL,     /* that the caller has connected, and that comes with the calls */
+    GAFORK_DROP_IN_END_SIGNAL, /* the same, after gafork_callable_finish() */
+    GAFORK_DROP_IN_CALL,       /* in the callback of the first */
+    GAFORK_DROP_AT_ONCE,
+};
+
+/* Makes three calls, and waits until it was done and each has returned, which is once. */
+void gafork_drop_run(struct gafork_drop *drop, enum gafork_place place);
+
+/* Releases a reference in another thread, as garbage collectors do. `*gone_in` becomes the thread
+ * in which the object is disposed of, be it later. */
 void gafork_unref_elsewhere(gpointer object, GThread **gone_in);
 
 #endif

@@ -23,7 +23,8 @@ struct gafork_test {
 /* Instead of g_test_init(): also makes what GLib keeps for the life of the program. */
 void gafork_test_init(int *argc, char ***argv);
 
-/* Adds a case. Afterwards, the context must be gone with the last reference, which is the case's. */
+/* Adds a case. Afterwards, the context must be gone with the last reference, which is the
+ * case's. */
 void gafork_add(const char *path, gafork_func *func);
 
 /* The same; `run` prepares, and calls `f->func`, which is `func`. */

@@ -9,8 +9,8 @@
  *
  *   give    makes a server with code and arguments, hands it over, says so, and stays
  *   pass    adopts one and hands it over
- *   take    adopts one and runs `tell` in a fork of it, then in itself; prints what they tell, and of
- *           the fork how it ended
+ *   take    adopts one and runs `tell` in a fork of it, then in itself; prints what they tell, and
+ *           of the fork how it ended
  *
  * Whatever goes wrong is a line that starts with "error". In the environment: HANDOVER_PERL and
  * HANDOVER_MODULE, what serves; HANDOVER_CODE, which defines `tell`.

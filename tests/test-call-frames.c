@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames of calls at their edges: numbers that wrap around, sizes about those of buffers, descriptors
- * that belong to nothing.
+ * Frames of calls at their edges: numbers that wrap around, sizes about those of buffers,
+ * descriptors that belong to nothing.
  */
 #include <string.h>
 #include <sys/socket.h>

@@ -250,7 +250,8 @@ static void signal_before_the_pid(struct test *t)
     afork_process_unref(process);
 }
 
-/* The spawner has nothing of the program's open, ignores the terminal's signals, and ends with it. */
+/* The spawner has nothing of the program's open, ignores the terminal's signals, and ends with
+ * it. */
 static void spawner_holds_nothing(struct test *t)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/fd", test_spawner);

@@ -121,7 +121,8 @@ static void exit_modes(struct test *t)
     evaluate("undef $Modes::object; 1");
 }
 
-/* O13: by return, exit, die and end of file, nothing of the program's ends; what came later does. */
+/* O13: by return, exit, die and end of file, nothing of the program's ends; what came later
+ * does. */
 static void nothing_inherited_ends(struct test *t)
 {
     static const char *const ends[] = {"1", "exit 3", "die 'x'", "POSIX::_exit(0)", "CORE::exit"};

@@ -5,97 +5,38 @@
  */
 #include "gafork-calls.h"
 
-enum place { IN_CALL, IN_EVENT, IN_ENDED, IN_EXITED, NOWHERE, N_PLACES };
-enum deed { UNREF, CLOSE, CLOSE_PROCESS, CLOSE_CONTEXT, DISPOSE, N_DEEDS };
-
-struct drop {
-    struct gafork_test *f;
-    enum deed deed;
-    GAforkRpc *rpc;
-    unsigned calls;
+static const struct {
+    const char *signal; /* of the rpc, or of its process */
+    bool of_process;
+    enum gafork_place place;
+} places[] = {
+    {"event", false, GAFORK_DROP_IN_SIGNAL},     {"ended", false, GAFORK_DROP_IN_END_SIGNAL},
+    {"exited", true, GAFORK_DROP_IN_END_SIGNAL}, {NULL, false, GAFORK_DROP_IN_CALL},
+    {NULL, false, GAFORK_DROP_AT_ONCE},
 };
 
-static void drop(struct drop *d)
+static void close_process(struct gafork_drop *drop)
 {
-    if (d->calls++)
-        return;
-    switch (d->deed) {
-    case CLOSE:
-        gafork_callable_close(GAFORK_CALLABLE(d->rpc));
-        break;
-    case CLOSE_PROCESS:
-        gafork_process_close(gafork_rpc_get_process(d->rpc));
-        break;
-    case CLOSE_CONTEXT:
-        gafork_context_close(d->f->context);
-        break;
-    case DISPOSE:
-        g_object_run_dispose(G_OBJECT(d->rpc));
-        break;
-    default:
-        g_clear_object(&d->rpc);
+    gafork_process_close(gafork_rpc_get_process(drop->object));
+}
+
+static void drop_everywhere(struct gafork_test *f, gafork_deed *deed)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(places); i++) {
+        GAforkRpc *rpc = gafork_calls_rpc(f, "tell", NULL);
+        struct gafork_drop drop = {.f = f, .deed = deed, .object = rpc};
+        gpointer sender = places[i].of_process ? (gpointer)gafork_rpc_get_process(rpc) : rpc;
+        if (places[i].signal)
+            g_signal_connect_swapped(sender, places[i].signal, G_CALLBACK(gafork_drop), &drop);
+        gafork_drop_run(&drop, places[i].place);
     }
-}
-
-static void drop_in_call(struct gafork_call *call)
-{
-    drop(call->data);
-}
-
-static void drop_in_event(G_GNUC_UNUSED GAforkRpc *rpc, G_GNUC_UNUSED GBytes *octets,
-                          G_GNUC_UNUSED GUnixFDList *list, gpointer data)
-{
-    drop(data);
-}
-
-static void drop_in_ended(G_GNUC_UNUSED GAforkRpc *rpc, G_GNUC_UNUSED GError *error,
-                          G_GNUC_UNUSED GAforkExit *exit, gpointer data)
-{
-    drop(data);
-}
-
-static void drop_in_exited(G_GNUC_UNUSED GAforkProcess *process, G_GNUC_UNUSED GAforkExit *exit,
-                           gpointer data)
-{
-    drop(data);
-}
-
-static void drop_at(struct gafork_test *f, enum place place, enum deed deed)
-{
-    struct drop d = {.f = f, .deed = deed, .rpc = gafork_calls_rpc(f, "tell", NULL)};
-    struct gafork_call calls[3] = {{0}};
-
-    g_test_message("place %d, deed %d", (int)place, (int)deed);
-    if (place == IN_CALL)
-        calls[0] = (struct gafork_call){.action = drop_in_call, .data = &d};
-    if (place == IN_EVENT)
-        g_signal_connect(d.rpc, "event", G_CALLBACK(drop_in_event), &d);
-    if (place == IN_ENDED)
-        g_signal_connect(d.rpc, "ended", G_CALLBACK(drop_in_ended), &d);
-    if (place == IN_EXITED)
-        g_signal_connect(gafork_rpc_get_process(d.rpc), "exited", G_CALLBACK(drop_in_exited), &d);
-    for (int i = 0; i < 3; i++)
-        gafork_call_start(d.rpc, "x", NULL, NULL, &calls[i]);
-    if (place == IN_ENDED || place == IN_EXITED)
-        gafork_callable_finish(GAFORK_CALLABLE(d.rpc));
-    if (place == NOWHERE)
-        drop(&d);
-    gafork_wait(f->main_context, d.calls && calls[0].calls && calls[1].calls && calls[2].calls);
-    g_clear_object(&d.rpc);
-    gafork_settle(f);
-    for (int i = 0; i < 3; i++) {
-        g_assert_cmpuint(calls[i].calls, ==, 1);
-        gafork_call_clear(&calls[i]);
-    }
-    if (deed == CLOSE_CONTEXT)
-        gafork_calls_renew_context(f);
 }
 
 static void dropped_in_callbacks(struct gafork_test *f)
 {
-    for (int place = 0; place < N_PLACES; place++)
-        for (int deed = 0; deed < N_DEEDS; deed++)
-            drop_at(f, place, deed);
+    for (gafork_deed *const *deed = gafork_deeds; *deed; deed++)
+        drop_everywhere(f, *deed);
+    drop_everywhere(f, close_process);
 }
 
 /* As garbage collectors do: idle, with calls under way, ended, closed. */

@@ -178,6 +178,7 @@ const tests = {
             const made = new Call(rpc, 'strv', ['über']);
             equal(fails(Afork.Error, Afork.Error.DIED, () => made.finish()), 'über');
             equal(Afork.call_get_exception(made.result), null);
+            equal(Afork.call_get_exit(made.result), null);
         }
         rpc = Afork.Rpc.new(newProcess(context), 'object',
             new Afork.RpcOptions({serialiser: Afork.Serialiser.JSON}));
@@ -321,6 +322,7 @@ const tests = {
         pool.connect('destroyed', () => told.push('destroyed'));
         const many = [...Array(3)].map(() => new Call(pool, 'strv', ['7']));
         fails(Afork.Error, Afork.Error.EXITED, () => many[0].finish());
+        equal(Afork.call_get_exit(many[0].result).get_status(), 7);
         wait(() => exits.length);
         equal(exits[0], 'true 7 leaving');
         failsIo('NO_SPACE', () => many[2].finish());

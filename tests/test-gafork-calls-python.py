@@ -199,6 +199,7 @@ def test_exceptions():
         made = Call(rpc, "strv", ["über"])
         assert fails(Afork.error_quark(), Afork.Error.DIED, made.finish) == "über"
         assert Afork.call_get_exception(made.result) is None
+        assert Afork.call_get_exit(made.result) is None
     options = Afork.RpcOptions(serialiser=Afork.Serialiser.JSON)
     rpc = Afork.Rpc.new(process(context), "object", options)
     made = Call(rpc, "variant", GLib.Variant("(s)", ("x",)))
@@ -325,6 +326,7 @@ def test_pool_ends():
     pool.connect("destroyed", lambda pool: told.append("destroyed"))
     under_way = [Call(pool, "strv", ["7"]) for i in range(3)]
     fails(Afork.error_quark(), Afork.Error.EXITED, under_way[0].finish)
+    assert Afork.call_get_exit(under_way[0].result).get_status() == 7
     wait(lambda: exits)
     assert exits[0] == (True, 7, "leaving")
     fails_io(Gio.IOErrorEnum.NO_SPACE, under_way[2].finish)

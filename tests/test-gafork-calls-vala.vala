@@ -210,6 +210,7 @@ void test_exceptions () throws Error
         var exception = Afork.bytes_to_variant (Afork.call_get_exception (result),
             Afork.Serialiser.JSON, null);
         assert (exception.print (false) == "[<{'reason': <'x'>}>]");
+        assert (Afork.call_get_exit (result) == null);
     }
     rpc = new Afork.Rpc (new_process (context), "bad", null);
     for (int i = 0; i < 2; i++)

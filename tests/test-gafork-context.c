@@ -515,7 +515,8 @@ static void forked_copy_is_inert(struct gafork_test *f)
     g_assert_cmpstr(text, ==, "code still here\n");
 }
 
-/* A worker that ended, with a connection that nobody reads, does not wake the loop again and again. */
+/* A worker that ended, with a connection that nobody reads, does not wake the loop again and
+ * again. */
 static void end_does_not_spin(struct gafork_test *f)
 {
     g_autoptr(GAforkProcess) process = gafork_new(f);

@@ -130,7 +130,8 @@ static void must_not_come(G_GNUC_UNUSED GAforkProcess *process, G_GNUC_UNUSED GA
     g_assert_not_reached();
 }
 
-/* A garbage collector drops the last reference in its own thread when the end is about to be told. */
+/* A garbage collector drops the last reference in its own thread when the end is about to be
+ * told. */
 static void dropped_in_another_thread(struct gafork_test *f)
 {
     GAforkProcess *process = gafork_new(f);
@@ -334,6 +335,24 @@ static void set_up_for_another_thread(struct gafork_test *f)
 }
 
 /* What was disposed of fails, with a name, whatever it was. */
+/* By somebody who knows that it is held until the function was entered, by nobody else. */
+static void closed_while_held_by_run(struct gafork_test *f)
+{
+    GAforkProcess *process = gafork_new(f);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    struct gafork_result result = {0};
+
+    g_object_add_weak_pointer(G_OBJECT(process), (gpointer *)&process);
+    gafork_process_run_async(process, "hold", cancellable, gafork_on_run, &result);
+    g_object_unref(process);
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, result.calls);
+    g_assert_nonnull(process);
+    gafork_process_close(process);
+    g_assert_null(process);
+    gafork_result_clear(&result);
+}
+
 static void disposed_is_closed(struct gafork_test *f)
 {
     g_autoptr(GAforkProcess) process = gafork_new(f);
@@ -361,6 +380,7 @@ int main(int argc, char **argv)
     gafork_add("/gafork/dropped-in-another-thread/many", many_in_another_thread);
     gafork_add("/gafork/dropped-in-another-thread/closed", closed_goes_anywhere);
     gafork_add("/gafork/set-up-for-another-thread", set_up_for_another_thread);
+    gafork_add("/gafork/closed-while-held-by-run", closed_while_held_by_run);
     gafork_add("/gafork/disposed-is-closed", disposed_is_closed);
     gafork_add("/gafork/dropped-in-callbacks", dropped_in_callbacks);
     return g_test_run();

@@ -88,6 +88,7 @@ def test_failures():
         with Afork.Pool(process.fork(), "leave", max=1) as pool:
             error = fails(Afork.Failure, pool.call("3").wait)
             assert error.matches(Afork.error_quark(), Afork.Error.EXITED) and "3" in str(error)
+            assert error.exit.get_status() == 3 and error.exception is None
         with Afork.Pool(process, "nowhere", max=1, max_failures=1) as pool:
             assert "nowhere" in str(fails(Afork.Failure, pool.call().wait))
             pool.close()

@@ -15,33 +15,6 @@ static GAforkPoolOptions *options_of(guint max)
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", max, "start", (gint64)0, NULL);
 }
 
-static void calls(struct gafork_test *f)
-{
-    enum { N = 200 };
-    g_autoptr(GAforkPoolOptions) options = options_of(3);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "echo", options);
-    struct gafork_call calls[N] = {{0}};
-
-    for (int i = 0; i < N; i++) {
-        g_autofree char *text = g_strdup_printf("%d", i);
-        gafork_call_start(pool, text, NULL, NULL, &calls[i]);
-    }
-    g_assert_cmpuint(gafork_callable_get_pending(GAFORK_CALLABLE(pool)), ==, N);
-    for (int i = 0; i < N; i++) {
-        g_autofree char *text = g_strdup_printf("%d", i);
-        gafork_wait(f->main_context, calls[i].calls);
-        g_assert_no_error(calls[i].error);
-        g_assert_cmpstr(calls[i].strv[0], ==, text);
-        gafork_call_clear(&calls[i]);
-    }
-    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
-    g_assert_cmpuint(stats->completed, ==, N);
-    g_assert_cmpuint(stats->failed, ==, 0);
-    g_assert_cmpuint(stats->started, <=, 3);
-    g_assert_cmpuint(gafork_callable_get_pending(GAFORK_CALLABLE(pool)), ==, 0);
-    g_assert_cmpstr(gafork_pool_get_function(pool), ==, "echo");
-}
-
 static void forms(struct gafork_test *f)
 {
     g_autoptr(GAforkRpcOptions)
@@ -69,7 +42,7 @@ static void forms(struct gafork_test *f)
 /* --- What is told --- */
 
 struct told {
-    unsigned started, exited, drains, destroyed, events;
+    unsigned started, exited, destroyed, events;
     int pid, status;
     char *tail, *event;
 };
@@ -101,11 +74,6 @@ static void on_exited(G_GNUC_UNUSED GAforkPool *pool, GAforkWorker *worker, GAfo
     told->tail = g_strdup(gafork_exit_get_stderr_tail(exit));
 }
 
-static void on_drain(G_GNUC_UNUSED GAforkPool *pool, gpointer data)
-{
-    ((struct told *)data)->drains++;
-}
-
 static void on_destroyed(G_GNUC_UNUSED GAforkPool *pool, gpointer data)
 {
     ((struct told *)data)->destroyed++;
@@ -127,7 +95,6 @@ static void listen_to(GAforkPool *pool, struct told *told)
 {
     g_signal_connect(pool, "worker-started", G_CALLBACK(on_started), told);
     g_signal_connect(pool, "worker-exited", G_CALLBACK(on_exited), told);
-    g_signal_connect(pool, "drain", G_CALLBACK(on_drain), told);
     g_signal_connect(pool, "destroyed", G_CALLBACK(on_destroyed), told);
     g_signal_connect(pool, "event", G_CALLBACK(on_event), told);
 }
@@ -153,34 +120,29 @@ static void worker_exits(struct gafork_test *f)
     g_assert_cmpuint(stats->crashed, ==, 1);
 }
 
-static void crash_is_retried(struct gafork_test *f)
+static void count_event(unsigned *n)
 {
-    g_autoptr(GAforkPoolOptions) options = options_of(1);
-    g_object_set(options, "crash", GAFORK_CRASH_RETRY_ONCE, NULL);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "leave", options);
-    g_autoptr(GError) error = gafork_call_error(f, pool, "1");
-    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
-
-    g_assert_error(error, GAFORK_ERROR, GAFORK_ERROR_EXITED);
-    g_assert_cmpuint(stats->retried, ==, 1);
+    ++*n;
 }
 
 static void events(struct gafork_test *f)
 {
     g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "tell", NULL);
     g_autoptr(GAforkCallOptions) options = gafork_call_options_new();
-    told_auto told = {0}, call_told = {0};
+    told_auto told = {0};
     gafork_call_auto call = {0};
+    unsigned n_call_events = 0;
 
     listen_to(pool, &told);
     g_autofree char *text = gafork_call_one(f, pool, "hello");
     g_assert_cmpuint(told.events, ==, 1);
     g_assert_cmpstr(told.event, ==, "hello");
     g_assert_cmpstr(text, ==, "1");
-    g_signal_connect_swapped(options, "event", G_CALLBACK(on_drain), &call_told);
+    g_signal_connect_swapped(options, "event", G_CALLBACK(count_event), &n_call_events);
     gafork_call_start(pool, "x", options, NULL, &call);
     gafork_wait(f->main_context, call.calls);
     g_assert_cmpuint(told.events, ==, 1);
+    g_assert_cmpuint(n_call_events, ==, 1);
 }
 
 /* --- Numbers --- */
@@ -244,6 +206,7 @@ static void sizes(struct gafork_test *f)
     g_signal_connect(pool, "notify::load", G_CALLBACK(count), &n_load);
     g_assert_cmpuint(gafork_pool_get_max(pool), ==, 2);
     g_assert_cmpuint(gafork_pool_get_load(pool), ==, 2);
+    g_assert_cmpstr(gafork_pool_get_function(pool), ==, "echo");
     g_object_set(pool, "max", 4, "idle", 3, NULL);
     g_assert_cmpuint(gafork_pool_get_max(pool), ==, 4);
     gafork_wait(f->main_context, gafork_pool_get_n_workers(pool) == 3);
@@ -255,9 +218,21 @@ static void sizes(struct gafork_test *f)
     g_assert_cmpuint(n_load, ==, 1);
     g_assert_cmpuint(n_idle, ==, 2);
     g_assert_cmpuint(n_max, >=, 1);
+    g_assert_true(gafork_pool_set_size(pool, 2, 0, 0, NULL));
+    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 2);
+    g_assert_true(gafork_pool_set_size(pool, 2, 0, 5, NULL));
     gafork_callable_finish(GAFORK_CALLABLE(pool));
     g_object_set(pool, "load", 9, NULL);
     g_assert_cmpuint(gafork_pool_get_load(pool), ==, 5);
+    g_autoptr(GAforkPoolOptions)
+        single = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "single-call", TRUE, "idle", 1, NULL);
+    g_autoptr(GAforkPool) other = gafork_calls_pool(f, "echo", single);
+    g_assert_cmpuint(gafork_pool_get_load(other), ==, 1);
+    g_assert_cmpuint(gafork_pool_get_idle(other), ==, 0);
+    g_assert_true(gafork_pool_set_size(other, 3, 2, 5, NULL));
+    g_assert_cmpuint(gafork_pool_get_max(other), ==, 3);
+    g_assert_cmpuint(gafork_pool_get_idle(other), ==, 0);
+    g_assert_cmpuint(gafork_pool_get_load(other), ==, 1);
 }
 
 static void retired(struct gafork_test *f)
@@ -278,18 +253,6 @@ static void retired(struct gafork_test *f)
     g_assert_cmpint(told.status, ==, 0);
 }
 
-static void single_calls(struct gafork_test *f)
-{
-    g_autoptr(GAforkPoolOptions)
-        options = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "single-call", TRUE, "max", 2, NULL);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "pid", options);
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-
-    for (int i = 0; i < 5; i++)
-        g_assert_true(g_hash_table_add(seen, gafork_call_one(f, pool, "")));
-    g_assert_cmpuint(gafork_pool_get_load(pool), ==, 1);
-}
-
 static void limits(struct gafork_test *f)
 {
     g_autoptr(GAforkLimits)
@@ -307,28 +270,6 @@ static void limits(struct gafork_test *f)
 }
 
 /* --- The queue --- */
-
-static void queue_full(struct gafork_test *f)
-{
-    g_autoptr(GAforkPoolOptions) options = options_of(1);
-    g_object_set(options, "queue-max", 4, "load", 1, NULL);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
-    struct gafork_call calls[20] = {{0}};
-    told_auto told = {0};
-    unsigned refused = 0;
-
-    listen_to(pool, &told);
-    for (int i = 0; i < 20; i++)
-        gafork_call_start(pool, "1", NULL, NULL, &calls[i]);
-    for (int i = 0; i < 20; i++) {
-        gafork_wait(f->main_context, calls[i].calls);
-        refused += g_error_matches(calls[i].error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
-        gafork_call_clear(&calls[i]);
-    }
-    g_assert_cmpuint(refused, >=, 14);
-    g_assert_cmpuint(refused, <=, 16);
-    gafork_wait(f->main_context, told.drains == 1);
-}
 
 static void note_order(struct gafork_call *call)
 {
@@ -361,55 +302,35 @@ static void priorities(struct gafork_test *f)
         gafork_call_clear(&calls[i]);
 }
 
-static void run_timeout(struct gafork_test *f)
+/* Where no worker can be killed, the call is given up all the same. */
+static void not_killed_on_cancel(struct gafork_test *f)
 {
     g_autoptr(GAforkPoolOptions) options = options_of(1);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
     g_autoptr(GAforkCallOptions)
-        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "run-timeout", (gint64)20000, NULL);
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
     gafork_call_auto call = {0};
-    told_auto told = {0};
+    unsigned n_events = 0;
 
-    listen_to(pool, &told);
-    gafork_call_start(pool, "60000", how, NULL, &call);
-    gafork_wait(f->main_context, call.calls && told.exited);
-    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
-    g_assert_cmpint(told.status, ==, SIGKILL);
+    g_object_unref(f->context);
+    f->context = g_object_new(GAFORK_TYPE_CONTEXT, "perl", g_getenv("AFORK_PERL"), "peer",
+                              GAFORK_PEER_ORIGINAL, "serve-module", "AnyEvent::Fork::Serve",
+                              "environment-changes", f->t->environment, NULL);
+    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
+    g_signal_connect_swapped(pool, "event", G_CALLBACK(count_event), &n_events);
+    gafork_call_start(pool, "100", how, cancellable, &call);
+    gafork_wait(f->main_context, n_events); /* it is at work */
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, call.calls);
+    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_autoptr(GAforkPoolStats) stats = gafork_pool_get_stats(pool, NULL);
+    g_assert_cmpuint(stats->cancelled, ==, 1);
+    g_assert_cmpuint(stats->running, ==, 0);
     g_autofree char *text = gafork_call_one(f, pool, "1");
     g_assert_cmpstr(text, ==, "1");
 }
 
-static void killed_on_cancel(struct gafork_test *f)
-{
-    g_autoptr(GAforkPoolOptions) options = options_of(1);
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", options);
-    g_autoptr(GAforkCallOptions)
-        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
-    g_autoptr(GCancellable) cancellable = g_cancellable_new();
-    gafork_call_auto call = {0}, next = {0};
-    told_auto told = {0};
-
-    listen_to(pool, &told);
-    gafork_call_start(pool, "60000", how, cancellable, &call);
-    gafork_call_start(pool, "1", NULL, NULL, &next);
-    gafork_wait(f->main_context, told.events); /* it is at work */
-    g_cancellable_cancel(cancellable);
-    gafork_wait(f->main_context, call.calls && told.exited && next.calls);
-    g_assert_error(call.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-    g_assert_cmpint(told.status, ==, SIGKILL);
-    g_assert_no_error(next.error);
-}
-
-/* --- Folders of pictures --- */
-
-static const char picture_code[] = "sub picture { my ($n) = @_;"
-                                   "  if ($n == 10) { 1 while 1 }"
-                                   "  if ($n == 20) { kill 'SEGV', $$; sleep 10 }"
-                                   "  if ($n == 30) { exit 0 }"
-                                   "  if ($n == 40) { for (3 .. 20) { open my $h, '>&=', $_ or "
-                                   "next; -S $h and syswrite $h, 'x' x 99 }"
-                                   "    sleep 10 }"
-                                   "  select undef, undef, undef, 0.002; $n }";
+/* --- Many at a time --- */
 
 static gint64 cpu_usec(void)
 {
@@ -417,52 +338,6 @@ static gint64 cpu_usec(void)
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
-}
-
-/* Four of a hundred pictures are their workers' undoing: four fail, and the program goes on
- * drawing. */
-static void bad_pictures(struct gafork_test *f)
-{
-    enum { N = 100 };
-    g_autoptr(GAforkPoolOptions) options = options_of(3);
-    g_autoptr(GAforkCallOptions)
-        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "run-timeout", (gint64)500000, NULL);
-    g_autoptr(GAforkProcess) process = gafork_new(f);
-    gafork_process_eval(process, picture_code, NULL, NULL);
-    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "picture", options, NULL);
-    struct gafork_call calls[N] = {{0}};
-    const gint64 deadline = test_deadline_new();
-    unsigned done = 0, failed = 0;
-    gint64 longest = 0;
-
-    for (int i = 0; i < N; i++) {
-        g_autofree char *text = g_strdup_printf("%d", i + 1);
-        gafork_call_start(pool, text, how, NULL, &calls[i]);
-    }
-    for (done = 0; done < N;) {
-        const gint64 before = cpu_usec();
-        gafork_turn(f->main_context, deadline, "a hundred pictures");
-        longest = MAX(longest, cpu_usec() - before);
-        while (done < N && calls[done].calls)
-            done++;
-    }
-    for (int i = 0; i < N; i++) {
-        const int n = i + 1;
-        failed += calls[i].error != NULL;
-        if (calls[i].error)
-            g_test_message("%d: %s", n, calls[i].error->message);
-        if (n == 10)
-            g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
-        else if (n == 20)
-            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_SIGNALLED);
-        else if (n == 30)
-            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_EXITED);
-        else if (n == 40)
-            g_assert_error(calls[i].error, GAFORK_ERROR, GAFORK_ERROR_PROTOCOL);
-        gafork_call_clear(&calls[i]);
-    }
-    g_assert_cmpuint(failed, ==, 4);
-    g_assert_cmpint(longest, <, 20000);
 }
 
 /* A folder is left for another: what is wanted now comes first, and quitting does not wait. */
@@ -556,28 +431,6 @@ static void finished(struct gafork_test *f)
     g_assert_cmpuint(told.destroyed, ==, 1);
 }
 
-static void cancelled(struct gafork_test *f)
-{
-    enum { N = 100 };
-    g_autoptr(GAforkPool) pool = gafork_calls_pool(f, "nap", NULL);
-    struct gafork_call calls[N] = {{0}};
-    told_auto told = {0};
-
-    listen_to(pool, &told);
-    for (int i = 0; i < N; i++)
-        gafork_call_start(pool, "60000", NULL, NULL, &calls[i]);
-    gafork_wait(f->main_context, told.events);
-    gafork_pool_cancel(pool);
-    g_assert_cmpuint(calls[0].calls, ==, 0);
-    gafork_wait(f->main_context, told.destroyed);
-    for (int i = 0; i < N; i++) {
-        g_assert_cmpuint(calls[i].calls, ==, 1);
-        g_assert_error(calls[i].error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-        gafork_call_clear(&calls[i]);
-    }
-    gafork_pool_cancel(pool);
-}
-
 static void closed(struct gafork_test *f)
 {
     enum { N = 1000 };
@@ -589,9 +442,12 @@ static void closed(struct gafork_test *f)
     for (int i = 0; i < N; i++)
         gafork_call_start(pool, "60000", NULL, NULL, &calls[i]);
     gafork_wait(f->main_context, told.events && gafork_pool_get_n_queued(pool));
+    g_autoptr(GAforkWorker) worker = g_list_model_get_item(gafork_pool_get_workers(pool), 0);
+    g_assert_cmpuint(gafork_worker_get_calls(worker), >, 0);
     told.exited = 0;
     gafork_callable_close(GAFORK_CALLABLE(pool));
     gafork_callable_close(GAFORK_CALLABLE(pool));
+    g_assert_cmpuint(gafork_worker_get_calls(worker), ==, 0);
     g_assert_cmpuint(gafork_pool_get_n_workers(pool), ==, 0);
     g_assert_cmpuint(gafork_pool_get_n_queued(pool), ==, 0);
     g_assert_cmpuint(calls[0].calls, ==, 0);
@@ -635,25 +491,18 @@ static void constructor_errors(struct gafork_test *f)
 int main(int argc, char **argv)
 {
     gafork_test_init(&argc, &argv);
-    gafork_calls_add("/gafork/pool/calls", calls);
     gafork_calls_add("/gafork/pool/forms", forms);
     gafork_calls_add("/gafork/pool/worker-exits", worker_exits);
-    gafork_calls_add("/gafork/pool/crash-is-retried", crash_is_retried);
     gafork_calls_add("/gafork/pool/events", events);
     gafork_calls_add("/gafork/pool/numbers", numbers);
     gafork_calls_add("/gafork/pool/sizes", sizes);
     gafork_calls_add("/gafork/pool/retired", retired);
-    gafork_calls_add("/gafork/pool/single-calls", single_calls);
     gafork_calls_add("/gafork/pool/limits", limits);
-    gafork_calls_add("/gafork/pool/queue-full", queue_full);
     gafork_calls_add("/gafork/pool/priorities", priorities);
-    gafork_calls_add("/gafork/pool/run-timeout", run_timeout);
-    gafork_calls_add("/gafork/pool/killed-on-cancel", killed_on_cancel);
-    gafork_calls_add("/gafork/pool/bad-pictures", bad_pictures);
+    gafork_calls_add("/gafork/pool/killed-on-cancel/not", not_killed_on_cancel);
     gafork_calls_add("/gafork/pool/other-folder", other_folder);
     gafork_calls_add("/gafork/pool/broken", broken);
     gafork_calls_add("/gafork/pool/finished", finished);
-    gafork_calls_add("/gafork/pool/cancelled", cancelled);
     gafork_calls_add("/gafork/pool/closed", closed);
     gafork_calls_add("/gafork/pool/process-goes", process_goes);
     gafork_calls_add("/gafork/pool/constructor-errors", constructor_errors);

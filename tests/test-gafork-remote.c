@@ -104,11 +104,53 @@ static void connected(struct gafork_test *f)
     g_assert_cmpuint(c.calls, ==, 102);
 }
 
+static void count(unsigned *n)
+{
+    (*n)++;
+}
+
+/* Nobody can kill it: the call is given up all the same, and nothing more is told of it. */
+static void cannot_be_killed(struct gafork_test *f)
+{
+    struct connecting c = {0};
+    g_autoptr(GAforkProcess) process = gafork_process_new_connected(f->context, connect_perl, &c,
+                                                                    note_destroyed, NULL, NULL);
+    g_autoptr(GAforkPoolOptions) one = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", 1, NULL);
+    g_autoptr(GAforkCallOptions)
+        options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    gafork_call_auto first = {0}, second = {0};
+    unsigned n_events = 0;
+
+    gafork_process_eval(process,
+                        "sub tell { AFork::RPC::event('early'); AFork::RPC::flush();"
+                        "  select undef, undef, undef, 0.05; AFork::RPC::event('late'); 1 }",
+                        NULL, NULL);
+    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "tell", one, NULL);
+    g_signal_connect_swapped(options, "event", G_CALLBACK(count), &n_events);
+    gafork_call_start(pool, "x", options, cancellable, &first);
+    gafork_wait(f->main_context, n_events);
+    g_cancellable_cancel(cancellable);
+    gafork_wait(f->main_context, first.calls);
+    g_assert_error(first.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    g_assert_cmpuint(gafork_callable_get_pending(GAFORK_CALLABLE(pool)), ==, 0);
+    gafork_call_start(pool, "y", NULL, NULL, &second);
+    gafork_wait(f->main_context, second.calls);
+    g_assert_no_error(second.error);
+    g_assert_cmpuint(n_events, ==, 1);
+    g_clear_object(&pool);
+    g_clear_object(&process);
+    g_clear_object(&f->context);
+    gafork_settle(f);
+    g_assert_cmpuint(c.calls, ==, 101);
+}
+
 int main(int argc, char **argv)
 {
     gafork_test_init(&argc, &argv);
     gafork_calls_add("/gafork/remote/calls", remote);
     gafork_calls_add("/gafork/remote/fails", remote_fails);
     gafork_calls_add("/gafork/remote/connected", connected);
+    gafork_calls_add("/gafork/remote/cannot-be-killed", cannot_be_killed);
     return g_test_run();
 }

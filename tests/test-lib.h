@@ -29,8 +29,9 @@ extern const struct test_loop_type test_loop_poll, test_loop_foreign, test_loop_
 /* Those built, NULL at the end. */
 extern const struct test_loop_type *const test_loop_types[];
 
-/* Another way to start servers than to execute them, for a program all of whose tests go that way: set
- * before main(). `test_spawner` is a child of the program that lives as long as it does, or 0. */
+/* Another way to start servers than to execute them, for a program all of whose tests go that way:
+ * set before main(). `test_spawner` is a child of the program that lives as long as it does, or
+ * 0. */
 extern afork_launch_cb *test_launcher;
 extern pid_t test_spawner;
 extern void (*test_copied)(void); /* to be called in a forked copy that goes on as a host */
@@ -68,7 +69,8 @@ struct afork_process *test_new(struct test *t);
 struct afork_process *test_new_exec(struct test *t);
 struct afork_process *test_fork(struct afork_process *process);
 
-/* A context with the options of the test's, on the same loop: another host. The caller closes it. */
+/* A context with the options of the test's, on the same loop: another host. The caller closes
+ * it. */
 struct afork_context *test_other_context(struct test *t);
 
 /* Hands `process` over and lets go of it; returns its command socket. */
@@ -165,5 +167,18 @@ bool test_has_sanitizers(void);
 
 /* Open descriptors of this process. */
 unsigned test_count_fds(void);
+
+/* Suites that run over the GObject layer as well: what ends a text of Perl's; what is so at once,
+ * and in that layer on a later turn; what only the core's own structures can tell. */
+#ifdef TEST_GOBJECT
+#define TEST_EOL ""
+#define test_soon(t, condition) test_wait(t, condition)
+#define test_inside(assertion) ((void)0)
+#include "test-gobject.h"
+#else
+#define TEST_EOL "\n"
+#define test_soon(t, condition) g_assert_true(condition)
+#define test_inside(assertion) assertion
+#endif
 
 #endif

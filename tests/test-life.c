@@ -149,7 +149,8 @@ static void closed_context_ends_them(struct test *t)
 }
 
 /* What the two calls need and what they refuse, against the fake server. */
-/* A template that becomes another user can still be forked, and what is forked ends with the host. */
+/* A template that becomes another user can still be forked, and what is forked ends with the
+ * host. */
 static void without_privileges(struct test *t)
 {
     struct afork_process *template = busy_template(t, false);

@@ -111,7 +111,8 @@ static void kernel_is(struct test *t, int version, bool filters)
     g_atomic_int_set(&has_no_filters, !filters);
 }
 
-/* `words`: what is told of each thing that is missing, a line each. With an error, it is the first. */
+/* `words`: what is told of each thing that is missing, a line each. With an error, it is the
+ * first. */
 static void assert_missing(struct test *t, struct afork_limits limits, const char *words)
 {
     g_autofree char *first = g_strndup(words, strcspn(words, ";"));

@@ -445,8 +445,9 @@ static void filter_after_files(struct test *t)
         filter.no_network = true;
         test_ok(afork_process_require(process, "Socket", NULL));
         test_ok(afork_process_eval(process,
-                                   "sub f { socket my $s, Socket::AF_INET(), Socket::SOCK_STREAM(), 0"
-                                   "  and die; syswrite $_[0], $!{EPERM} ? 'refused' : $! }"
+                                   "sub f { socket my $s, Socket::AF_INET(),"
+                                   "  Socket::SOCK_STREAM(), 0 and die;"
+                                   "  syswrite $_[0], $!{EPERM} ? 'refused' : $! }"
                                    "1 if $!{EPERM}",
                                    NULL));
         process = limits_set(process, by_template ? LIMITS_BY_TEMPLATE : LIMITS_FORKED, &files);

@@ -276,7 +276,8 @@ static void children_of_a_confined_server(struct test *t)
         test_ok(afork_process_eval(process,
                                    "pipe our $end, our $go; pipe our $ended, our $held;"
                                    "our $pid = fork // die;"
-                                   "if (!$pid) { close $go; sysread $end, my $x, 1; exit 7 } close $held",
+                                   "if (!$pid) { close $go; sysread $end, my $x, 1; exit 7 }"
+                                   "close $held",
                                    NULL));
         test_ok(afork_process_new_from_fd(other, hand_over(t, process), AFORK_PEER_OWN, &process));
         test_ok(afork_process_eval(process, "close $go; sysread $ended, my $x, 1", NULL));

@@ -326,7 +326,8 @@ static void hundred_megabytes(struct test *t)
     g_assert_cmpstr(text, ==, expected);
 }
 
-/* A host of its own: tells the pids of its template, a server and a worker, and waits for its end. */
+/* A host of its own: tells the pids of its template, a server and a worker, and waits for its
+ * end. */
 static G_GNUC_NORETURN void be_a_host(struct test *t, int out)
 {
     struct test copy = {.type = &test_loop_poll, .options = t->options};

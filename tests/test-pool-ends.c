@@ -291,6 +291,7 @@ static void a_killed_template_is_replaced(struct test *t)
     afork_process_unref(process);
     test_ok(kill(second, SIGKILL));
     test_wait(t, !test_is_running(second));
+    test_turn_for(t, 20000); /* until the pool is told */
     test_reply_clear(&a);
     test_ok(test_pool_call(&pool, &a, "self", NULL, NULL, NULL));
     test_wait(t, a.calls);

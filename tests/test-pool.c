@@ -55,7 +55,7 @@ static void exceptions_are_answers(struct test *t)
     test_ok(test_pool_call(&pool, &b, "event", "news", NULL, NULL));
     test_wait(t, !pool.open);
     g_assert_cmpint(a.error, ==, -EREMOTEIO);
-    g_assert_cmpstr(a.message, ==, "no luck\n");
+    g_assert_cmpstr(a.message, ==, "no luck" TEST_EOL);
     g_assert_cmpint(b.error, ==, 0);
     g_assert_cmpuint(pool.events, ==, 1);
     g_assert_cmpuint(test_pool_stats(&pool).completed, ==, 2);
@@ -91,8 +91,8 @@ static void urgent_calls_come_next(struct test *t)
         test_ok(test_many_call(&pool, &first, "0", NULL, &urgent, NULL));
     g_assert_cmpint(test_own_time() - start, <, 100 * 1000);
     g_assert_cmpint(afork_call_cancel(calls[100], AFORK_CANCEL_QUEUED), ==, -EALREADY);
-    g_assert_cmpuint(test_pool_stats(&pool).queued, ==, 40);
     g_assert_cmpuint(many.done, ==, 0);
+    test_soon(t, test_pool_stats(&pool).queued <= 40);
     test_wait(t, first.done == 20);
     g_assert_cmpuint(many.good, <=, 2); /* that the worker was given meanwhile */
     test_wait(t, !pool.open);
@@ -134,12 +134,36 @@ static void priorities_order(struct test *t)
     for (unsigned i = 0; i < G_N_ELEMENTS(order); i++)
         if (order[i].moved != order[i].priority)
             test_ok(afork_call_set_priority(calls[i], order[i].moved));
-    g_assert_cmpint(afork_call_set_priority(calls[0], 32), ==, -ERANGE);
-    g_assert_cmpint(afork_call_set_priority(calls[0], -33), ==, -ERANGE);
     test_wait(t, !pool.open);
     g_assert_cmpstr(told->str, ==, "abcdefgh");
     for (unsigned i = 0; i < G_N_ELEMENTS(replies); i++)
         test_reply_clear(&replies[i]);
+    test_pool_finish(&pool);
+}
+
+static void late_cancellation_is_refused(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    test_reply_auto begun = {0};
+    test_reply_auto waiting = {0};
+    struct afork_call *call, *queued;
+
+    options.max = options.load = 1;
+    test_pool_new(t, &pool, NULL, "act", &options);
+    test_ok(test_pool_call(&pool, &begun, "sleep", NULL, NULL, &call));
+    test_ok(test_pool_call(&pool, &waiting, "pid", NULL, NULL, &queued));
+    g_assert_cmpint(afork_call_set_priority(queued, 32), ==, -ERANGE);
+    g_assert_cmpint(afork_call_set_priority(queued, -33), ==, -ERANGE);
+    test_wait(t, test_pool_stats(&pool).running == 1);
+    g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_QUEUED), ==, -EBUSY);
+    g_assert_cmpint(afork_call_set_priority(call, 1), ==, -EBUSY);
+    test_turn_for(t, 20000); /* until it is sent */
+    test_ok(afork_call_cancel(call, AFORK_CANCEL_KILL));
+    g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_QUEUED), ==, -EALREADY);
+    test_wait(t, !pool.open);
+    g_assert_cmpint(begun.error, ==, -ECANCELED);
+    test_ok(waiting.error);
     test_pool_finish(&pool);
 }
 
@@ -162,8 +186,6 @@ static void cancelling_a_begun_call(struct test *t)
     test_wait(t, test_pool_stats(&pool).running == 2);
     g_autoptr(GArray) pids = test_pool_pids(&pool);
     test_turn_for(t, 20000); /* until both are sent */
-    g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_QUEUED), ==, -EBUSY);
-    g_assert_cmpint(afork_call_set_priority(call, 1), ==, -EBUSY);
     test_ok(afork_call_cancel(call, AFORK_CANCEL_KILL));
     g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_KILL), ==, -EALREADY);
     g_assert_cmpuint(a.calls, ==, 0);
@@ -273,9 +295,31 @@ static void full_queue(struct test *t)
     g_assert_cmpuint(pool.drains, ==, 1);
 }
 
-static void misuse(struct test *t)
+/* Options that contradict each other. */
+static void contradictions(struct test *t)
 {
     t->options.standard_error.mode = AFORK_STDIO_NULL; /* AnyEvent may be missing */
+    struct afork_process *process = test_rpc_process(t, NULL);
+    struct test_pool pool = {.t = t};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    struct afork_pool *made;
+    test_reply_auto reply = {0};
+
+    options.idle = options.max + 1;
+    g_assert_cmpint(afork_pool_new(process, "echo", &options, &made), ==, -EINVAL);
+    options.idle = 0;
+    options.rpc.async = true;
+    test_ok(afork_pool_new(process, "echo", &options, &pool.pool));
+    afork_process_unref(process);
+    call.run_timeout = 1;
+    g_assert_cmpint(test_pool_call(&pool, &reply, "x", NULL, &call, NULL), ==, -EINVAL);
+    g_assert_cmpint(afork_pool_set_size(pool.pool, 2, 3, 1), ==, -EINVAL);
+    test_pool_finish(&pool);
+}
+
+static void misuse(struct test *t)
+{
     struct afork_process *process = test_rpc_process(t, NULL);
     struct test_pool pool = {0};
     struct afork_pool_options good = test_pool_options(&pool), bad;
@@ -294,25 +338,19 @@ static void misuse(struct test *t)
     refused(bad.size = 0);
     refused(bad.rpc.size = 0);
     refused(bad.rpc.data = &bad);
-    refused(bad.idle = 5);
     refused(bad.load = 65537);
     refused(bad.retire_age = -1);
     refused(bad.crash = 7);
     refused(bad.limits = &(struct afork_limits){0});
 #undef refused
-    good.rpc.async = true;
     test_ok(afork_pool_new(process, "echo", &good, &pool.pool));
     afork_process_unref(process);
-    call.run_timeout = 1;
-    g_assert_cmpint(test_pool_call(&pool, &reply, "x", NULL, &call, NULL), ==, -EINVAL);
-    call.run_timeout = 0;
     call.priority = 32;
     g_assert_cmpint(test_pool_call(&pool, &reply, "x", NULL, &call, NULL), ==, -EINVAL);
     g_assert_cmpint(afork_pool_call(NULL, "x", 1, NULL, test_on_reply, &reply, NULL), ==, -EINVAL);
     g_assert_cmpint(afork_pool_call(pool.pool, NULL, 1, NULL, test_on_reply, &reply, NULL), ==,
                     -EINVAL);
     g_assert_cmpint(afork_pool_call(pool.pool, "x", 1, NULL, NULL, NULL, NULL), ==, -EINVAL);
-    g_assert_cmpint(afork_pool_set_size(pool.pool, 2, 3, 1), ==, -EINVAL);
     g_assert_cmpint(afork_pool_get_stats(pool.pool, NULL), ==, -EINVAL);
     g_assert_cmpint(afork_pool_retire(NULL), ==, -EINVAL);
     afork_pool_unref(NULL);
@@ -383,11 +421,13 @@ int main(int argc, char **argv)
     test_calls_add("/pool/urgent", urgent_calls_come_next);
     test_calls_add("/pool/priorities", priorities_order);
     test_calls_add("/pool/cancel-begun", cancelling_a_begun_call);
+    test_calls_add("/pool/cancel-refused", late_cancellation_is_refused);
     test_calls_add("/pool/late", late_calls_fail);
     test_calls_add("/pool/abandoned", abandoned_calls_have_their_time);
     test_calls_add("/pool/blame", short_calls_are_not_blamed);
     test_calls_add("/pool/finish", finished_pool_ends);
     test_calls_add("/pool/full", full_queue);
+    test_calls_add("/pool/contradictions", contradictions);
     test_calls_add("/pool/misuse", misuse);
     return g_test_run();
 }

@@ -117,6 +117,12 @@ static void commands_have_time(struct test *t)
     test_ok(afork_process_eval(process, test_remote_functions, NULL));
     test_ok(afork_process_eval(process, "select undef, undef, undef, 2.2", NULL));
     g_free(test_output(t, process, "list"));
+
+    options = test_remote_options("noise", "0");
+    options->start_timeout = INT64_MAX;
+    process = test_remote_with(t, options);
+    test_ok(afork_process_eval(process, test_remote_functions, NULL));
+    g_free(test_output(t, process, "list"));
 }
 
 static void command_that_hangs_up(struct test *t)

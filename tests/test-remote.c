@@ -9,8 +9,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "test-pool-lib.h"
 #include "test-remote-lib.h"
-#include "test-rpc-lib.h"
 
 /* ---- With any command ---- */
 
@@ -273,6 +273,65 @@ static void calls_are_answered(struct test *t)
     afork_rpc_unref(rpc);
 }
 
+/* Each worker is a command of its own, and is replaced like any other. */
+static void pool_of_commands(struct test *t)
+{
+    struct test_pool pool = {.t = t};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options short_time = AFORK_CALL_OPTIONS_INIT;
+    test_many_auto many = {0};
+    test_reply_auto ended = {0};
+    test_reply_auto late = {0};
+    struct afork_process *process = test_remote_any(t);
+
+    test_ok(afork_process_eval(process,
+                               "sub act { my ($do) = @_; exit 3 if $do eq 'exit';"
+                               " AFork::RPC::event('e') if $do eq 'event';"
+                               " select undef, undef, undef, 3 if $do eq 'wait'; @_ }",
+                               NULL));
+    options.max = 2;
+    test_ok(afork_pool_new(process, "act", &options, &pool.pool));
+    afork_process_unref(process);
+    test_many_init(&many, 44);
+    short_time.run_timeout = 300000;
+    for (int i = 0; i < 40; i++)
+        test_ok(test_many_call(&pool, &many, i % 10 ? "x" : "event", NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &ended, "exit", NULL, NULL, NULL));
+    test_ok(test_pool_call(&pool, &late, "wait", NULL, &short_time, NULL));
+    test_wait(t, many.done == 40 && ended.calls && late.calls);
+    g_assert_cmpuint(many.good, ==, 40);
+    g_assert_cmpint(ended.error, ==, -ECONNRESET);
+    g_assert_cmpint(ended.status, ==, 3);
+    g_assert_cmpint(late.error, ==, -ETIMEDOUT);
+    g_assert_cmpuint(pool.events, ==, 4);
+    for (int i = 1; i < 5; i++)
+        test_ok(test_many_call(&pool, &many, i % 10 ? "x" : "event", NULL, NULL, NULL));
+    test_wait(t, many.done == 44);
+    g_assert_cmpuint(many.good, ==, 44);
+    test_pool_finish(&pool);
+}
+
+/* What the code did to warnings does not keep its exception back, and of copies that it made
+ * nothing is heard. */
+static void code_that_meddles(struct test *t)
+{
+    struct afork_process *process = test_remote_any(t);
+
+    test_ok(afork_process_eval(process, "$SIG{__WARN__} = sub { die @_ }; die \"so\\n\"", NULL));
+    struct test_remote_end end = test_remote_end_of(t, process, "list");
+    g_assert_cmpint(end.run.cause, ==, AFORK_CAUSE_EVAL);
+    g_assert_cmpstr(end.run.message, ==, "so\n");
+
+    process = test_remote_any(t);
+    test_ok(
+        afork_process_eval(process, "my $pid = fork; push @seen, $pid ? 'parent' : 'child'", NULL));
+    for (int i = 0; i < 50; i++)
+        test_ok(afork_process_eval(process, "push @seen, @_", "x", NULL));
+    g_autofree char *text = test_output(t, process, "list");
+    g_assert_true(g_str_has_prefix(text, "parent x x "));
+    g_assert_cmpuint(strlen(text), ==, strlen("parent -\n") + 50 * strlen(" x"));
+}
+
 /* ---- Records ---- */
 
 static void records_cost_nothing(struct test *t)
@@ -383,6 +442,18 @@ static void no_descriptors(struct test *t)
     afork_process_unref(process);
 }
 
+/* A perl that trusts nothing trusts the host. */
+static void taint(struct test *t)
+{
+    struct afork_process *process = test_remote(t, "taint", NULL);
+
+    test_ok(afork_process_eval(process, test_remote_functions, NULL));
+    test_ok(afork_process_require(process, "List::Util", NULL));
+    test_ok(afork_process_eval(process, "push @seen, ${^TAINT}, eval $_[0]", "1 + 1", NULL));
+    g_autofree char *text = test_output(t, process, "list");
+    g_assert_cmpstr(text, ==, "1 2 -\n");
+}
+
 /* What the context says of environment, directory and standard error holds; nothing else is open.
  */
 static void options_of_the_context(struct test *t)
@@ -449,12 +520,15 @@ int main(int argc, char **argv)
     add_any("/remote/any/pid", pid_is_that_of_the_command);
     add_any("/remote/any/released", released_after_run);
     add_any("/remote/any/many", many_at_once);
+    add_any("/remote/any/meddles", code_that_meddles);
     add_any("/remote/any/rpc", calls_are_answered);
+    add_any("/remote/any/pool", pool_of_commands);
     if (g_getenv("AFORK_TEST_REMOTE"))
         return g_test_run();
     test_add("/remote/record/costs-nothing", records_cost_nothing);
     test_add("/remote/record/misuse", misuse);
     test_add("/remote/record/no-descriptors", no_descriptors);
+    test_add_for(&test_loop_poll, "/remote/record/taint", taint);
     test_add("/remote/record/context", options_of_the_context);
     test_add_for(&test_loop_poll, "/remote/record/anywhere", functions_run_anywhere);
     return g_test_run();

@@ -140,14 +140,17 @@ static void child_does_not_hide_the_end(struct test *t)
     test_reply_auto reply = {0};
     struct afork_rpc_options options = test_rpc_options(&end);
     struct afork_rpc *rpc = test_rpc(t,
-                                     "sub f { unless (fork) { sleep 3 while getppid() > 1;"
-                                     "  require POSIX; POSIX::_exit(0) } POSIX::_exit(3) }",
+                                     "sub f { my $pid = fork // die; sleep 60 unless $pid;"
+                                     "  AFork::RPC::event($pid); AFork::RPC::flush();"
+                                     "  POSIX::_exit(3) }",
                                      "f", &options);
 
     test_call(rpc, &reply, "a", NULL);
     test_wait(t, end.calls);
     g_assert_cmpint(reply.cause, ==, AFORK_CAUSE_EXITED);
     g_assert_cmpint(reply.status, ==, 3);
+    g_assert_nonnull(reply.told);
+    test_ok(kill((pid_t)atoi(reply.told->str), SIGKILL));
     afork_rpc_unref(rpc);
 }
 

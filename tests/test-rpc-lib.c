@@ -16,8 +16,24 @@ static const char functions[] =
     "  die $how[0] if $what eq 'die'; exit $how[0] if $what eq 'exit';"
     "  POSIX::_exit($how[0]) if $what eq '_exit'; kill $how[0], $$ if $what eq 'kill';"
     "  AFork::RPC::event($_) for $what eq 'event' ? @how : ();"
-    "  select undef, undef, undef, 1000 if $what eq 'sleep';"
+    "  AFork::RPC::event('here'), AFork::RPC::flush() if $what eq 'stay';"
+    "  select undef, undef, undef, 1000 if $what =~ /^(?:sleep|stay)$/;"
     "  $what eq 'pid' ? $$ : $what eq 'nothing' ? () : 'done' }";
+
+const char test_holding[] =
+    "no warnings; sub frame { my $p = pop; pack('CCnNN', @_, length $p) . $p }"
+    "sub get { my ($fh, $n) = @_; my $b = '';"
+    "  while (length $b < $n) { my $got = sysread $fh, $b, $n - length $b, length $b;"
+    "    exit 0 if defined $got ? !$got : $! != 4 } $b }" /* not if a signal came */
+    "$SIG{USR1} = sub { $main::go = 1 };"
+    "sub nap { select undef, undef, undef, .01 }"
+    "*AFork::RPC::Sync::run = sub { my $fh = shift; syswrite $fh, frame(2, 0, 0, 1, qq(\\5afork));"
+    "  while (1) { my ($kind, $fds, $flags, $id, $len) = unpack 'CCnNN', get($fh, 12);"
+    "    my $what = substr get($fh, $len), 1, 4;"
+    "    if ($what eq 'wait') { nap() until $main::go; exit 3 }"
+    "    if ($what eq 'nap') { nap() until $main::go }"
+    "    if ($what eq 'hang') { nap() while 1 }"
+    "    syswrite $fh, frame(3, 0, 1, $id, '') } }";
 
 static void run_case(struct test *t)
 {
@@ -30,10 +46,8 @@ static void run_case(struct test *t)
 void test_calls_add(const char *path, test_func *func)
 {
 #ifdef ENABLE_PERL
-    for (size_t i = 0; test_loop_types[i]; i++) {
-        g_autofree char *full = g_strdup_printf("%s/%s", path, test_loop_types[i]->name);
-        test_add_data(test_loop_types[i], full, run_case, g_memdup2(&func, sizeof func));
-    }
+    for (size_t i = 0; test_loop_types[i]; i++)
+        test_add_data(test_loop_types[i], path, run_case, g_memdup2(&func, sizeof func));
 #else
     (void)path, (void)func, (void)run_case;
 #endif
@@ -215,6 +229,15 @@ void test_call(struct afork_rpc *rpc, struct test_reply *reply, ...)
     while (string);
     va_end(arguments);
     test_ok(test_call_full(rpc, reply, &options, (const char *const *)list->pdata, NULL));
+}
+
+void test_rpc_wait(struct test *t, struct afork_rpc *rpc)
+{
+    test_reply_auto reply = {0};
+
+    test_call(rpc, &reply, "pid", NULL);
+    test_wait(t, reply.calls);
+    test_ok(reply.error);
 }
 
 void test_finish(struct test *t, struct afork_rpc *rpc, struct test_end *end)

@@ -58,9 +58,14 @@ struct afork_rpc_options test_rpc_options(struct test_end *end);
 /* A process that has evaluated `code` besides the functions
  *   echo    returns its arguments
  *   nap     sleeps for so many seconds, returns its pid
- *   act     `die TEXT`, `exit N`, `_exit N`, `kill SIGNAL`, `event TEXT...`, `sleep`, `pid`, `nothing`
- *           by its first argument */
+ *   act     `die TEXT`, `exit N`, `_exit N`, `kill SIGNAL`, `event TEXT...`, `sleep`, `stay` (which
+ *           sends an event before it sleeps), `pid`, `nothing` by its first argument */
 struct afork_process *test_rpc_process(struct test *t, const char *code);
+
+/* Code that replaces the back end by one that does what a call's only string says, and then claims
+ * to hold answers: `wait` for SIGUSR1 and exit with 3, `nap` until that signal, `hang`, or
+ * nothing. */
+extern const char test_holding[];
 
 /* An rpc on such a process, which is let go of. */
 struct afork_rpc *test_rpc(struct test *t, const char *code, const char *function,
@@ -73,6 +78,9 @@ void test_call(struct afork_rpc *rpc, struct test_reply *reply, ...) AFORK_SENTI
 int test_call_full(struct afork_rpc *rpc, struct test_reply *reply,
                    struct afork_call_options *options, const char *const *list,
                    struct afork_call **ret);
+
+/* Waits until the worker has entered its function, which answers `pid`, and is idle. */
+void test_rpc_wait(struct test *t, struct afork_rpc *rpc);
 
 /* Finishes the rpc and waits for its end. */
 void test_finish(struct test *t, struct afork_rpc *rpc, struct test_end *end);

@@ -26,7 +26,7 @@ static void calls_work(struct test *t, const struct afork_rpc_options *options,
     g_assert_cmpstr(test_reply_string(&last, 1), ==, "last");
     if (options->frames == AFORK_RPC_FRAMES_OWN) {
         g_assert_cmpint(thrown.error, ==, -EREMOTEIO);
-        g_assert_cmpstr(thrown.message, ==, "no\n");
+        g_assert_cmpstr(thrown.message, ==, "no" TEST_EOL);
         g_assert_cmpstr(first.told->str, ==, "hi\n");
     } else {
         g_assert_cmpstr(end->told->str, ==, "hi\nhi\n");
@@ -103,8 +103,6 @@ static void old_original(struct test *t)
     test_reply_auto reply = {0};
     struct afork_rpc_options options = test_rpc_options(&end);
 
-    if (t->options.peer != AFORK_PEER_ORIGINAL)
-        return;
     options.frames = AFORK_RPC_FRAMES_ORIGINAL;
     struct afork_rpc *rpc = test_rpc(t, module, "f", &options);
     test_call(rpc, &reply, NULL);
@@ -123,6 +121,8 @@ int main(int argc, char **argv)
     test_perl_add_all("/rpc/peers/original-frames", original_frames);
     test_perl_add_all("/rpc/peers/large", large_calls);
     test_perl_add_all("/rpc/peers/ends", ends_are_seen);
-    test_perl_add_all("/rpc/peers/old-original", old_original);
+    test_perl_add_peer("afork-perl-as-original", "/rpc/peers/old-original", old_original);
+    test_perl_add_peer("original", "/rpc/peers/old-original", old_original);
+    test_perl_add_peer("pure-perl", "/rpc/peers/old-original", old_original);
     return g_test_run();
 }

@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef TEST_GOBJECT
 #include "rpc.h"
+#endif
 #include "test-rpc-lib.h"
 #include "util.h"
 
@@ -147,8 +149,8 @@ static void both_sides_may_be_large(struct test *t)
     struct test_reply replies[CALLS] = {0};
     g_autofree char *big = g_strnfill(1 << 20, 'x');
 
-    test_wait(t, rpc->state == AFORK__RPC_OPEN);
-    test_ok(setsockopt(rpc->fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int)));
+    test_rpc_wait(t, rpc);
+    test_inside(test_ok(setsockopt(rpc->fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int))));
     for (guint i = 0; i < CALLS; i++)
         test_call(rpc, &replies[i], big, NULL);
     for (guint i = 0; i < CALLS; i++) {
@@ -200,7 +202,7 @@ static void exception_fails_its_call(struct test *t)
     test_call(rpc, &after, "pid", NULL);
     test_wait(t, after.calls);
     g_assert_cmpint(thrown.error, ==, -EREMOTEIO);
-    g_assert_cmpstr(thrown.message, ==, "no such picture\n");
+    g_assert_cmpstr(thrown.message, ==, "no such picture" TEST_EOL);
     g_assert_false(thrown.has_exit);
     g_autofree char *pid = g_strdup(test_reply_string(&before, 0));
     g_assert_cmpstr(test_reply_string(&after, 0), ==, pid);
@@ -332,18 +334,37 @@ static void bad_descriptors_are_refused(struct test *t)
     struct afork_call_options bad = AFORK_CALL_OPTIONS_INIT;
     struct afork_rpc *rpc = test_rpc(t, NULL, "echo", &options);
     const char *const none[] = {NULL};
-    int fds[AFORK_CALL_FDS_MAX + 1] = {-1};
 
-    bad.fds = fds;
+    bad.fds = (int[]){-1};
     bad.n_fds = 1;
     g_assert_cmpint(test_call_full(rpc, &reply, &bad, none, NULL), ==, -EBADF);
-    bad.n_fds = G_N_ELEMENTS(fds);
-    g_assert_cmpint(test_call_full(rpc, &reply, &bad, none, NULL), ==, -EINVAL);
     bad.n_fds = 0;
     bad.timeout = -1;
     g_assert_cmpint(test_call_full(rpc, &reply, &bad, none, NULL), ==, -EINVAL);
     g_assert_cmpuint(reply.released, ==, 0);
     g_assert_cmpuint(afork_rpc_get_pending(rpc), ==, 0);
+    test_finish(t, rpc, &end);
+}
+
+static void many_descriptors_are_refused(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto reply = {0}, most = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+    struct afork_rpc *rpc = test_rpc(t, "sub f { scalar @_ }", "f", &options);
+    const char *const none[] = {NULL};
+    int fds[AFORK_CALL_FDS_MAX + 1] = {0};
+
+    call.fds = fds;
+    call.n_fds = G_N_ELEMENTS(fds);
+    g_assert_cmpint(test_call_full(rpc, &reply, &call, none, NULL), ==, -EINVAL);
+    g_assert_cmpuint(reply.calls + reply.released, ==, 0);
+    g_assert_cmpuint(afork_rpc_get_pending(rpc), ==, 0);
+    call.n_fds--;
+    test_ok(test_call_full(rpc, &most, &call, none, NULL));
+    test_wait(t, most.calls);
+    g_assert_cmpint(atoi(test_reply_string(&most, 0)), ==, AFORK_CALL_FDS_MAX);
     test_finish(t, rpc, &end);
 }
 
@@ -388,11 +409,9 @@ static void cancelled_calls_complete(struct test *t)
     const char *const strings[] = {"x", NULL};
     struct afork_call *first, *second;
 
-    test_wait(t, rpc->state == AFORK__RPC_OPEN);
+    test_rpc_wait(t, rpc);
     test_ok(test_call_full(rpc, &sent, &none, strings, &first));
     test_ok(test_call_full(rpc, &unsent, &none, strings, &second));
-    g_assert_cmpint(afork_call_cancel(first, AFORK_CANCEL_QUEUED), ==, -EBUSY);
-    g_assert_cmpint(afork_call_cancel(first, AFORK_CANCEL_KILL), ==, -EINVAL);
     test_ok(afork_call_cancel(first, AFORK_CANCEL_ABANDON));
     g_assert_cmpint(afork_call_cancel(first, AFORK_CANCEL_ABANDON), ==, -EALREADY);
     test_ok(afork_call_cancel(second, AFORK_CANCEL_QUEUED));
@@ -407,6 +426,24 @@ static void cancelled_calls_complete(struct test *t)
     test_finish(t, rpc, &end);
 }
 
+static void late_cancellation_is_refused(struct test *t)
+{
+    test_end_auto end = {0};
+    test_reply_auto sent = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_call_options none = AFORK_CALL_OPTIONS_INIT;
+    struct afork_rpc *rpc = test_rpc(t, NULL, "echo", &options);
+    struct afork_call *call;
+
+    test_rpc_wait(t, rpc);
+    test_ok(test_call_full(rpc, &sent, &none, (const char *[]){"x", NULL}, &call));
+    g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_QUEUED), ==, -EBUSY);
+    g_assert_cmpint(afork_call_cancel(call, AFORK_CANCEL_KILL), ==, -EINVAL);
+    test_wait(t, sent.calls);
+    g_assert_cmpstr(test_reply_string(&sent, 0), ==, "x");
+    test_finish(t, rpc, &end);
+}
+
 /* A call that is cancelled while half of it is written must be written on. */
 static void half_written_call_may_be_cancelled(struct test *t)
 {
@@ -418,9 +455,9 @@ static void half_written_call_may_be_cancelled(struct test *t)
     g_autofree char *text = g_strnfill(4 << 20, 'x');
     struct afork_call *call;
 
-    test_wait(t, rpc->state == AFORK__RPC_OPEN);
+    test_rpc_wait(t, rpc);
     test_ok(test_call_full(rpc, &big, &none, (const char *[]){text, NULL}, &call));
-    g_assert_true(rpc->writing == call);
+    test_inside(g_assert_true(rpc->writing == call));
     test_ok(afork_call_cancel(call, AFORK_CANCEL_ABANDON));
     test_call(rpc, &good, "good", NULL);
     test_wait(t, good.calls);
@@ -479,7 +516,7 @@ static void asynchronous_calls_overlap(struct test *t)
     g_assert_cmpstr(order->str, ==, "231");
     g_assert_cmpstr(test_reply_string(&first, 0), ==, "later");
     g_assert_cmpint(second.error, ==, -EREMOTEIO);
-    g_assert_cmpstr(second.message, ==, "no\n");
+    g_assert_cmpstr(second.message, ==, "no" TEST_EOL);
     test_finish(t, rpc, &end);
     test_ok(end.error);
 }
@@ -504,8 +541,10 @@ int main(int argc, char **argv)
         {"/rpc/events", events_belong_to_calls},
         {"/rpc/descriptors/both-ways", descriptors_go_both_ways},
         {"/rpc/descriptors/bad", bad_descriptors_are_refused},
+        {"/rpc/descriptors/many", many_descriptors_are_refused},
         {"/rpc/timeout", time_limit_completes},
         {"/rpc/cancel/complete", cancelled_calls_complete},
+        {"/rpc/cancel/refused", late_cancellation_is_refused},
         {"/rpc/cancel/half-written", half_written_call_may_be_cancelled},
         {"/rpc/original-frames", original_frames},
         {"/rpc/async", asynchronous_calls_overlap},

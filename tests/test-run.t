@@ -170,13 +170,15 @@ gives('a file', '', ['-a', "$top/list", '-e', 'uc'], "A\nB\n");
     gives('JSON', qq([1, 2]\n 3 \n"x"\n{"a":[null]}\n\n[]\n), ['--json', '-e', 'scalar @_, @_'],
         qq([2,1,2]\n[1,3]\n[1,"x"]\n[1,{"a":[null]}]\n[0]\n));
     gives('JSON, with arguments', "[1]\n", ['--json', '-e', '"$_", @_', 'a', 'b'], qq(["1","a","b",1]\n));
+    gives('JSON, what is no array', qq("x"\nnull\ntrue\n1.5\n), ['--json', '-e', 'scalar @_, $_'],
+        qq([1,"x"]\n[1,null]\n[1,true]\n[1,1.5]\n));
     gives('JSON, other characters', qq(["\\u263a"]\n["\xe2\x98\xba"]\n), ['--json', '-e', 'length, $_'],
         qq([1,"\xe2\x98\xba"]\n) x 2);
-    my $run = run(qq([1]\n[1\n{"a":}\n] , [\n\xff\n[2]\n), '--json', '-e', '@_');
+    my $run = run(qq([1]\n[1\n{"a":}\n] , [\n\xff\n[2]\n1, 2\n{"a":1},2\n), '--json', '-e', '@_');
     is($run->{out}, "[1]\n[2]\n", 'bad JSON: the others');
-    is($run->{status}, 4, 'bad JSON: status');
+    is($run->{status}, 6, 'bad JSON: status');
     like($run->{err}, qr/^afork-run: line 2 \(\[1\): .*JSON|^afork-run: line 2 \(\[1\): .*(?:,|array|end)/m, 'bad JSON: message');
-    is(() = $run->{err} =~ /^afork-run: line/mg, 4, 'bad JSON: a message for each');
+    is(() = $run->{err} =~ /^afork-run: line/mg, 6, 'bad JSON: a message for each');
 }
 
 # --- Calls that fail. ---
@@ -191,6 +193,9 @@ is(run(join('', lines(1 .. 100)), '-e', 'die')->{status}, 100, 'a hundred failed
 is(run(join('', lines(1 .. 102)), '-e', 'die')->{status}, 101, 'more failed');
 is(run("\e[1m\t" . 'x' x 300 . "\n", '-e', 'die "a\e[1m\nb\n"')->{err},
     'afork-run: line 1 (\x1b[1m\t' . 'x' x 195 . "...): a\\x1b[1m\nb\n", 'messages do not drive a terminal');
+
+is(run("\xc2\x9b1m\xc2\xa9\n", '-e', 'die "\xc2\x851m\xc3\x9b\n"')->{err},
+    "afork-run: line 1 (\\xc2\\x9b1m\xc2\xa9): \\xc2\\x851m\xc3\x9b\n", 'nor by characters beyond ASCII');
 
 for (['exits', 'exit 3', 'exited with status 3'], ['exits well', 'exit', 'exited with status 0'],
     ['is killed', 'kill KILL => $$; sleep 9', 'killed by signal 9']) {
@@ -488,6 +493,14 @@ SKIP: {
     ok(@done >= 1 && @done < 100, 'interrupted: what had begun is finished') or diag("@done");
     is("@done", join(' ', 1 .. @done), 'interrupted: in order');
 }
+for my $option ('-a', '--joblog') {
+    # A pipe that nobody opens at its other end.
+    POSIX::mkfifo("$top/pipe$option", 0600) or die $!;
+    my $run = start($tool, $option, "$top/pipe$option", '-e', '1');
+    until_true("it waits for the pipe", sub { slurp("/proc/$run->{pid}/wchan") =~ /wait_for_partner/ || slurp("/proc/$run->{pid}/syscall") =~ /^(?:257|56) / });
+    kill INT => $run->{pid};
+    is(finish($run)->{status}, 130, "interrupted while $option waits for a pipe: status");
+}
 for my $signal (qw(INT TERM HUP)) {
     my $run = start($tool, '-j2', '-e', 'syswrite STDERR, "begun\n"; sleep 100');
     print { $run->{in} } "1\n2\n3\n";
@@ -518,6 +531,17 @@ for my $signal (qw(INT TERM HUP)) {
     like($run->{err}, qr/^afork-run: worker \d+ started\n/, 'verbose: a start');
     like($run->{err}, qr/^afork-run: a worker ended: exited with status 2\n/m, 'verbose: an end');
     like($run->{err}, qr/^afork-run: 2 calls in .* 1 failed; 2 workers, 1 of them crashed\n\z/m, 'verbose: a summary');
+}
+
+SKIP: {
+    # A bar fits its terminal.
+    skip 'no script(1), or no pseudo-terminals', 3 if system 'script -qec true /dev/null </dev/null >/dev/null 2>&1';
+    for my $columns (12, 30, 80) {
+        my $code = 'select undef, undef, undef, 0.15';
+        my $all = `script -qec 'stty cols $columns; $tool -a $top/list -q -j1 -e "$code"' /dev/null </dev/null 2>&1`;
+        my @shown = grep length, map { s/\s+\z//r } split /\r\e\[K/, $all;
+        ok(@shown && !(grep { length >= $columns } @shown), "$columns columns") or diag($all);
+    }
 }
 
 # --- On other hosts. ---

@@ -158,7 +158,8 @@ static int (*const steps[])(struct script *s) = {
     run_template,
 };
 
-/* Where nobody was killed, every call succeeds; else one may find its process gone, or never made. */
+/* Where nobody was killed, every call succeeds; else one may find its process gone, or never
+ * made. */
 static void call_steps(struct script *s, size_t from, size_t to, bool killed)
 {
     for (size_t i = from; i < to; i++) {

@@ -94,6 +94,16 @@ sub png_of_size {
         . $chunk->('IDAT', compress("\0" x 1000)) . $chunk->('IEND', '');
 }
 
+# Of two colours, in a format whose decoder makes a temporary file.
+sub xpm {
+    my ($size) = @_;
+    my $rows = join ",\n", map { '"' . 'ab' x ($size / 2) . '"' } 1 .. $size;
+    return "/* XPM */\nstatic char *picture[] = {\"$size $size 2 1\", \"a c #ff0000\", \"b c #00ff00\",\n$rows};\n";
+}
+
+# Whether the kernel has Landlock: landlock_create_ruleset, which has one number everywhere.
+sub confines_files { return syscall(444, 0, 0, 1) > 0 }
+
 # Starts the tool; its output goes to files. `in` is standard input, `before` runs in the child.
 sub start {
     my ($options, @arguments) = @_;
@@ -327,6 +337,7 @@ my $make = \&make;
     if ($uri =~ /huge/)    { my $n = 2_000_000_000; my $octets = 'x' x $n }
     if ($uri =~ /again/)   { return 'failed not the first' if $seen++ }
     if ($uri =~ m{/net})     { socket my $socket, 2, 1, 0 and return 'failed there is a network' }
+    if ($uri =~ m{/write})   { open my $file, '>', "$top/written" and return 'failed files can be written' }
     if ($uri =~ m{/twin})  { defined(my $pid = fork) or return $make->(@_); $pid or POSIX::_exit(0);
                              waitpid $pid, 0; return 'failed there are processes' }
     return $make->(@_);
@@ -373,20 +384,27 @@ subtest 'pictures that are not trusted' => sub {
     mkdir $folder or die $!;
     my $template = slurp("$top/one.png");
     my @names = qw(again1 again2 again3 net twin good);
+    push @names, 'write' if confines_files();
     spew("$folder/$_.png", $template) for @names;
     $home = new_cache('trusted');
     my ($status, $reports, $summary) = run_json('-j1', $folder);
-    is "$summary->{made} $summary->{failed}", '2 4', 'workers are what they are';
+    is "$summary->{made} $summary->{failed}", '2 ' . (@names - 2), 'workers are what they are';
+    # A decoder that wants a temporary file.
+    spew("$folder/temporary.xpm", xpm(300));
+    push @names, 'temporary';
     $home = new_cache('untrusted');
+    mkdir "$top/tmp";
+    local $ENV{TMPDIR} = "$top/tmp";
     ($status, $reports, $summary) = run_json(qw(-j2 --untrusted), $folder);
     SKIP: {
         skip 'processes cannot be confined here', 1 if $status == 2;
-        is "$status $summary->{made} $summary->{failed}", '0 6 0',
+        is "$status $summary->{made} $summary->{failed}", '0 ' . @names . ' 0',
             'one process for each, without network and other processes';
         spew("$folder/$_.png", $template) for qw(kill1 kill2 kill3 kill4 slow);
         ($status, $reports, $summary) = run_json(qw(-f -j2 -t1 --untrusted), $folder);
-        is "$status $summary->{made} $summary->{failed}", '1 6 5', 'failures are those of the picture';
+        is "$status $summary->{made} $summary->{failed}", '1 ' . @names . ' 5', 'failures are those of the picture';
         is_deeply [temporaries()], [], 'no temporary file';
+        is_deeply [glob "$top/tmp/*"], [], 'nor directory';
     }
 };
 
@@ -451,7 +469,8 @@ subtest 'cannot start' => sub {
     is $status, 2, 'perl missing: status';
     like $err, qr/\A[^\n]*No such file[^\n]*\n\z/, 'one line';
 
-    for (['-j0', '.'], ['-x'], [], ['-s', 'tiny', '.'], ['-j', 'two', '.'], ['-T', '/nowhere']) {
+    for (['-j0', '.'], ['-x'], [], ['-s', 'tiny', '.'], ['-s', '128x', '.'], ['-j', 'two', '.'], ['-T', '/nowhere'],
+        [''], ['-T', $tool, '-'], ['-T', $tool, '-T', "$top/one.png"]) {
         ($status, $out, $err) = run(@$_);
         is $status, 2, "usage: @$_";
         isnt $err, '', 'a message';
@@ -480,9 +499,20 @@ subtest 'output' => sub {
     my $full = sub { open STDOUT, '>', '/dev/full' or die $! };
     ($status, $out, $err) = run({ before => $full }, '--json', $photos);
     is $status, 2, 'output cannot be written';
+    for (['--help'], ['--version'], [$photos]) {
+        ($status) = run({ before => $full }, @$_);
+        is $status, 2, "output cannot be written: @$_";
+    }
+    for my $fd (0 .. 2) {
+        ($status, $out) = run({ before => sub { POSIX::close($fd) } }, $photos);
+        is $status, $fd == 1 ? 2 : 0, "without descriptor $fd";
+    }
+    ($status, $out, $err) = run({ before => sub { POSIX::close(0) } }, '-');
+    is $status, 1, 'a list that is not there';
+    like $err, qr/Bad file descriptor/, 'says so';
 
   SKIP: {
-        skip 'no script(1), or no pseudo-terminals', 2
+        skip 'no script(1), or no pseudo-terminals', 3
             if system 'script -qec true /dev/null </dev/null >/dev/null 2>&1';
         $out = `script -qec '$tool -f $photos' /dev/null </dev/null 2>&1`;
         like $out, qr{5 made}, 'on a terminal';
@@ -490,6 +520,9 @@ subtest 'output' => sub {
         local $ENV{AFORK_THUMBNAILS_LIB} = "$top/lib";
         $out = `script -qec '$tool -t1 $top/slow-bar.png $photos/small.png' /dev/null </dev/null 2>&1`;
         like $out, qr{\[#{20}\.{20}\] 1/2  0/s}, 'a bar';
+        $out = `script -qec 'stty cols 8; $tool -f -t1 $top/slow-bar.png >/dev/null' /dev/null </dev/null 2>&1`;
+        my @shown = $out =~ /\r\e\[K([^\r\n]+)/g;
+        ok @shown && !(grep { length > 7 && !m{^/} } @shown), 'a bar that fits' or diag $out;
     }
     is_deeply [left_behind()], [], 'no process is left';
 };
@@ -502,6 +535,13 @@ subtest 'unreadable' => sub {
     chmod 0, $secret;
     chown 65534, 65534, $home, glob("$home/* $home/*/* $home/*/*/*") if $> == 0;
     my $drop = sub { setuid(65534) if $> == 0 };
+    mkdir "$top/closed";
+    mkdir "$top/closed/in", 0;
+    {
+        local $ENV{LC_ALL} = 'C';
+        my ($status, $out, $err) = run({ before => $drop }, '-r', "$top/closed");
+        like $err, qr{^\Q$top\E/closed/in: Permission denied$}m, 'a directory' if $status != 126;
+    }
     ($status, $out, $err) = run({ before => $drop }, '--json', $secret);
     plan skip_all => 'the tool cannot be run by others' if $status == 126;
     like $out, qr/"status":"failed".*Permission denied/, 'not valid, though there is a thumbnail';

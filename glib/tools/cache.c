@@ -37,12 +37,19 @@ static char *make_directory(const char *root, const char *name, GError **error)
     return g_steal_pointer(&path);
 }
 
+static bool is_number(const char *text, gint64 number)
+{
+    char *end;
+    errno = 0;
+    return *text && g_ascii_strtoll(text, &end, 10) == number && !*end && !errno;
+}
+
 struct cache *cache_open(const char *size, GError **error)
 {
     size_t i = 0;
 
     while (i < G_N_ELEMENTS(sizes) && strcmp(size, sizes[i].name) != 0 &&
-           strtoul(size, NULL, 10) != sizes[i].box)
+           !is_number(size, sizes[i].box))
         i++;
     if (i == G_N_ELEMENTS(sizes)) {
         g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "there is no size “%s”", size);
@@ -84,13 +91,6 @@ static bool holds(struct cache *cache, const char *path)
     if (!real_root || !real_path || !g_str_has_prefix(real_path, real_root))
         return false;
     return real_path[strlen(real_root)] == '/';
-}
-
-static bool is_number(const char *text, gint64 number)
-{
-    char *end;
-    errno = 0;
-    return *text && g_ascii_strtoll(text, &end, 10) == number && !*end && !errno;
 }
 
 /* Whether a PNG in the cache is about this state of this file. A time that differs, earlier or

@@ -4,6 +4,7 @@
  * template. This file has the options, and hands each job on from the walk to the cache to the
  * workers and back; the main loop stands behind it all.
  */
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <locale.h>
 #include <signal.h>
@@ -141,12 +142,9 @@ static bool make_walk(struct program *p, GError **error)
     const char *list = p->options.list;
 
     p->walk = walk_new(p->options.recursive, &callbacks);
-    for (char **name = p->options.names; *name; name++) {
-        if (strcmp(*name, "-") == 0)
-            list = "-";
-        else
+    for (char **name = p->options.names; *name; name++)
+        if (strcmp(*name, "-") != 0)
             walk_add(p->walk, *name);
-    }
     return !list || walk_add_list(p->walk, list, p->options.null ? '\0' : '\n', error);
 }
 
@@ -215,18 +213,29 @@ static int run(struct program *p)
     return progress_failures(p->progress) ? EXIT_SOME_FAILED : EXIT_SUCCESS;
 }
 
+/* So that nothing else is there. What is then read or written fails. */
+static bool open_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct program program = {0};
     g_autoptr(GError) error = NULL;
     int status = EXIT_CANNOT_START;
 
+    if (!open_standard_descriptors())
+        return EXIT_CANNOT_START;
     setlocale(LC_ALL, "");
     if (!options_parse(argc, argv, &program.options))
         return EXIT_CANNOT_START;
     if (program.options.help || program.options.version) {
         fputs(program.options.help ? options_help : "afork-thumbnails " AFORK_VERSION "\n", stdout);
-        return EXIT_SUCCESS;
+        return fflush(stdout) == EOF ? EXIT_CANNOT_START : EXIT_SUCCESS;
     }
     umask(077); /* thumbnails show what pictures show: they are the user's alone */
     if (set_up(&program, &error))

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char options_help[] =
     "Usage: afork-thumbnails [OPTION]... FILE|DIRECTORY|-...\n"
@@ -87,6 +88,8 @@ static bool take_option(const char *program, int option, struct options *o)
     case 'f':
         return o->force = true;
     case 'T':
+        if (o->list && strcmp(o->list, optarg) != 0)
+            return complain(program, "only one list can be read: ", optarg);
         o->list = optarg;
         return true;
     case '0':
@@ -126,6 +129,15 @@ bool options_parse(int argc, char **argv, struct options *options)
         if (!take_option(argv[0], option, options))
             return false;
     options->names = argv + optind;
+    for (char **name = options->names; *name; name++) {
+        if (!**name)
+            return complain(argv[0], "a name is empty", "");
+        if (strcmp(*name, "-") != 0)
+            continue;
+        if (options->list && strcmp(options->list, "-") != 0)
+            return complain(argv[0], "only one list can be read: ", options->list);
+        options->list = "-";
+    }
     if (!*options->names && !options->list && !options->help && !options->version)
         return complain(argv[0], "no files were named", "");
     return true;

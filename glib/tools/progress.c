@@ -66,10 +66,13 @@ static gboolean draw_bar(gpointer data)
                         ? (unsigned)((guint64)width * progress->settled / progress->found)
                         : 0;
     clear_bar();
-    fputc('[', stderr);
-    for (unsigned i = 0; i < width; i++)
-        fputc(i < full ? '#' : '.', stderr);
-    fprintf(stderr, "]%s", text->str);
+    if (width) {
+        fputc('[', stderr);
+        for (unsigned i = 0; i < width; i++)
+            fputc(i < full ? '#' : '.', stderr);
+        fputc(']', stderr);
+    }
+    fprintf(stderr, "%.*s", size.ws_col - 1, text->str + !width);
     fflush(stderr);
     return G_SOURCE_CONTINUE;
 }

@@ -6,6 +6,7 @@
  */
 #include "walk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
@@ -18,7 +19,7 @@ struct walk {
     bool recursive;
     GQueue named;       /* char *: absolute paths the user gave, to look at */
     GQueue directories; /* char *: to be entered */
-    GDir *open;         /* the one being read */
+    DIR *open;          /* the one being read */
     char *open_path;
 
     char *list_path;
@@ -42,6 +43,13 @@ struct walk *walk_new(bool recursive, const struct walk_callbacks *callbacks)
     return walk;
 }
 
+static void close_directory(struct walk *walk)
+{
+    if (walk->open)
+        closedir(walk->open);
+    walk->open = NULL;
+}
+
 void walk_free(struct walk *walk)
 {
     if (walk->step_source)
@@ -50,7 +58,7 @@ void walk_free(struct walk *walk)
         g_source_remove(walk->list_source);
     g_queue_clear_full(&walk->named, g_free);
     g_queue_clear_full(&walk->directories, g_free);
-    g_clear_pointer(&walk->open, g_dir_close);
+    close_directory(walk);
     g_free(walk->open_path);
     g_string_free(walk->list, TRUE);
     g_free(walk->list_path);
@@ -145,7 +153,7 @@ static void enter(struct walk *walk, char *path)
 {
     g_free(walk->open_path);
     walk->open_path = path;
-    walk->open = g_dir_open(path, 0, NULL);
+    walk->open = opendir(path);
     if (!walk->open)
         give_error(walk, path, g_strerror(errno));
 }
@@ -153,14 +161,14 @@ static void enter(struct walk *walk, char *path)
 static gboolean on_step(gpointer data)
 {
     struct walk *walk = data;
-    const char *name = walk->open ? g_dir_read_name(walk->open) : NULL;
+    const struct dirent *entry = walk->open ? readdir(walk->open) : NULL;
     g_autofree char *path = NULL;
 
-    if (name) {
-        look_at_found(walk, name);
+    if (entry) {
+        look_at_found(walk, entry->d_name);
         return G_SOURCE_CONTINUE;
     }
-    g_clear_pointer(&walk->open, g_dir_close);
+    close_directory(walk);
     if ((path = g_queue_pop_head(&walk->directories))) {
         enter(walk, g_steal_pointer(&path));
         return G_SOURCE_CONTINUE;

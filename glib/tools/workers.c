@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     STOP_SECONDS = 2,
@@ -21,6 +22,7 @@ struct workers {
     struct afork_context *context;
     struct afork_process *template; /* NULL until there is a job */
     struct afork_pool *pool;        /* the same */
+    char *temporary; /* directory for pictures that are not trusted; NULL: they are */
     bool any_ran, stopping, pool_ended, template_ended;
     guint stop_timer;
 };
@@ -40,6 +42,21 @@ static void on_warning(G_GNUC_UNUSED struct afork_context *context,
         g_printerr("perl: %s\n", message);
 }
 
+/* With what killed workers have left. */
+static void remove_temporary(char *path)
+{
+    g_autoptr(GDir) directory = path ? g_dir_open(path, 0, NULL) : NULL;
+    const char *name;
+
+    while (directory && (name = g_dir_read_name(directory))) {
+        g_autofree char *file = g_build_filename(path, name, NULL);
+        unlink(file);
+    }
+    if (path)
+        rmdir(path);
+    g_free(path);
+}
+
 int workers_new(struct afork_loop *loop, const struct workers_options *options,
                 const struct workers_callbacks *callbacks, struct workers **ret)
 {
@@ -56,8 +73,18 @@ int workers_new(struct afork_loop *loop, const struct workers_options *options,
     context_options.on_warning = on_warning;
     context_options.warning_data = workers;
 
+    if (options->untrusted) {
+        workers->temporary = g_build_filename(g_get_tmp_dir(), "afork-thumbnails-XXXXXX", NULL);
+        if (!g_mkdtemp(workers->temporary)) {
+            int error = -errno;
+            g_free(workers->temporary);
+            g_free(workers);
+            return error;
+        }
+    }
     int result = afork_context_new(loop, &context_options, &workers->context);
     if (result < 0) {
+        remove_temporary(workers->temporary);
         g_free(workers);
         return result;
     }
@@ -71,6 +98,7 @@ void workers_free(struct workers *workers)
     afork_pool_unref(workers->pool);
     afork_context_close(workers->context);
     afork_process_unref(workers->template);
+    remove_temporary(workers->temporary);
     g_free(workers);
 }
 
@@ -170,21 +198,40 @@ static int start_pool(struct workers *workers)
                           &workers->pool);
 }
 
+/* Pictures that are not trusted may write thumbnails, and what decoders need for a while, but
+ * nothing else, as far as the kernel can see to that: Landlock is newer than the rest. Where
+ * decoders and their data are, nobody knows; so workers read what they like, which they can tell to
+ * nobody. */
+static int confine_writing(struct workers *workers)
+{
+    g_autofree char *directory = g_canonicalize_filename(workers->options.directory, NULL);
+    const char *const directories[] = {directory, workers->temporary, NULL};
+    struct afork_limits limits = AFORK_LIMITS_INIT;
+
+    limits.write_paths = directories;
+    limits.unsupported = AFORK_UNSUPPORTED_WARN;
+    limits.forks_only = true;
+    return afork_process_set_limits(workers->template, &limits);
+}
+
 /* What is sent to the template every worker inherits. */
 static int start(struct workers *workers)
 {
     g_autofree char *box = g_strdup_printf("%u", workers->options.box);
     g_autofree char *max_pixels = g_strdup_printf("%" G_GUINT64_FORMAT,
                                                   workers->options.max_pixels);
-    const char *arguments[] = {workers->options.directory, box, max_pixels};
+    const char *arguments[] = {workers->options.directory, box, max_pixels, workers->temporary};
+    size_t n = workers->temporary ? 4 : 3;
 
     int result = afork_process_new_exec(workers->context, &workers->template);
     if (result >= 0)
         result = afork_process_on_exit(workers->template, on_template_exit, workers);
     if (result >= 0)
         result = afork_process_require(workers->template, "AFork::Thumbnail", NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(arguments) && result >= 0; i++)
+    for (size_t i = 0; i < n && result >= 0; i++)
         result = afork_process_send_arg(workers->template, arguments[i], strlen(arguments[i]));
+    if (result >= 0 && workers->temporary)
+        result = confine_writing(workers);
     return result < 0 ? result : start_pool(workers);
 }
 

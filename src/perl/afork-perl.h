@@ -42,9 +42,9 @@ AFORK_EXPORT const char *afork_perl_error(void);
 AFORK_EXPORT AFORK_NODISCARD int afork_perl_early_init(void);
 
 /* The launcher that forks the spawner; `data` is not used. May be used by contexts of all threads.
- * Errors: -ENOTCONN (there is no spawner), -ECHILD (it belongs to the process that this one was forked
- * from), -ECONNRESET (it ended), -EAGAIN (more is asked for than it has got to), those of opening the
- * directory. */
+ * Errors: -ENOTCONN (there is no spawner), -ECHILD (it belongs to the process that this one was
+ * forked from), -ECONNRESET (it ended), -EAGAIN (more is asked for than it has got to), those of
+ * opening the directory. */
 AFORK_EXPORT pid_t afork_perl_early_launch(const struct afork_launch *launch, void *data);
 
 /* To be called first thing in main(). If this process was executed as a server, it becomes one and does
@@ -56,8 +56,8 @@ AFORK_EXPORT pid_t afork_perl_early_launch(const struct afork_launch *launch, vo
  * -ENOENT, -EACCES (the program's own file cannot be opened). */
 AFORK_EXPORT AFORK_NODISCARD int afork_perl_self_init(int argc, char **argv);
 
-/* The launcher that executes this program; `data` is not used.
- * Errors: -ENOTCONN (afork_perl_self_init() was not called, or failed), those of executing a program. */
+/* The launcher that executes this program; `data` is not used. Errors: -ENOTCONN
+ * (afork_perl_self_init() was not called, or failed), those of executing a program. */
 AFORK_EXPORT pid_t afork_perl_self_launch(const struct afork_launch *launch, void *data);
 
 /* The launcher that forks the interpreter `data` (a PerlInterpreter *), or, if that is NULL, the one of

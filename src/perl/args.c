@@ -72,8 +72,8 @@ int afork__handle_fd(pTHX_ SV *handle)
     return io && IoIFP(io) ? PerlIO_fileno(IoIFP(io)) : -1;
 }
 
-/* The string's memory becomes the value's where perl's memory is malloc's, so that a large argument is
- * never copied. */
+/* The string's memory becomes the value's where perl's memory is malloc's, so that a large argument
+ * is never copied. */
 static SV *string_value(pTHX_ const struct afork__argument *argument)
 {
     SV *value = newSV_type(SVt_PV);

@@ -15,8 +15,9 @@ struct afork__argument {
     size_t skip, len;
 };
 
-/* Between forks arguments are plain C: a child copies few pages then, and one that is never run copies
- * none. They become Perl values when code could look at them, in @AnyEvent::Fork::Serve::arg. */
+/* Between forks arguments are plain C: a child copies few pages then, and one that is never run
+ * copies none. They become Perl values when code could look at them, in
+ * @AnyEvent::Fork::Serve::arg. */
 struct afork__arguments {
     struct afork__argument *list; /* `few`, or memory when there are more */
     size_t count, room;
@@ -31,8 +32,8 @@ void afork__arguments_add_fd(pTHX_ struct afork__arguments *arguments, int fd);
 void afork__arguments_add_string(pTHX_ struct afork__arguments *arguments, const void *data,
                                  size_t len);
 
-/* Appends the string that fills `buffer` from `skip` on. The buffer is perl's memory, has room for one
- * octet more, and is taken. */
+/* Appends the string that fills `buffer` from `skip` on. The buffer is perl's memory, has room for
+ * one octet more, and is taken. */
 void afork__arguments_take_string(pTHX_ struct afork__arguments *arguments, char *buffer,
                                   size_t skip, size_t len);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * libcrypt when it is needed. Perl is linked to it for one function that few programs call, and every
- * process pays: a tenth of the time an interpreter takes to start, and its mappings in each fork.
+ * libcrypt when it is needed. Perl is linked to it for one function that few programs call, and
+ * every process pays: a tenth of the time an interpreter takes to start, and its mappings in each
+ * fork.
  */
 #include <dlfcn.h>
 #include <errno.h>

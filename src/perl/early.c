@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The host's side of the spawner: starting it, and asking it for processes. A request is one message
- * that is sent without blocking, so that several threads need no lock. Knows nothing of Perl.
+ * The host's side of the spawner: starting it, and asking it for processes. A request is one
+ * message that is sent without blocking, so that several threads need no lock. Knows nothing of
+ * Perl.
  */
 #include "config.h"
 
@@ -212,7 +213,8 @@ pid_t afork_perl_early_launch(const struct afork_launch *launch, void *data)
 {
     (void)data;
     if (control < 0)
-        return afork__error(-ENOTCONN, "there is no spawner: afork_perl_early_init() was not called");
+        return afork__error(-ENOTCONN,
+                            "there is no spawner: afork_perl_early_init() was not called");
     if (owner != getpid())
         return afork__error(-ECHILD, "the spawner belongs to the process that this is a copy of");
     reap();

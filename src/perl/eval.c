@@ -12,9 +12,9 @@
 
 #include "wire.h"
 
-/* Evaluates its first argument and returns the exception's text, or the empty string. `our` makes @arg
- * visible in the code even under `use strict`. An exception may be an object that dies when it is
- * asked for its text. */
+/* Evaluates its first argument and returns the exception's text, or the empty string. `our` makes
+ * @arg visible in the code even under `use strict`. An exception may be an object that dies when it
+ * is asked for its text. */
 static const char evaluator[] =
     "package AnyEvent::Fork::Serve;"
     "sub {"
@@ -146,8 +146,8 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
     POPSTACK;
 }
 
-/* A function of package main, or one with the name of its package; NULL if there is none. Nothing is
- * changed in symbol tables, which a forked process would pay for. */
+/* A function of package main, or one with the name of its package; NULL if there is none. Nothing
+ * is changed in symbol tables, which a forked process would pay for. */
 static CV *find_function(pTHX_ const char *name, size_t len, bool qualified)
 {
     CV *cv = NULL;
@@ -164,8 +164,8 @@ static CV *find_function(pTHX_ const char *name, size_t len, bool qualified)
     return cv && SvTYPE(cv) == SVt_PVCV && (CvROOT(cv) || CvXSUB(cv)) ? cv : NULL;
 }
 
-/* What to call for a name: a function, or a name that perl has to resolve. Where that would fail, the
- * server does, in perl's own words. */
+/* What to call for a name: a function, or a name that perl has to resolve. Where that would fail,
+ * the server does, in perl's own words. */
 static SV *resolve(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
     bool qualified = memchr(function, '\'', len) || memmem(function, len, "::", 2);
@@ -197,8 +197,8 @@ static void make_blocking(int fd)
 
 void afork__server_report_entered(struct afork__server *server)
 {
-    /* Children first: once the host has read `entered`, it looks for their ends itself, and does not
-     * learn how they came. */
+    /* Children first: once the host has read `entered`, it looks for their ends itself, and does
+     * not learn how they came. */
     afork__children_suspect(&server->children);
     while (!afork__children_reap(&server->children, &server->reporter))
         afork__report_wait(&server->reporter);
@@ -206,8 +206,8 @@ void afork__server_report_entered(struct afork__server *server)
     afork__report_drain(&server->reporter);
 }
 
-/* Many processes are run for CORE::exit, so it needs no lookup. (As any function it would be given the
- * handle, and take that for the status.) */
+/* Many processes are run for CORE::exit, so it needs no lookup. (As any function it would be given
+ * the handle, and take that for the status.) */
 __attribute__((noreturn))
 static void run_exit(pTHX_ struct afork__server *server, const char *function, size_t len)
 {
@@ -218,8 +218,8 @@ static void run_exit(pTHX_ struct afork__server *server, const char *function, s
     my_exit(0);
 }
 
-/* Many processes are run for a single call, so what was prepared for it needs neither a lookup nor a
- * handle, and arguments only if somebody is given them. The channel blocks when it has to. */
+/* Many processes are run for a single call, so what was prepared for it needs neither a lookup nor
+ * a handle, and arguments only if somebody is given them. The channel blocks when it has to. */
 __attribute__((noreturn))
 static void run_prepared(pTHX_ struct afork__server *server)
 {
@@ -247,8 +247,8 @@ void afork__server_run(pTHX_ struct afork__server *server, const char *function,
     SV *called = resolve(aTHX_ server, function, len);
     afork__server_title(aTHX_ server, function, len);
 
-    /* Handles are closed when the function drops them, because nothing but @_ owns them: values on the
-     * stack would live until it returns. */
+    /* Handles are closed when the function drops them, because nothing but @_ owns them: values on
+     * the stack would live until it returns. */
     afork__server_need_handle(aTHX_ server);
     afork__arguments_move(aTHX_ &server->arguments, server->args);
     make_blocking(server->command);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of an afork-perl process. A worker's end costs as much as its start: perl unties all data, and
- * in a forked process every write to it copies a page. Mostly nobody could notice whether it did. So END
- * blocks run and output is flushed as perl does it, and then the data is only read: if nothing in it
- * waits for its destruction, the process exits. Else perl goes its whole way.
+ * The end of an afork-perl process. A worker's end costs as much as its start: perl unties all
+ * data, and in a forked process every write to it copies a page. Mostly nobody could notice whether
+ * it did. So END blocks run and output is flushed as perl does it, and then the data is only read:
+ * if nothing in it waits for its destruction, the process exits. Else perl goes its whole way.
  */
 #define PERL_CORE 1
 #include "exit.h"
@@ -13,8 +13,8 @@
 
 #include <link.h>
 
-/* Signals get their default action before END blocks run, as in perl's own main program. That one asks
- * the kernel about every signal; a handler of perl's is where %SIG has one. */
+/* Signals get their default action before END blocks run, as in perl's own main program. That one
+ * asks the kernel about every signal; a handler of perl's is where %SIG has one. */
 static void reset_signals(pTHX)
 {
     for (int i = 1; PL_sig_name[i]; i++) {
@@ -210,8 +210,8 @@ void afork__exit_init(void)
     destruct_level_given = getenv("PERL_DESTRUCT_LEVEL") != NULL;
 }
 
-/* Nobody can have registered anything with atexit() but what was loaded later; or the program that this
- * process is a copy of, whose it is. */
+/* Nobody can have registered anything with atexit() but what was loaded later; or the program that
+ * this process is a copy of, whose it is. */
 __attribute__((noreturn))
 static void exit_fast(pTHX_ bool flush)
 {

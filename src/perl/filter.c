@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Filters of system calls, made by libseccomp, which knows the calls of all architectures that a kernel
- * runs. It is loaded when a filter is wanted, or could not be loaded any more if one were wanted later:
- * few processes want one, and all would pay for it at their start. What it makes is a program for the kernel, kept in memory, so that a fork that confines itself
- * needs one system call. Knows nothing of Perl.
+ * Filters of system calls, made by libseccomp, which knows the calls of all architectures that a
+ * kernel runs. It is loaded when a filter is wanted, or could not be loaded any more if one were
+ * wanted later: few processes want one, and all would pay for it at their start. What it makes is a
+ * program for the kernel, kept in memory, so that a fork that confines itself needs one system
+ * call. Knows nothing of Perl.
  */
 #include "filter.h"
 

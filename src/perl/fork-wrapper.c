@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork() of afork-perl. Stands before libc's for perl and all its modules, because a root cannot tell in
- * any other way which of its children user code made and which are orphans.
+ * fork() of afork-perl. Stands before libc's for perl and all its modules, because a root cannot
+ * tell in any other way which of its children user code made and which are orphans.
  */
 #include <dlfcn.h>
 #include <unistd.h>

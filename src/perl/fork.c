@@ -54,7 +54,8 @@ static bool check_threads(pTHX_ struct afork__server *server, uint64_t identity)
     return true;
 }
 
-/* What is buffered would come out, or be read, once more in the child. Only code can have put it there. */
+/* What is buffered would come out, or be read, once more in the child. Only code can have put it
+ * there. */
 static void flush_handles(pTHX_ struct afork__server *server)
 {
     if (!server->code_ran)
@@ -177,7 +178,8 @@ void afork__server_fork(pTHX_ struct afork__server *server, uint64_t identity, u
         return;
     }
     char text[128];
+    bool limited = error == EPERM && server->filters & AFORK__NO_NEW_PROCESSES;
     snprintf(text, sizeof text, "fork: %s%s", strerror(error),
-             error == EPERM && server->filters & AFORK__NO_NEW_PROCESSES ? ", limits: no_new_processes" : "");
+             limited ? ", limits: no_new_processes" : "");
     fork_failed(aTHX_ server, identity, text);
 }

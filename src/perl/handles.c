@@ -2,10 +2,10 @@
  *
  * What handles hold in their buffers when a process forks or ends.
  *
- * An open file has one position, whoever reads it. Perl remembers where it was when a handle last filled
- * its buffer, and goes back from there when the handle is flushed, as it is at a fork and at an exit.
- * Another process may have read on meanwhile: then its lines would be read again. So this goes back from
- * where the file is.
+ * An open file has one position, whoever reads it. Perl remembers where it was when a handle last
+ * filled its buffer, and goes back from there when the handle is flushed, as it is at a fork and at
+ * an exit. Another process may have read on meanwhile: then its lines would be read again. So this
+ * goes back from where the file is.
  */
 #include "handles.h"
 

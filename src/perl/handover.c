@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Commands `D` and `A`: a server that changes hosts. In between it speaks the original's protocol only,
- * as any server that was started without a status socket.
+ * Commands `D` and `A`: a server that changes hosts. In between it speaks the original's protocol
+ * only, as any server that was started without a status socket.
  */
 #include "lifeline.h"
 #include "server.h"
@@ -39,8 +39,8 @@ void afork__server_detach(pTHX_ struct afork__server *server, unsigned flags)
     afork__children_set_root(&server->children, false);
 }
 
-/* Somebody has a copy of the command socket. Both are told, and nobody gets the server. The stranger
- * is told first, since the host shuts the socket down. */
+/* Somebody has a copy of the command socket. Both are told, and nobody gets the server. The
+ * stranger is told first, since the host shuts the socket down. */
 __attribute__((noreturn))
 static void refuse(pTHX_ struct afork__server *server, int status, uint64_t identity)
 {

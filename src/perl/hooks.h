@@ -17,8 +17,8 @@ void afork__hooks_boot(pTHX);
 /* Whether there are any. */
 bool afork__hooks_exist(void);
 
-/* Runs them, in the order they were registered, in a process that was just forked. One that dies ends
- * the process. */
+/* Runs them, in the order they were registered, in a process that was just forked. One that dies
+ * ends the process. */
 void afork__hooks_run(pTHX_ struct afork__server *server);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What was there before a process was copied. An object is marked by a piece of magic, because neither
- * its address nor its class say which one it is: addresses are used again as soon as it is freed. The
- * magic has no functions, so that nothing behaves differently for it.
+ * What was there before a process was copied. An object is marked by a piece of magic, because
+ * neither its address nor its class say which one it is: addresses are used again as soon as it is
+ * freed. The magic has no functions, so that nothing behaves differently for it.
  */
 #define PERL_CORE 1
 #include "inherited.h"
@@ -12,8 +12,9 @@
 #include <perliol.h>
 
 static const MGVTBL mark;
-/* How often the process at hand and those above it were copied. What one of them had marked (mg_len: how
- * often it was copied itself) is inherited here, what this one marks for its own copies is not. */
+/* How often the process at hand and those above it were copied. What one of them had marked
+ * (mg_len: how often it was copied itself) is inherited here, what this one marks for its own
+ * copies is not. */
 static unsigned generation;
 static struct inherited {
     bool noted;
@@ -102,7 +103,8 @@ void afork__inherited_forget(void)
 
 void afork__inherited_disarm(pTHX)
 {
-    /* A new block is put in front of the others. None of them is freed: that might free an object. */
+    /* A new block is put in front of the others. None of them is freed: that might free an
+     * object. */
     for (; PL_endav && now.n_end_blocks && av_count(PL_endav); now.n_end_blocks--)
         (void)av_pop(PL_endav);
     now.n_end_blocks = 0;

@@ -16,9 +16,9 @@
  * objects and not noted yet. May be called again. */
 void afork__inherited_note(pTHX);
 
-/* The same in two steps, for a process that inherited something itself, and whose own must end with it:
- * the first before it is copied, the second in the copy. The first need not be repeated if no code ran
- * since. */
+/* The same in two steps, for a process that inherited something itself, and whose own must end with
+ * it: the first before it is copied, the second in the copy. The first need not be repeated if no
+ * code ran since. */
 void afork__inherited_prepare(pTHX);
 void afork__inherited_copied(pTHX);
 
@@ -35,14 +35,15 @@ void afork__inherited_note_program(pTHX);
 /* As if only that had ever been called. */
 void afork__inherited_forget(void);
 
-/* Whether an object was there when it was called last. A handle that was made a pipe since was not. */
+/* Whether an object was there when it was called last. A handle that was made a pipe since was
+ * not. */
 bool afork__is_inherited(const SV *sv);
 
 /* Leaves only those END blocks, and functions to be called at the end, that were added since. */
 void afork__inherited_disarm(pTHX);
 
-/* Does what perl_destruct() does for code to notice, but for what was added since only: destructors are
- * called, and handles closed whose end does more than to close a descriptor. */
+/* Does what perl_destruct() does for code to notice, but for what was added since only: destructors
+ * are called, and handles closed whose end does more than to close a descriptor. */
 void afork__inherited_finish(pTHX);
 
 #endif

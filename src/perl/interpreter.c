@@ -18,8 +18,8 @@ EXTERN_C void xs_init(pTHX);
 
 static const char *caretx_wanted;
 
-/* The first thing that perl compiles, before modules that PERL5OPT asks for: `$^X` is the program's name
- * by then. */
+/* The first thing that perl compiles, before modules that PERL5OPT asks for: `$^X` is the program's
+ * name by then. */
 static void set_caretx_first(pTHX)
 {
     SV *code = Perl_newSVpvf(aTHX_ "BEGIN { $^X = q\001%s\001 }", caretx_wanted);

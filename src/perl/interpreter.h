@@ -7,9 +7,9 @@
 
 #include "perl-api.h"
 
-/* Starts perl, once in a process, and compiles what its arguments say. NULL: no memory. `*failed` is
- * what perl_parse() returned. `caretx`, unless it is NULL, becomes `$^X`: where this is not a perl, its
- * own name must not be taken for one. It is read again after a fork. */
+/* Starts perl, once in a process, and compiles what its arguments say. NULL: no memory. `*failed`
+ * is what perl_parse() returned. `caretx`, unless it is NULL, becomes `$^X`: where this is not a
+ * perl, its own name must not be taken for one. It is read again after a fork. */
 PerlInterpreter *afork__interpreter_new(int argc, char **argv, char **env, const char *caretx,
                                         int *failed);
 

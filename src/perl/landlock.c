@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Landlock by its system calls. The numbers and rights are written down here: headers of a system are
- * often older than its kernel. Knows nothing of Perl.
+ * Landlock by its system calls. The numbers and rights are written down here: headers of a system
+ * are often older than its kernel. Knows nothing of Perl.
  */
 #include "landlock.h"
 
@@ -43,7 +43,7 @@ static const struct right {
     {false, false, 1}, /* ... a FIFO */
     {false, false, 1}, /* ... a block device */
     {false, false, 1}, /* ... a symbolic link */
-    [MOVE] = {false, false, 2}, /* move or link to another directory; before, that is always forbidden */
+    [MOVE] = {false, false, 2}, /* move or link to another directory; before, always forbidden */
     {false, true, AFORK__LANDLOCK_TRUNCATE},
     {false, true, 5}, /* control a device */
 };
@@ -52,7 +52,7 @@ enum { N_RIGHTS = sizeof rights / sizeof *rights };
 
 struct ruleset_attributes {
     uint64_t files;   /* what this is all about */
-    uint64_t network; /* older kernels know the fields above only, and take the rest if it is zero */
+    uint64_t network; /* older kernels know what is above only, and take the rest if it is zero */
     uint64_t scopes;
 };
 
@@ -97,8 +97,9 @@ static int add_rule(int ruleset, int fd, uint64_t allowed)
     return syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
 }
 
-/* Every ruleset forbids to move files to another directory, also one that is not about writing, where that
- * is allowed again. The kernel sees to it that nothing becomes readable by being moved. */
+/* Every ruleset forbids to move files to another directory, also one that is not about writing,
+ * where that is allowed again. The kernel sees to it that nothing becomes readable by being
+ * moved. */
 int afork__landlock_new(bool read, bool write)
 {
     uint64_t move = write ? 0 : known_rights(false, true, true) & RIGHT(MOVE);

@@ -134,8 +134,8 @@ static bool same_environment(const char *const *a, char *const *b)
     return !*a && !*b;
 }
 
-/* Through %ENV, whose magic does the rest: perl may have strings of its own in `environ`. The first of
- * two with one name counts, as for getenv(). */
+/* Through %ENV, whose magic does the rest: perl may have strings of its own in `environ`. The first
+ * of two with one name counts, as for getenv(). */
 static void set_environment(pTHX_ const char *const *environment)
 {
     HV *env = GvHVn(PL_envgv);

@@ -9,16 +9,16 @@
 
 #include "perl-api.h"
 
-/* No handler of the program's, and nothing ignored, but what %SIG says where there is an interpreter;
- * an empty mask. my_perl may be NULL. */
+/* No handler of the program's, and nothing ignored, but what %SIG says where there is an
+ * interpreter; an empty mask. my_perl may be NULL. */
 void afork__launched_reset_signals(PerlInterpreter *my_perl);
 
 /* Puts descriptors 0 to 2 in place. Returns 0 or an errno. */
 int afork__launched_place(const struct afork_launch *launch);
 
-/* Makes /dev/null of all other descriptors, but of the `n_keep` in `keep`. Their numbers stay taken:
- * libraries of the program may believe to own them, and close them in the child of the next fork
- * (pthread_atfork()). */
+/* Makes /dev/null of all other descriptors, but of the `n_keep` in `keep`. Their numbers stay
+ * taken: libraries of the program may believe to own them, and close them in the child of the next
+ * fork (pthread_atfork()). */
 void afork__launched_let_go(const int *keep, size_t n_keep);
 
 /* Directory, session. Returns 0 or an errno. */

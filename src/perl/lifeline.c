@@ -4,8 +4,9 @@
  *
  * The kernel sends a signal when the last writer of a pipe is gone, to the owner of an open file. A
  * descriptor that was passed or inherited is the same open file as the sender's, with one owner, so
- * each process opens the pipe anew. (The signal that comes when a parent dies is no replacement: it comes
- * when the thread dies that forked, and the parent may be a template that nobody needs any more.)
+ * each process opens the pipe anew. (The signal that comes when a parent dies is no replacement: it
+ * comes when the thread dies that forked, and the parent may be a template that nobody needs any
+ * more.)
  */
 #include "lifeline.h"
 
@@ -26,9 +27,9 @@ static int reopen(int fd, char path[32])
     return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
-/* Linux before 5.6 also signals when another reader of the pipe closes it: a process would end with its
- * neighbours. Tried with a signal that does no harm; returns 1 if this kernel is one of those, 0 if not,
- * or -1. */
+/* Linux before 5.6 also signals when another reader of the pipe closes it: a process would end with
+ * its neighbours. Tried with a signal that does no harm; returns 1 if this kernel is one of those,
+ * 0 if not, or -1. */
 static int signals_too_often(void)
 {
     const struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (pid_t)syscall(SYS_gettid)};
@@ -85,7 +86,7 @@ int afork__lifeline_arm(int fd, char *error, size_t size)
 
 void afork__lifeline_disarm(int *fd)
 {
-    if (*fd >= 0) /* a child may have the open file for a moment, and closing it would change nothing */
+    if (*fd >= 0) /* a child may have the open file for a moment: closing would change nothing */
         fcntl(*fd, F_SETFL, O_NONBLOCK);
     afork__close(fd);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Command `L`: what a process may use and do. A plan holds all that can be looked up and prepared
- * beforehand. One for the process itself is carried out at once; one for its forks is kept, and each of
- * them carries it out first of all.
+ * beforehand. One for the process itself is carried out at once; one for its forks is kept, and
+ * each of them carries it out first of all.
  *
- * Limits only become narrower. The kernel sees to that for what is passed on; here it is seen to for
- * what is asked for, since root may do anything, and a wish that is not met should be told.
+ * Limits only become narrower. The kernel sees to that for what is passed on; here it is seen to
+ * for what is asked for, since root may do anything, and a wish that is not met should be told.
  */
 #include "exit.h"
 #include "filter.h"
@@ -78,7 +78,8 @@ static const char not_in_force[] = "it is not in force";
 
 /* ---- what is asked for ---- */
 
-/* Octets of address space that this process has; 0 if that is not known, because it may not read it. */
+/* Octets of address space that this process has; 0 if that is not known, because it may not read
+ * it. */
 static uint64_t memory_in_use(void)
 {
     AFORK__AUTO_FD fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -270,7 +271,7 @@ static void lower(struct afork__server *server, int i, uint64_t value)
 
     if (getrlimit(limit->resource, &now) < 0)
         fail(server, "%s: %s", limit->name, strerror(errno));
-    if (now.rlim_cur <= value) /* lowered since the plan was made, by itself or whom it was forked from */
+    if (now.rlim_cur <= value) /* lowered since the plan was made, here or where it was forked from */
         return;
     now.rlim_cur = value;
     if (now.rlim_max > value + limit->grace)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Forks of user code in a process that is not afork-perl: fork() is libc's there, and the program's.
+ * Forks of user code in a process that is not afork-perl: fork() is libc's there, and the
+ * program's.
  */
 #define PERL_CORE 1
 #include "note-forks.h"

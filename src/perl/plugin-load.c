@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Finding the plugin. Its symbols, and those of libperl behind it, have to be global: perl's own modules
- * look for them.
+ * Finding the plugin. Its symbols, and those of libperl behind it, have to be global: perl's own
+ * modules look for them.
  */
 #include "config.h"
 

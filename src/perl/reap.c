@@ -2,10 +2,11 @@
  *
  * Children of a server. Knows nothing of Perl and of commands.
  *
- * The kernel's list of zombies is the queue: a child is peeked at (WNOWAIT), reported, and reaped only
- * then, so that a pid seen by the host is not given to another process before the record is there.
- * Only own pids are waited for; what user code forked is left to it. A root also gets the orphans of
- * its tree, which it cannot know; so there every pid is its own that user code did not fork.
+ * The kernel's list of zombies is the queue: a child is peeked at (WNOWAIT), reported, and reaped
+ * only then, so that a pid seen by the host is not given to another process before the record is
+ * there. Only own pids are waited for; what user code forked is left to it. A root also gets the
+ * orphans of its tree, which it cannot know; so there every pid is its own that user code did not
+ * fork.
  */
 #include "reap.h"
 
@@ -67,8 +68,8 @@ void afork__children_unwatch(struct afork__children *children)
     sigprocmask(SIG_SETMASK, &children->mask, NULL);
 }
 
-/* The raw call fills resource usage, which the library's leaves out. Returns the pid of a child that
- * has ended, 0 if there is none, or a negative errno. */
+/* The raw call fills resource usage, which the library's leaves out. Returns the pid of a child
+ * that has ended, 0 if there is none, or a negative errno. */
 static pid_t peek(idtype_t type, pid_t pid, siginfo_t *info, struct rusage *usage)
 {
     info->si_pid = 0;
@@ -214,7 +215,8 @@ void afork__children_keep_list(struct afork__children *children)
         children->list_fd = open_list();
 }
 
-/* Calls `each` with the pid of every child, until it returns false. Returns whether it never did. */
+/* Calls `each` with the pid of every child, until it returns false. Returns whether it never
+ * did. */
 static bool each_child(const struct afork__children *children,
                        bool (*each)(pid_t pid, void *data), void *data)
 {

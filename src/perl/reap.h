@@ -40,7 +40,8 @@ struct afork__children {
 /* Makes this process the reaper of orphans below it, or gives that up. */
 void afork__children_set_root(struct afork__children *children, bool root);
 
-/* Before files are out of reach: what a root will read, or a server that may be adopted, is kept open. */
+/* Before files are out of reach: what a root will read, or a server that may be adopted, is kept
+ * open. */
 void afork__children_keep_list(struct afork__children *children);
 
 /* Blocks SIGCHLD and lets it arrive at `signal_fd`, as long as no user code runs. Returns 0 or a
@@ -60,22 +61,24 @@ void afork__children_add(struct afork__children *children, pid_t pid, uint64_t i
 /* From now on another host is told of children, which knows nothing of those there are. */
 void afork__children_disown(struct afork__children *children);
 
-/* Makes this process the reaper of orphans, also when it had children before; those that commands did
- * not fork are user code's. */
+/* Makes this process the reaper of orphans, also when it had children before; those that commands
+ * did not fork are user code's. */
 void afork__children_become_root(struct afork__children *children);
 
 /* In a forked child: nothing of the parent's is ours, and SIGCHLD is user code's. */
 void afork__children_forked(struct afork__children *children);
 
-/* Makes the next afork__children_reap() look at the children: asking the kernel takes time for each of
- * them. A signal that was drained does the same. */
+/* Makes the next afork__children_reap() look at the children: asking the kernel takes time for each
+ * of them. A signal that was drained does the same. */
 void afork__children_suspect(struct afork__children *children);
 
-/* Reports and reaps what has ended, if that is due. An exit that finds no room in the status socket stays a zombie:
- * no status is lost, even if this process dies. Returns whether nothing stayed for that reason. */
+/* Reports and reaps what has ended, if that is due. An exit that finds no room in the status socket
+ * stays a zombie: no status is lost, even if this process dies. Returns whether nothing stayed for
+ * that reason. */
 bool afork__children_reap(struct afork__children *children, struct afork__reporter *reporter);
 
-/* Ends the child with that identity, if there is one, reports and reaps it: nobody has a use for it. */
+/* Ends the child with that identity, if there is one, reports and reaps it: nobody has a use for
+ * it. */
 void afork__children_end(struct afork__children *children, struct afork__reporter *reporter,
                          uint64_t identity);
 
@@ -94,8 +97,8 @@ void afork__children_note_forks(struct afork__children *children);
 /* What a fork of this process returned, in both processes. */
 void afork__children_forked_by_user(pid_t pid);
 
-/* Lets go of children, descriptor and SIGCHLD. Memory stays for a later server of this process: in a
- * forked one, freeing it would copy pages. */
+/* Lets go of children, descriptor and SIGCHLD. Memory stays for a later server of this process: in
+ * a forked one, freeing it would copy pages. */
 void afork__children_close(struct afork__children *children);
 
 #endif

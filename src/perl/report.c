@@ -2,9 +2,9 @@
  *
  * Status records on their way to the host. Knows nothing of Perl.
  *
- * A send never blocks: the host may be busy, and a template must go on obeying. What finds no room is
- * queued in order. Whoever is about to enter a function or to leave drains the queue first; the host
- * waits for nobody, so this ends.
+ * A send never blocks: the host may be busy, and a template must go on obeying. What finds no room
+ * is queued in order. Whoever is about to enter a function or to leave drains the queue first; the
+ * host waits for nobody, so this ends.
  */
 #include "report.h"
 

@@ -155,8 +155,6 @@ static bool compute(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header
     push_handles(aTHX_ rpc, call->n_fds);
     if (unpacked == AFORK__RPC_MALFORMED) {
         PL_stack_sp = PL_stack_base + POPMARK;
-        if (rpc->exceptions_end)
-            croak_sv(ERRSV);
         return false;
     }
 
@@ -199,15 +197,18 @@ static bool answer(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header 
     if (!rpc->io.out_len)
         rpc->held_since = now;
     if (good)
-        afork__rpc_send(aTHX_ rpc, AFORK__RPC_RESULT, call->id, &list);
-    else
+        good = afork__rpc_send(aTHX_ rpc, AFORK__RPC_RESULT, call->id, &list);
+    if (!good && rpc->exceptions_end)
+        croak_sv(ERRSV);
+    if (!good)
         afork__rpc_send_error(aTHX_ rpc, call->id, sv_mortalcopy(ERRSV));
     rpc->id = 0;
     FREETMPS;
     LEAVE;
     if (call->len > AFORK__RPC_SPARE_KEEP)
         afork__rpc_trim(aTHX_ rpc);
-    return told && rpc->holding && !prompt && now - rpc->held_since < HOLD_NSEC && more_buffered(rpc);
+    return told && rpc->holding && !prompt && now - rpc->held_since < HOLD_NSEC &&
+           more_buffered(rpc);
 }
 
 void afork__rpc_serve(pTHX_ struct afork__rpc *rpc)

@@ -18,6 +18,8 @@ enum {
     OUT_SMALL = 1024,
     COPY_MAX = 8 * 1024, /* longer strings are written from where they are */
     WRITE_MAX = 1 << 30,
+    ROOM_MSEC = 20,
+    ROOM_TRIES = 50,
 };
 
 void afork__rpc_die(pTHX_ SV *text)
@@ -44,8 +46,8 @@ static bool is_socket(int fd)
     return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-/* A process that takes one call writes little. Where that lies and what came lie side by side, so that
- * it has one page for both. */
+/* A process that takes one call writes little. Where that lies and what came lie side by side, so
+ * that it has one page for both. */
 static struct {
     uint8_t out[OUT_SMALL], in[AFORK__RPC_IN_SIZE];
 } buffers;
@@ -206,6 +208,17 @@ bool afork__rpc_io_read_sv(pTHX_ struct afork__rpc_io *io, SV *sv, size_t n)
     return true;
 }
 
+/* The kernel has no room, and does not say when. */
+static bool is_for_now(int error)
+{
+    return error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS;
+}
+
+static void pause_for_room(void)
+{
+    poll(NULL, 0, ROOM_MSEC);
+}
+
 /* The host is gone, so there is nobody to tell. */
 __attribute__((noreturn))
 static void write_failed(pTHX_ struct afork__rpc_io *io, int error)
@@ -225,18 +238,18 @@ static void write_all(pTHX_ struct afork__rpc_io *io, const void *data, size_t n
         size_t first = iov[0].iov_len ? 0 : 1, n_iov = 2 - first;
         ssize_t sent;
         if (io->wfd_is_socket)
-            sent = afork__fd_send(io->wfd, iov + first, n_iov - !iov[1].iov_len, io->out_fds,
-                                  io->n_out_fds, 0);
+            sent = afork__fd_send(io->wfd, iov + first, n_iov - !iov[1].iov_len, NULL, 0, 0);
         else if ((sent = writev(io->wfd, iov + first, (int)n_iov)) < 0)
             sent = -errno;
         if (sent == -EAGAIN) {
             wait_for(io->wfd, POLLOUT);
+        } else if (sent < 0 && is_for_now((int)-sent)) {
+            pause_for_room();
         } else if (sent < 0 && sent != -EINTR) {
             write_failed(aTHX_ io, (int)-sent);
         }
         if (sent <= 0)
             continue;
-        io->n_out_fds = 0;
         for (size_t i = first; i < 2; i++) {
             size_t part = (size_t)sent < iov[i].iov_len ? (size_t)sent : iov[i].iov_len;
             iov[i].iov_base = (char *)iov[i].iov_base + part;
@@ -274,11 +287,25 @@ void afork__rpc_io_put(pTHX_ struct afork__rpc_io *io, const void *data, size_t 
     io->out_len += n;
 }
 
-void afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const int *fds, size_t n)
+int afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const void *data, size_t n,
+                          const int *fds, size_t n_fds)
 {
+    struct iovec iov = {(void *)data, n};
+    ssize_t sent;
+
     afork__rpc_io_flush(aTHX_ io);
-    io->out_fds = fds;
-    io->n_out_fds = n;
+    for (int tries = ROOM_TRIES; (sent = afork__fd_send(io->wfd, &iov, 1, fds, n_fds, 0)) < 0;) {
+        if (sent == -EPIPE || sent == -ECONNRESET)
+            write_failed(aTHX_ io, (int)-sent);
+        if (sent == -EAGAIN)
+            wait_for(io->wfd, POLLOUT);
+        else if (is_for_now((int)-sent) && tries--)
+            pause_for_room();
+        else
+            return (int)-sent;
+    }
+    afork__rpc_io_put(aTHX_ io, (const char *)data + sent, n - (size_t)sent);
+    return 0;
 }
 
 void afork__rpc_io_flush(pTHX_ struct afork__rpc_io *io)
@@ -290,7 +317,7 @@ void afork__rpc_io_flush(pTHX_ struct afork__rpc_io *io)
 void afork__rpc_io_copied(struct afork__rpc_io *io)
 {
     io->copied = true;
-    io->out_len = io->n_out_fds = 0;
+    io->out_len = 0;
 }
 
 void afork__rpc_io_shutdown(pTHX_ struct afork__rpc_io *io)

@@ -24,8 +24,6 @@ struct afork__rpc_io {
     struct afork__fd_queue fds; /* that came and are not claimed yet */
     size_t start, end;          /* of what is in `in` */
     size_t out_len;
-    const int *out_fds; /* to be sent with the first octet in `out` */
-    size_t n_out_fds;
     size_t out_size;
     uint8_t *in, *out;
 };
@@ -33,8 +31,8 @@ struct afork__rpc_io {
 /* The descriptors stay the caller's. */
 void afork__rpc_io_init(struct afork__rpc_io *io, int rfd, int wfd);
 
-/* The same for what is known to be a socket, about which nothing is asked: if it does not block, that is
- * changed when something is waited for first. */
+/* The same for what is known to be a socket, about which nothing is asked: if it does not block,
+ * that is changed when something is waited for first. */
 void afork__rpc_io_init_socket(struct afork__rpc_io *io, int fd);
 
 /* How many octets are in the buffer, and where. */
@@ -65,9 +63,10 @@ bool afork__rpc_io_read_sv(pTHX_ struct afork__rpc_io *io, SV *sv, size_t n);
 /* Puts octets into the buffer; what does not fit is written with what is there before. */
 void afork__rpc_io_put(pTHX_ struct afork__rpc_io *io, const void *data, size_t n);
 
-/* Has these descriptors be sent with the octet that is put next. They have to be open until
- * afork__rpc_io_flush(). */
-void afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const int *fds, size_t n);
+/* Puts octets, the first of which comes with these descriptors: written up to there. 0, or the
+ * errno for which they cannot be sent, not after a second either; then nothing was put. */
+int afork__rpc_io_put_fds(pTHX_ struct afork__rpc_io *io, const void *data, size_t n,
+                          const int *fds, size_t n_fds);
 
 /* Writes what was put. */
 void afork__rpc_io_flush(pTHX_ struct afork__rpc_io *io);

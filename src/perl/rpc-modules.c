@@ -53,11 +53,12 @@ static void declare(pTHX)
                    "sub event; sub flush;"
                    "package AFork::RPC;"
                    "sub event; sub event_for; sub flush;"
-                   "sub AFork::Pool::retire;"
                    "for (map(qq(${_}::RPC::Sync), qw(AFork AnyEvent::Fork))) {"
                    " ${qq(${_}::VERSION)} = 2;"
                    " *{qq(${_}::do_exit)} = sub { exit };"
                    "}");
+    if (!get_cvs("AFork::Pool::retire", 0)) /* else perl would tell of a mismatch of prototypes */
+        evaluate(aTHX_ "sub AFork::Pool::retire;");
 }
 
 static void define_run(pTHX_ const char *name)
@@ -74,7 +75,7 @@ static void load_sync(pTHX_ bool own)
     if (!own)
         return;
     afork__rpc_define_prepare(aTHX);
-    afork__rpc_define_functions(aTHX_ true); /* once for all that are forked from here */
+    afork__rpc_define_missing(aTHX); /* once for all that are forked from here */
 }
 
 /* The text of RPC.pm, once. What is defined already stays. */

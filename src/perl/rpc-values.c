@@ -12,6 +12,9 @@
 #include "rpc-wire.h"
 #include "wire.h"
 
+/* Most octets of the text of an exception: nobody reads more, and it has to fit into a frame. */
+enum { TEXT_MAX = 1 << 30 };
+
 /* Whether the value is a string of octets, or is made one without any code that could be
  * noticed. */
 static bool is_plain(const SV *sv)
@@ -73,6 +76,9 @@ XS_INTERNAL(xs_text)
 
     PERL_UNUSED_VAR(items);
     const char *data = SvPV(ST(0), len);
+    if (len > TEXT_MAX) /* the rest of a character would be none */
+        for (len = TEXT_MAX; SvUTF8(ST(0)) && UTF8_IS_CONTINUATION(data[len]); len--) {
+        }
     SV *text = sv_2mortal(newSVpvn_utf8(data, len, SvUTF8(ST(0))));
     if (!sv_utf8_downgrade(text, TRUE))
         SvUTF8_off(text); /* its octets are UTF-8 */
@@ -364,37 +370,51 @@ void afork__rpc_pack_or_die(pTHX_ struct afork__rpc *rpc, SSize_t n, struct afor
         croak_sv(ERRSV);
 }
 
-static void put_header(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id, size_t len)
+/* False, with `$@` set: the descriptors cannot be sent, and nothing was written. */
+static bool put_own_header(pTHX_ struct afork__rpc *rpc, const struct afork__rpc_header *fields)
 {
     uint8_t header[AFORK__RPC_HEADER_SIZE];
 
-    if (rpc->n_fds)
-        afork__rpc_io_put_fds(aTHX_ &rpc->io, rpc->fds, rpc->n_fds);
+    afork__rpc_put_header(header, fields);
+    if (!rpc->n_fds) {
+        afork__rpc_io_put(aTHX_ &rpc->io, header, sizeof header);
+        return true;
+    }
+    int error = afork__rpc_io_put_fds(aTHX_ &rpc->io, header, sizeof header, rpc->fds, rpc->n_fds);
+    if (error)
+        sv_setpvf(ERRSV, "handles cannot be sent: %s\n", Strerror(error));
+    return !error;
+}
+
+static bool put_header(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id, size_t len)
+{
+    uint8_t header[AFORK__RPC_ASYNC_HEADER_SIZE];
+
     if (rpc->own) {
+        bool holding = kind == AFORK__RPC_RESULT && rpc->holding;
         struct afork__rpc_header fields = {
             .kind = kind,
             .n_fds = (unsigned)rpc->n_fds,
-            .flags = kind == AFORK__RPC_RESULT && rpc->holding ? AFORK__RPC_HOLDING : 0,
+            .flags = holding ? AFORK__RPC_HOLDING : 0,
             .id = id,
             .len = (uint32_t)len,
         };
-        afork__rpc_put_header(header, &fields);
-        afork__rpc_io_put(aTHX_ &rpc->io, header, AFORK__RPC_HEADER_SIZE);
-    } else {
-        afork__rpc_put_number(header, kind == AFORK__RPC_EVENT ? 0 : 1);
-        afork__rpc_put_number(header + 4, (uint32_t)len);
-        afork__rpc_io_put(aTHX_ &rpc->io, header, AFORK__RPC_ASYNC_HEADER_SIZE);
+        return put_own_header(aTHX_ rpc, &fields);
     }
+    afork__rpc_put_number(header, kind == AFORK__RPC_EVENT ? 0 : 1);
+    afork__rpc_put_number(header + 4, (uint32_t)len);
+    afork__rpc_io_put(aTHX_ &rpc->io, header, sizeof header);
+    return true;
 }
 
-void afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
+bool afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
                      const struct afork__rpc_list *list)
 {
     SV **strings = PL_stack_sp - list->n + 1;
     bool now = rpc->n_fds || kind == AFORK__RPC_EVENT;
 
-    put_header(aTHX_ rpc, kind, id, list->len);
-    for (SSize_t i = 0; i < list->n; i++) {
+    bool sent = put_header(aTHX_ rpc, kind, id, list->len);
+    for (SSize_t i = 0; sent && i < list->n; i++) {
         uint8_t length[AFORK__BER_MAX];
         STRLEN len;
         const char *data = plain_octets(aTHX_ strings[i], &len);
@@ -406,4 +426,5 @@ void afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
     if (now)
         afork__rpc_io_flush(aTHX_ &rpc->io);
     rpc->n_fds = 0;
+    return sent;
 }

@@ -29,20 +29,51 @@ static void check_active(pTHX_ const char *function)
         croak("%s: there is no RPC back end that runs", function);
 }
 
+/* Descriptors of a list that is being packed, by code that sends an event meanwhile. */
+struct kept {
+    size_t n;
+    int fds[];
+};
+
+static void give_back(pTHX_ void *data)
+{
+    struct kept *kept = data;
+
+    PERL_UNUSED_CONTEXT;
+    afork__the_rpc.n_fds = kept ? kept->n : 0;
+    if (kept)
+        memcpy(afork__the_rpc.fds, kept->fds, kept->n * sizeof *kept->fds);
+    Safefree(kept);
+}
+
+/* They come back at LEAVE, or where an exception ends that scope. */
+static void keep_fds(pTHX_ const struct afork__rpc *rpc)
+{
+    char *memory = NULL;
+
+    if (rpc->n_fds)
+        Newx(memory, sizeof(struct kept) + rpc->n_fds * sizeof *rpc->fds, char);
+    struct kept *kept = (struct kept *)memory;
+    if (kept) {
+        kept->n = rpc->n_fds;
+        memcpy(kept->fds, rpc->fds, kept->n * sizeof *kept->fds);
+    }
+    SAVEDESTRUCTOR_X(give_back, kept);
+}
+
 XS_INTERNAL(xs_event)
 {
     dXSARGS;
     struct afork__rpc *rpc = &afork__the_rpc;
     struct afork__rpc_list list;
-    int fds[AFORK__FDS_PER_MESSAGE];
-    size_t n_fds = rpc->n_fds; /* of a result that is being packed, which runs this code */
 
     check_active(aTHX_ "event");
-    memcpy(fds, rpc->fds, n_fds * sizeof *fds);
+    ENTER;
+    keep_fds(aTHX_ rpc);
     afork__rpc_pack_or_die(aTHX_ rpc, items, &list);
-    afork__rpc_send(aTHX_ rpc, AFORK__RPC_EVENT, rpc->id, &list);
-    memcpy(rpc->fds, fds, n_fds * sizeof *fds);
-    rpc->n_fds = n_fds;
+    if (!afork__rpc_send(aTHX_ rpc, AFORK__RPC_EVENT, rpc->id, &list))
+        croak_sv(ERRSV);
+    LEAVE;
     XSRETURN_EMPTY;
 }
 
@@ -81,13 +112,18 @@ XS_INTERNAL(xs_event_for)
     XSRETURN_EMPTY;
 }
 
+static bool is_defined(const CV *cv)
+{
+    return cv && (CvROOT(cv) || CvXSUB(cv));
+}
+
 static void define(pTHX_ const char *name, XSUBADDR_t code)
 {
     CV *cv = get_cv(name, 0);
 
     if (cv && CvISXSUB(cv) && CvXSUB(cv) == code)
         return;
-    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+    if (is_defined(cv)) {
         GV *gv = gv_fetchpv(name, 0, SVt_PVCV); /* without a warning */
         SvREFCNT_dec(GvCV(gv));
         GvCV_set(gv, NULL);
@@ -100,26 +136,42 @@ static void alias_retire(pTHX)
 {
     CV *cv = get_cvs("AnyEvent::Fork::Pool::retire", 0);
 
-    if (cv && (CvROOT(cv) || CvXSUB(cv))) {
+    if (is_defined(cv)) {
         GV *gv = gv_fetchpvs("AFork::Pool::retire", GV_ADD, SVt_PVCV);
         SvREFCNT_dec(GvCV(gv));
         GvCV_set(gv, (CV *)SvREFCNT_inc(cv));
     }
 }
 
+static const struct {
+    const char *name;
+    XSUBADDR_t code;
+} functions[] = {
+    {"AFork::RPC::event", xs_event},
+    {"AFork::RPC::event_for", xs_event_for},
+    {"AFork::RPC::flush", xs_flush},
+    {"AnyEvent::Fork::RPC::event", xs_event},
+    {"AnyEvent::Fork::RPC::flush", xs_flush},
+    {"AFork::Pool::retire", xs_retire},
+    {"AnyEvent::Fork::Pool::retire", xs_retire},
+};
+
 void afork__rpc_define_functions(pTHX_ bool own)
 {
-    define(aTHX_ "AFork::RPC::event", xs_event);
-    define(aTHX_ "AFork::RPC::event_for", xs_event_for);
-    define(aTHX_ "AFork::RPC::flush", xs_flush);
-    define(aTHX_ "AnyEvent::Fork::RPC::event", xs_event);
-    define(aTHX_ "AnyEvent::Fork::RPC::flush", xs_flush);
-    if (own) {
-        define(aTHX_ "AFork::Pool::retire", xs_retire);
-        define(aTHX_ "AnyEvent::Fork::Pool::retire", xs_retire);
-    } else {
+    for (size_t i = 0; i < C_ARRAY_LENGTH(functions); i++)
+        if (own || functions[i].code != xs_retire)
+            define(aTHX_ functions[i].name, functions[i].code);
+    if (!own)
         alias_retire(aTHX);
-    }
+    afork__rpc_values_init(aTHX_ &afork__the_rpc);
+}
+
+/* What is there is that of a back end that runs, or of the host. */
+void afork__rpc_define_missing(pTHX)
+{
+    for (size_t i = 0; i < C_ARRAY_LENGTH(functions); i++)
+        if (!is_defined(get_cv(functions[i].name, 0)))
+            define(aTHX_ functions[i].name, functions[i].code);
     afork__rpc_values_init(aTHX_ &afork__the_rpc);
 }
 
@@ -311,8 +363,8 @@ static void call_init(pTHX_ struct afork__rpc *rpc, SV *name, AV *args)
         start_failed(aTHX_ rpc);
 }
 
-/* The arguments but for the handle. If @_ is where they are, it is emptied, so that they are gone when
- * init drops them. */
+/* The arguments but for the handle. If @_ is where they are, it is emptied, so that they are gone
+ * when init drops them. */
 static AV *arguments_of_init(pTHX_ const struct parameters *parameters, SSize_t ax)
 {
     AV *args = newAV(), *all = GvAV(PL_defgv);
@@ -447,8 +499,8 @@ static void be_prepared(pTHX_ struct afork__rpc *rpc, bool own)
     watching_forks = true;
 }
 
-/* The rest of the start, from where init was called, if there is one. `function` has been looked up, or
- * is NULL. */
+/* The rest of the start, from where init was called, if there is one. `function` has been looked
+ * up, or is NULL. */
 __attribute__((noreturn))
 static void start(pTHX_ struct afork__rpc *rpc, CV *function, SV *name, bool had_init)
 {

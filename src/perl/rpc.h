@@ -75,8 +75,9 @@ void afork__rpc_values_init(pTHX_ struct afork__rpc *rpc);
 /* The text of an exception, in octets, mortal. Never dies. */
 SV *afork__rpc_text(pTHX_ struct afork__rpc *rpc, SV *exception);
 
-/* Writes what afork__rpc_pack() prepared, and pops it. `kind` is that of our frames. */
-void afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
+/* Writes what afork__rpc_pack() prepared, and pops it. `kind` is that of our frames. False: its
+ * descriptors cannot be sent, `$@` says why. */
+bool afork__rpc_send(pTHX_ struct afork__rpc *rpc, unsigned kind, uint32_t id,
                      const struct afork__rpc_list *list);
 
 /* Sends an exception as the answer to a call, or, for id 0, as the reason of the end. */
@@ -88,26 +89,28 @@ void afork__rpc_serve(pTHX_ struct afork__rpc *rpc) __attribute__((noreturn));
 /* Defines the function `run` of a back end if that is what the name says. Whether it was. */
 bool afork__rpc_define(pTHX_ const char *name, size_t len);
 
-/* Defines AFork::RPC::prepare, by which a template gets ready for children that run the synchronous back
- * end, with our own frames, all with the same parameters. The last one that was prepared counts. */
+/* Defines AFork::RPC::prepare, by which a template gets ready for children that run the synchronous
+ * back end, with our own frames, all with the same parameters. The last one that was prepared
+ * counts. */
 void afork__rpc_define_prepare(pTHX);
 
 #define AFORK__RPC_SYNC_RUN "AFork::RPC::Sync::run"
 
-/* Whether that is the function, and prepared, and still ours. Then it needs no arguments: they are all for init. */
+/* Whether that is the function, and prepared, and still ours. Then it needs no arguments: they are
+ * all for init. */
 bool afork__rpc_is_prepared(pTHX_ const char *function, size_t len);
 
 /* The name of the function that is called, and whether there is an init. */
 SV *afork__rpc_prepared_name(void);
 bool afork__rpc_prepared_init(void);
 
-/* Where the server keeps the title of processes that become the back end, which is forgotten with the
- * rest; NULL if nothing was prepared. */
+/* Where the server keeps the title of processes that become the back end, which is forgotten with
+ * the rest; NULL if nothing was prepared. */
 SV **afork__rpc_prepared_title(void);
 
-/* Keeps the handle of the command socket, if there is one, open: what the back end has not written yet is
- * written when the process exits, after `@_` is gone. Done in a template, it costs its children
- * nothing. */
+/* Keeps the handle of the command socket, if there is one, open: what the back end has not written
+ * yet is written when the process exits, after `@_` is gone. Done in a template, it costs its
+ * children nothing. */
 void afork__rpc_keep_handle(pTHX_ SV *handle);
 
 /* Becomes the back end. `args`, the arguments of init, is taken over; NULL if there is none. The
@@ -116,6 +119,9 @@ void afork__rpc_run_prepared(pTHX_ int fd, AV *args) __attribute__((noreturn));
 
 /* Defines event, flush and the like, which are there while a back end runs. */
 void afork__rpc_define_functions(pTHX_ bool own);
+
+/* The same for those that ask for them without one: nothing that is defined changes. */
+void afork__rpc_define_missing(pTHX);
 
 /* Has the modules found that are built in. Nothing else is done for them at the start. */
 void afork__rpc_boot(pTHX);

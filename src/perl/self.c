@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The program executes itself. A server is told by its name, and by a mark in the environment, which
- * all that is started below it inherits: what finds the mark but is not called as a server was started
- * by mistake, and starts nothing.
+ * The program executes itself. A server is told by its name, and by a mark in the environment,
+ * which all that is started below it inherits: what finds the mark but is not called as a server
+ * was started by mistake, and starts nothing.
  */
 #include "config.h"
 

@@ -20,8 +20,8 @@ enum afork__title {
     AFORK__TITLE_FORKED,   /* "OWNER AnyEvent::Fork" is due */
 };
 
-/* There is one in a process. A forked child writes to it before it writes anywhere else, and each page it
- * writes to is copied: so all of it, and small payloads, share one. */
+/* There is one in a process. A forked child writes to it before it writes anywhere else, and each
+ * page it writes to is copied: so all of it, and small payloads, share one. */
 struct afork__plan;
 
 struct afork__server {
@@ -71,8 +71,8 @@ void afork__server_need_handle(pTHX_ struct afork__server *server);
 void afork__server_fail(pTHX_ struct afork__server *server, enum afork__phase phase,
                         const char *text, size_t len) __attribute__((noreturn));
 
-/* Around all code of the user's: SIGCHLD and the children that it makes are its own, and a copy of the
- * process that it made and did not end, which is no server, ends. */
+/* Around all code of the user's: SIGCHLD and the children that it makes are its own, and a copy of
+ * the process that it made and did not end, which is no server, ends. */
 void afork__server_before_code(struct afork__server *server);
 void afork__server_after_code(pTHX_ struct afork__server *server);
 

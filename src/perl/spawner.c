@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The spawner: an interpreter that has run nothing, and waits for requests. What it forks are children
- * of the program (CLONE_PARENT), so that they are all that executed ones are, also when the spawner is
- * gone. It has one thread and never more, which is what a raw clone needs.
+ * The spawner: an interpreter that has run nothing, and waits for requests. What it forks are
+ * children of the program (CLONE_PARENT), so that they are all that executed ones are, also when
+ * the spawner is gone. It has one thread and never more, which is what a raw clone needs.
  */
 #include "spawner.h"
 
@@ -75,7 +75,8 @@ static void let_go(void)
         signal(ignored[i], SIG_IGN);
 }
 
-/* The program: not by -e, for which perl would open /dev/null, which a bare root directory has not. */
+/* The program: not by -e, for which perl would open /dev/null, which a bare root directory has
+ * not. */
 static int open_script(void)
 {
     static const char code[] = "AFork::Serve::me\n";
@@ -247,8 +248,8 @@ __attribute__((noreturn)) static void become_server(pTHX_ struct request *reques
     afork__exit(aTHX);
 }
 
-/* The program must hear of its child. It is waited for, since it waits for nobody; if it has closed the
- * context, what listens at the other end of the control socket reaps it. */
+/* The program must hear of its child. It is waited for, since it waits for nobody; if it has closed
+ * the context, what listens at the other end of the control socket reaps it. */
 static void tell(const struct afork_launch *launch, pid_t pid, int error)
 {
     char text[128] = "";

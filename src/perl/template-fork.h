@@ -7,8 +7,8 @@
 
 #include <afork/afork.h>
 
-/* As afork_perl_template_launch(); `*why` is set to words for an error, if there are better ones than
- * libc's. */
+/* As afork_perl_template_launch(); `*why` is set to words for an error, if there are better ones
+ * than libc's. */
 pid_t afork__template_fork(const struct afork_launch *launch, void *interpreter, const char **why);
 
 #endif

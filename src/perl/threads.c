@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Counting threads. A forked process has only the thread that forked; what the others held locked stays
- * locked there. So a template should have no other, and if it has, its user should hear which command
- * brought them. Knows nothing of Perl.
+ * Counting threads. A forked process has only the thread that forked; what the others held locked
+ * stays locked there. So a template should have no other, and if it has, its user should hear which
+ * command brought them. Knows nothing of Perl.
  */
 #include "threads.h"
 

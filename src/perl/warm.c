@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Getting a spare ready. What a fresh child does first is slow, because it takes a page fault at every
- * other step: code is not mapped yet, and data that it writes to has to be copied. A spare has the time to
- * go that way once before anybody waits for it. It costs memory that is the spare's alone, so only those
- * pages are made its own that almost every function will write to.
+ * Getting a spare ready. What a fresh child does first is slow, because it takes a page fault at
+ * every other step: code is not mapped yet, and data that it writes to has to be copied. A spare
+ * has the time to go that way once before anybody waits for it. It costs memory that is the spare's
+ * alone, so only those pages are made its own that almost every function will write to.
  */
 #include "server.h"
 
@@ -36,8 +36,8 @@ void afork__warm_prepare(pTHX)
     PL_evalseq--; /* the user's first code is "(eval 1)" */
 }
 
-/* What the kernel refuses, such as data that became read-only after it was relocated, is left out; kernels
- * before 5.14 refuse all. */
+/* What the kernel refuses, such as data that became read-only after it was relocated, is left out;
+ * kernels before 5.14 refuse all. */
 static void prepare(const void *start, size_t len, int advice)
 {
     uintptr_t first = (uintptr_t)start & ~(uintptr_t)(PAGE - 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The XS modules that are part of the program: the loader of all others. A program with more of them
- * inside has its own xs_init() (perl -MExtUtils::Embed -e xsinit).
+ * The XS modules that are part of the program: the loader of all others. A program with more of
+ * them inside has its own xs_init() (perl -MExtUtils::Embed -e xsinit).
  */
 #include "perl-api.h"
 

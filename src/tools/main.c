@@ -142,9 +142,6 @@ static bool set_up(struct run *run)
     if (result < 0)
         return complain("loop", result);
     run->loop = afork_poll_loop(run->poll);
-    result = watch_signals(run);
-    if (result < 0)
-        return complain("signals", result);
     result = input_new(run->loop, options->list, options->separator, &run->input);
     if (result < 0)
         return complain(options->list ? options->list : "standard input", result);
@@ -155,6 +152,9 @@ static bool set_up(struct run *run)
     run->on_terminal = isatty(STDOUT_FILENO);
     if (options->joblog && (result = joblog_new(options, &run->joblog)) < 0)
         return complain(options->joblog, result);
+    result = watch_signals(run); /* not before: to open a pipe may take for ever */
+    if (result < 0)
+        return complain("signals", result);
     result = progress_new(run->loop, &run->counts, options->progress, &run->progress);
     if (result < 0)
         return complain("loop", result);
@@ -309,6 +309,7 @@ int main(int argc, char **argv)
     static struct run run = {.signal_fd = -1};
     int status = EXIT_TROUBLE;
 
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* a line is one write */
     if (!options_parse(argc, argv, &run.options)) {
         options_free(&run.options);
         return EXIT_TROUBLE;

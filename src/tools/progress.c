@@ -80,10 +80,11 @@ static void draw(void *data)
     unsigned used = (unsigned)len + 8, room = columns();
     unsigned width = room > used ? room - used : 0;
 
+    bool bar = part >= 0 && width >= 4;
     progress_clear(progress);
-    if (part >= 0 && width >= 4)
+    if (bar)
         print_bar(part, width < BAR_MAX ? width : BAR_MAX);
-    fputs(text + (part < 0), stderr);
+    fprintf(stderr, "%.*s", (int)room - 1, text + !bar);
     fflush(stderr);
     progress->shown = true;
     progress->loop->ops->timer_set(progress->timer, REDRAW_USEC);

@@ -65,24 +65,38 @@ void buffer_free(struct buffer *buffer)
     *buffer = (struct buffer){0};
 }
 
-static void print_octet(FILE *file, unsigned char octet)
+/* The first octet of a control character beyond ASCII, in UTF-8. */
+static bool is_high_control(const char *text, size_t len)
+{
+    return len > 1 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] >= 0x80 &&
+           (unsigned char)text[1] < 0xa0;
+}
+
+/* Those in `plain` are no control characters. */
+static void print_octets(FILE *file, const char *text, size_t len, const char *plain)
 {
     static const char letters[] = {['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['\\'] = '\\'};
 
-    if (octet < sizeof letters && letters[octet])
-        fprintf(file, "\\%c", letters[octet]);
-    else if (octet < ' ' || octet == 0x7f)
-        fprintf(file, "\\x%02x", octet);
-    else
-        putc(octet, file);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char octet = (unsigned char)text[i];
+        if (is_high_control(text + i, len - i))
+            fprintf(file, "\\x%02x\\x%02x", octet, (unsigned char)text[++i]);
+        else if (octet && strchr(plain, octet))
+            putc(octet, file);
+        else if (octet < sizeof letters && letters[octet])
+            fprintf(file, "\\%c", letters[octet]);
+        else if (octet < ' ' || octet == 0x7f)
+            fprintf(file, "\\x%02x", octet);
+        else
+            putc(octet, file);
+    }
 }
 
 void print_escaped(FILE *file, const char *text, size_t len, size_t max)
 {
     size_t end = max && len > max ? max : len;
 
-    for (size_t i = 0; i < end; i++)
-        print_octet(file, (unsigned char)text[i]);
+    print_octets(file, text, end, "");
     if (end < len)
         fputs("...", file);
 }
@@ -93,10 +107,6 @@ void print_message(FILE *file, const char *text)
 
     if (len && text[len - 1] == '\n')
         len--;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == '\n' || text[i] == '\t' || text[i] == '\\')
-            putc(text[i], file);
-        else
-            print_octet(file, (unsigned char)text[i]);
+    print_octets(file, text, len, "\n\t\\");
     putc('\n', file);
 }

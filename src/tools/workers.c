@@ -23,6 +23,14 @@ enum {
     CREW_CALLS_MAX = 16384, /* read ahead for one crew, unless told otherwise */
 };
 
+/* As AFORK_SERIALISER_JSON; but what is no array is the one argument. */
+static const char json_lines[] =
+    "my $json = eval { require JSON::XS; JSON::XS->new }"
+    " // do { require JSON::PP; JSON::PP->new };"
+    " $json->utf8->allow_nonref;"
+    " (sub { $json->encode(\\@_) },"
+    " sub { my $value = $json->decode(shift); ref $value eq 'ARRAY' ? @$value : $value })";
+
 struct crew {
     struct workers *workers;
     const char *host; /* ":": here */
@@ -214,28 +222,6 @@ bool workers_are_gone(const struct workers *workers)
     return true;
 }
 
-/* An array goes as it is; another value becomes one. Whether it is JSON at all, the worker says. */
-static int call_json(struct crew *crew, const char *line, size_t len,
-                     const struct afork_call_options *options, afork_call_cb *cb, void *data,
-                     struct afork_call **ret)
-{
-    size_t blanks = 0;
-
-    while (blanks < len && is_blank(line[blanks]))
-        blanks++;
-    if (blanks < len && line[blanks] == '[')
-        return afork_pool_call(crew->pool, line, len, options, cb, data, ret);
-    char *array = allocate(len + 2);
-    array[0] = '[';
-    memcpy(array + 1, line, len);
-    array[len + 1] = ']';
-    int result = afork_pool_call_take(crew->pool, array, len + 2, free, array, options, cb, data,
-                                      ret);
-    if (result < 0)
-        free(array);
-    return result;
-}
-
 static int call_strings(struct crew *crew, const char *line, size_t len,
                         const struct afork_call_options *call_options, afork_call_cb *cb,
                         void *data, struct afork_call **ret)
@@ -260,7 +246,7 @@ int crew_call(struct crew *crew, const char *line, size_t len, afork_call_cb *cb
 
     options.run_timeout = crew->workers->options->timeout;
     int result = crew->workers->options->json
-                     ? call_json(crew, line, len, &options, cb, data, ret)
+                     ? afork_pool_call(crew->pool, line, len, &options, cb, data, ret)
                      : call_strings(crew, line, len, &options, cb, data, ret);
     if (!result)
         crew->n_calls++;
@@ -316,7 +302,7 @@ static void set_pool_options(struct crew *crew, struct afork_pool_options *pool)
     const struct workers *workers = crew->workers;
     const struct options *options = workers->options;
 
-    pool->rpc.serialiser = options->json ? AFORK_SERIALISER_JSON : NULL;
+    pool->rpc.serialiser = options->json ? json_lines : NULL;
     pool->rpc.init = template_init(options);
     pool->max = workers->max;
     pool->load = crew->load;

@@ -34,6 +34,12 @@ like do { local $/; <$in> }, qr/handles need the module IO::FDPass/, 'and it say
 $server = Host->start(%option);
 is Host::slurp($server->run_code('syswrite $fd, "ran"')), 'ran', 'what needs no handle works';
 
+$server = Host->start(%option);
+$server->eval('our $copy = fork // die; our @seen = $copy ? "parent" : "child"');
+$server->eval('push @seen, "x"') for 1 .. 50;
+is Host::slurp($server->run_code('syswrite $fd, "@main::seen"')), join(' ', 'parent', ('x') x 50),
+    'a copy that code made gets no commands';
+
 SKIP: {
     skip 'needs IO::FDPass', 2 if !Host::can_send_handles();
     $server = Host->start(%{ $kinds{foreign} });

@@ -119,7 +119,8 @@ for my $kind (sort keys %kinds) {
                 . 'Store::open("dbi:DBM:f_dir=$_[0]"); Store::db()', "$dir");
             in_child($server, '1') for 1 .. 3;
             is $server->end, 0, 'status';
-            is join(' ', grep $_ == $server->{pid}, split /\n/, $told->()), $server->{pid}, 'the template';
+            is join(' ', grep $_ == $server->{pid}, split /\n/, $told->()), $server->{pid},
+                'the template';
             is +(grep $_ != $server->{pid}, split /\n/, $told->()), $careful ? 0 : 3,
                 $careful ? 'nobody else' : 'without the example its children, too';
         }
@@ -148,7 +149,8 @@ for my $kind (sort keys %kinds) {
         $server->eval($example{Workspace} =~ s/ if \$self->\{owner\} == \$\$//r);
         $server->eval('our $work = Workspace->new($_[0])', "$dir/careless-$kind");
         in_child($server, '1');
-        ok Host::eventually(sub { !-e "$dir/careless-$kind" }), 'without the comparison they go with the child';
+        ok Host::eventually(sub { !-e "$dir/careless-$kind" }),
+            'without the comparison they go with the child';
         $server->end;
     };
 }

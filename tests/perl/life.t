@@ -103,7 +103,8 @@ in_each_kind 'a hook that exits' => sub {
     $server->eval('AFork::Serve::after_fork(sub { exit 7 })');
     my $child = $server->fork;
     is Host::slurp($child->{fd}), '', 'the process ends';
-    is $server->expect('exited', $child->{identity})->{value}, 7 << 8, 'status' if $server->{status};
+    is $server->expect('exited', $child->{identity})->{value}, 7 << 8,
+        'status' if $server->{status};
     is $server->end, 0, 'the one above does not';
 };
 
@@ -114,7 +115,8 @@ SKIP: {
         $server->eval($hooked . 'use threads; my ($text) = threads->create({ context => "list" }, sub {'
             . ' eval { AFork::Serve::after_fork(sub { }) }; $@ =~ /^(.*?) at/ })->join; note($text);'
             . 'AFork::Serve::after_fork(sub { note "main" })');
-        is Host::slurp($server->fork->run('list')), 'hooks cannot be changed in a thread main', 'are refused';
+        is Host::slurp($server->fork->run('list')), 'hooks cannot be changed in a thread main',
+            'are refused';
         is $server->end, 0, 'status';
     };
 }
@@ -164,7 +166,8 @@ for my $when ('template', 'late', 'child', 'child again', 'never', 'taken back',
             my @each = $end =~ /^_exit|signal/ ? () : $when =~ /^never|^taken/ ? @all : @new;
             is join('|', sort split /\n/, $marked->()), join('|', sort((@each) x 3)), 'what ran';
             ok -d $dir, 'the temporary directory of the template is there';
-            is $printed->(), 'once ' . ($end =~ /^_exit|signal/ ? '' : 'printed') x 3, 'what was printed';
+            is $printed->(), 'once ' . ($end =~ /^_exit|signal/ ? '' : 'printed') x 3,
+                'what was printed';
             is $server->eval('1')->end, 0, 'status of the template';
             is join('|', sort map { $_ // '' } (split /\n/, $marked->())[3 * @each .. 3 * @each + 1]),
                 'END old|destroy old', 'in the template everything runs';
@@ -288,7 +291,8 @@ SKIP: {
         $child->eval('chroot $_[0] or die; chdir "/"', "$empty");
         my $grandchild = $child->fork;
         my $error = $server->expect('error', $grandchild->{identity});
-        like $error->{text}, qr{^cannot end with the host: /proc/self/fd/\d+: No such file}, 'inherited';
+        like $error->{text}, qr{^cannot end with the host: /proc/self/fd/\d+: No such file},
+            'inherited';
         is $error->{phase}, 'eval', 'phase';
         my $asked = lifeline($child);
         $server->expect('error', $child->{identity});

@@ -70,7 +70,8 @@ for my $async (0, $has_anyevent ? 1 : ()) {
 
     $worker->call(open => $0);
     my ($frame, @handles) = frame($worker);
-    is_deeply $frame, ['result', $worker->{id}, 'before', 'after'], "$name: a handle is taken out of the list";
+    is_deeply $frame, ['result', $worker->{id}, 'before', 'after'],
+        "$name: a handle is taken out of the list";
     is @handles, 1, 'and comes as descriptor';
     is readline($handles[0]), "#!/usr/bin/perl\n", 'of the file';
 
@@ -78,7 +79,8 @@ for my $async (0, $has_anyevent ? 1 : ()) {
     print $out 'text';
     close $out;
     call_with($worker, 2, [\*STDIN, $in], 'read', 'x');
-    is_deeply [frame($worker)], [['result', $worker->{id}, 3, 'text']], 'handles come last of the arguments';
+    is_deeply [frame($worker)], [['result', $worker->{id}, 3, 'text']],
+        'handles come last of the arguments';
 
     $worker->call('pipe');
     ($frame, @handles) = frame($worker);
@@ -127,6 +129,125 @@ for my $async (0, $has_anyevent ? 1 : ()) {
     ($frame) = frame($worker);
     is_deeply [@$frame[0, 1]], ['error', 0], 'a descriptor that did not come';
     is $worker->status, 255 << 8, 'ends the worker';
+}
+
+# More descriptors on their way than a user may have: for a moment, or until somebody reads. All are
+# sent, or what they belong to fails, in words; the worker goes on.
+my $crowded = <<'CODE';
+sub AFork::Test::few { # of another user: root may have as many as it likes
+    require 'syscall.ph';
+    my $limit = pack 'QQ', 60, 60;
+    syscall &SYS_setrlimit, 7, $limit and die "setrlimit: $!";    # RLIMIT_NOFILE
+    ($<, $>) = (54321, 54321) if !$>;
+}
+sub AFork::Test::handles { open my $null, '<', '/dev/null' or die "open: $!"; return ($null) x 40 }
+sub crowd {
+    my ($what, $n) = @_;
+    AFork::Test::few();
+    my @handles = AFork::Test::handles();
+    my $sent = 0;
+    my $good = eval { for (1 .. $n) { AFork::RPC::event($_, @handles); $sent++ } 1 };
+    my $text = $@;
+    return $what eq 'handles' ? ($sent, @handles) : ($sent, $text);
+}
+sub later { my ($done, @args) = @_; $done->(crowd(@args)) }
+CODE
+# Without reading them: what has come stays under way.
+sub wait_for_octets {
+    my ($worker, $n) = @_;
+    my $end = Time::HiRes::time() + $Host::DEADLINE;
+    for (;;) {
+        ioctl $worker->fd, 0x541b, my $there = pack 'i', 0 or die "FIONREAD: $!";
+        return if unpack('i', $there) >= $n;
+        die "no more octets in time\n" if Time::HiRes::time() > $end;
+        select undef, undef, undef, 0.01;
+    }
+}
+
+my $has_limits = eval { require 'syscall.ph'; SYS_setrlimit(); 1 };
+SKIP: {
+    skip 'needs syscall.ph', 1 if !$has_limits;
+    for my $async (0, $has_anyevent ? 1 : ()) {
+        my $name = $async ? 'asynchronous' : 'synchronous';
+        for my $case ([events => 4, 1], [events => 4, 0], [handles => 2, 0], [handles => 2, 1]) {
+            my ($what, $n, $reads) = @$case;
+            my $worker = Calls->start(async => $async, code => $crowded,
+                parameters => { function => $async ? 'later' : 'crowd' });
+            frame($worker);
+            $worker->call($what, $n);
+            wait_for_octets($worker, 2 * 14 + 12) if !$reads;    # two events, and what is no event
+            my ($events, $with) = (0, 0);
+            my ($frame, @handles);
+            while (($frame, @handles) = frame($worker) and $frame->[0] eq 'event') {
+                $events++;
+                $with++ if @handles == 40;
+                @handles = ();
+            }
+            is $with, $events, "$name, $what, $reads: each event has its handles";
+            if ($reads) {
+                is_deeply [$events, @$frame[0, 2]], [$n, 'result', $n], 'all came';
+            } elsif ($what eq 'events') {
+                is $frame->[0], 'result', 'a result';
+                cmp_ok $events, '<', $n, 'not all came';
+                is $frame->[2], $async ? $n : $events, 'what the function knows of that';
+                like $worker->err, qr/^an event is lost: handles cannot be sent: ./m,
+                    'the others were told of' if $async;
+                like $frame->[3], qr/^handles cannot be sent: ./,
+                    'the others were exceptions' if !$async;
+            } else {
+                is $frame->[0], 'error', 'the result could not be sent';
+                like $frame->[2], qr/^handles cannot be sent: ./, 'it says why';
+            }
+            is +(frame($worker))[0][0], 'event', 'the worker goes on' if $worker->call('events', 1);
+            is +(frame($worker))[0][0], 'result', 'and answers';
+            $worker->finish;
+            is $worker->status, 0, 'it ends well';
+        }
+    }
+}
+
+# An event that is sent while a result is packed, and one that cannot be sent.
+for my $async (0, $has_anyevent ? 1 : ()) {
+    my $name = $async ? 'asynchronous' : 'synchronous';
+    my $worker = Calls->start(async => $async, parameters => {
+            function => $async ? 'later' : 'work',
+            serialiser => '(sub { freeze(@_) }, sub { unpack "(w/a*)*", shift })',
+        }, code => <<'CODE');
+our $nested = 0;
+sub null { open my $null, '<', '/dev/null' or die; return $null }
+sub closed { my $null = null(); close $null; return $null }
+sub freeze {
+    if (defined $_[0] && $_[0] =~ /^(good|bad)/ && !$nested) {
+        local $nested = 1;
+        AFork::RPC::event('event', null()) if $1 eq 'good';
+        eval { AFork::RPC::event('event', null(), closed()) } if $1 eq 'bad';
+    }
+    die "not packed\n" if defined $_[0] && $_[0] eq 'event' && $nested == 2;
+    return pack '(w/a*)*', @_;
+}
+sub work {
+    my ($what, $n) = @_;
+    local $nested = 2 if $what eq 'unpacked';
+    eval { AFork::RPC::event('event', null()) } if $what eq 'unpacked';
+    return ($what, map null(), 1 .. $n);
+}
+sub later { my ($done, @args) = @_; $done->(work(@args)) }
+CODE
+    frame($worker);
+    for my $what (qw(good bad unpacked)) {
+        for my $n (0, 3) {
+            $worker->call($what, $n);
+            my ($frame, @handles) = frame($worker);
+            if ($what eq 'good') {
+                is_deeply [$frame->[0], scalar @handles], ['event', 1], "$name: an event in freeze";
+                ($frame, @handles) = frame($worker);
+            }
+            is_deeply $frame, ['result', $worker->{id}, $what], "$name, $what: the result";
+            is scalar @handles, $n, "has its $n handles, and no others";
+        }
+    }
+    $worker->finish;
+    is $worker->status, 0, 'it ends well';
 }
 
 # Perls that are not ours.

@@ -54,11 +54,14 @@ SKIP: {
     }
 }
 
-is output('print grep(/RPC|Pool/, keys %INC), grep(ref, @INC)'), '', 'nothing of it is there at the start';
+is output('print grep(/RPC|Pool/, keys %INC), grep(ref, @INC)'), '',
+    'nothing of it is there at the start';
 is output('print join " ", map defined &$_ ? 1 : 0, qw(AFork::RPC::event AnyEvent::Fork::RPC::event '
         . 'AFork::RPC::Sync::run AnyEvent::Fork::RPC::Sync::run)'), '0 0 0 0', 'no function either';
-is output('use AnyEvent::Fork::RPC::Sync 2 (); print $AnyEvent::Fork::RPC::Sync::VERSION'), 2, 'the version';
-like output('use AnyEvent::Fork::RPC::Sync 3 ()'), qr/version 3 required/, 'a later one is not there';
+is output('use AnyEvent::Fork::RPC::Sync 2 (); print $AnyEvent::Fork::RPC::Sync::VERSION'), 2,
+    'the version';
+like output('use AnyEvent::Fork::RPC::Sync 3 ()'), qr/version 3 required/,
+    'a later one is not there';
 is output('use AnyEvent::Fork::RPC::Sync; print defined &AnyEvent::Fork::RPC::event ? 1 : 0;'
         . 'sub f { AnyEvent::Fork::RPC::event "a", 1 } print exists &AnyEvent::Fork::RPC::event ? 1 : 0'),
     '01', 'event is declared, and not there before a back end runs';
@@ -66,20 +69,25 @@ like output('use AFork::RPC; AFork::RPC::event "x"'), qr/no RPC back end/, 'ours
 is output('use AnyEvent::Fork::RPC; print $AnyEvent::Fork::RPC::STRING_SERIALISER'), $Calls::OCTETS,
     'the serialisers have names';
 like output('use AnyEvent::Fork::Pool; my @n = AnyEvent::Fork::Pool::ncpu; print "@n"'), qr/^(\d+) \1$/, 'ncpu';
-like output('require AnyEvent::Fork::Nothing'), qr/^Can't locate AnyEvent\/Fork\/Nothing.pm/, 'others are not there';
-like output('require AFork::RPC; require "AFork/None.pm"'), qr/^Can't locate AFork\/None.pm/, 'of ours neither';
+like output('require AnyEvent::Fork::Nothing'), qr/^Can't locate AnyEvent\/Fork\/Nothing.pm/,
+    'others are not there';
+like output('require AFork::RPC; require "AFork/None.pm"'), qr/^Can't locate AFork\/None.pm/,
+    'of ours neither';
 is output('print eval { require 5.006 } ? "good" : $@'), 'good', 'a version is required as ever';
-is output('use AFork::RPC::Sync; eval q(die "x"); print $@'), 'x at (eval 1) line 1.' . "\n", 'evals are counted from one';
+is output('use AFork::RPC::Sync; eval q(die "x"); print $@'), 'x at (eval 1) line 1.' . "\n",
+    'evals are counted from one';
 
 {
     my $installed = installed(map { ($_ => 'sub here { 1 } 1') } @OURS, @HOSTS);
     for my $module (@HOSTS) {
-        is output("use $module; print \$${module}::VERSION", "-I$installed"), 7, "$module that is installed comes first";
+        is output("use $module; print \$${module}::VERSION", "-I$installed"), 7,
+            "$module that is installed comes first";
     }
     is output('use AnyEvent::Fork::RPC::Sync; print $AnyEvent::Fork::RPC::Sync::VERSION', "-I$installed"), 2,
         'the back end is ours all the same';
     my $broken = installed('AnyEvent::Fork::RPC' => 'die "broken\n"');
-    like output('use AnyEvent::Fork::RPC', "-I$broken"), qr/^broken$/m, 'one that is broken says so';
+    like output('use AnyEvent::Fork::RPC', "-I$broken"), qr/^broken$/m,
+        'one that is broken says so';
     is output('unshift @INC, sub { $_[1] eq "AnyEvent/Fork/RPC.pm" ? \"package X; print q(hook); 1" : () };'
             . 'require AnyEvent::Fork::RPC'), 'hook', 'hooks in @INC are asked';
 }

@@ -51,7 +51,8 @@ sub test_calls {
     is_deeply $worker->ask('echo'), ['result', $id->()], 'no result';
     like $worker->ask('title')->[2], qr/^\d+ $function$/, 'the title is the function';
     is_deeply [map $worker->ask('event', 'x') && 1, 1], [1], 'an event';
-    is_deeply [map $worker->frame, 1, 2], [['event', 0, 'again'], ['result', $id->(), 1]], 'another, and the result';
+    is_deeply [map $worker->frame, 1, 2], [['event', 0, 'again'], ['result', $id->(), 1]],
+        'another, and the result';
     my $large = 'l' x 5_000_000;
     ok $worker->ask(echo => $large)->[2] eq $large, 'a large string';
     my @ids = map $worker->call(echo => $_), 1 .. 1000;
@@ -74,7 +75,8 @@ sub test_retire {
     my ($perl, $async) = @_;
     my $define = 'sub AnyEvent::Fork::Pool::retire() { AnyEvent::Fork::RPC::event("m0", "quit", "m1") }';
     my $worker = worker($perl, $async, code => "$code; $define", parameters => { function => $async ? 'later' : 'work' });
-    is_deeply $worker->ask('retire'), ['event', 0, 'm0', 'quit', 'm1'], 'retire() is what its host has defined';
+    is_deeply $worker->ask('retire'), ['event', 0, 'm0', 'quit', 'm1'],
+        'retire() is what its host has defined';
     is $worker->frame->[2], 'done', 'and the result';
     $worker->finish;
     is $worker->status, 0, 'it ends well';

@@ -58,6 +58,9 @@ sub do_close { close STDIN; close STDOUT; close STDERR; 'closed' }
 sub do_print { print "to standard output\n"; 'printed' }
 sub do_globals { $_ = 'x'; $/ = 'y'; $, = 'z'; $\ = 'w'; 'changed' }
 sub do_error { my $was = $@; $@ = 'left over'; $was }
+sub do_returned_error { eval { die "caught\n" }; $@ }
+sub do_errors_of_event { eval { die "caught\n" }; $! = 5; AFork::RPC::event($@, $! + 0); ($@, $! + 0) }
+sub do_event_for { eval { AFork::RPC::event_for($_[0], 'x'); 1 } ? 'sent' : $@ }
 sub do_keep { push @saved, \$_[0], \@_; 'kept' }
 sub do_kept { map ref eq 'ARRAY' ? @$_ : $$_, @saved }
 sub do_change { $_[0] = [1]; $_[1] .= 'x'; bless \$_[2], 'Thing' if @_ > 2; 'changed' }
@@ -117,6 +120,7 @@ sub test_values {
         [['alias', 'xyb'], [3]],
         [['error'], ['']],
         [['error'], ['']],
+        [['returned_error'], ["caught\n"]],
         [['system'], [0]],
         [['print'], ['printed']],
         [['nonblocking'], ['non-blocking']],
@@ -179,12 +183,16 @@ sub test_events {
     is_deeply [map $worker->frame, 1 .. 3],
         [['event', 1, 'one', 'x'], ['event', 1, 'two'], ['result', 1, 'done']], 'events of a call';
     $worker->call('retire');
-    is_deeply [map $worker->frame, 1 .. 3], [['retire', 0], ['retire', 0], ['result', 2, 'done']], 'retire';
+    is_deeply [map $worker->frame, 1 .. 3], [['retire', 0], ['retire', 0], ['result', 2, 'done']],
+        'retire';
     is_deeply $worker->ask('fork_event'), ['event', 3, 'from child'], 'an event of a child';
     is_deeply $worker->frame, ['result', 3, 3], 'and the answer of its parent';
     is_deeply $worker->ask('fork'), ['result', 4, 'parent 0'], 'a child does not answer';
     is $worker->ask('fork_die')->[2] =~ /^parent \d+$/, 1, 'nor does one that dies';
+    is_deeply [$worker->ask('errors_of_event'), $worker->frame],
+        [[event => $worker->{id}, "caught\n", 5], [result => $worker->{id}, "caught\n", 5]], 'errors of the caller stay';
     if (!$async) {
+        like $worker->ask('event_for')->[2], qr/^event_for is for the asynchronous back end/, 'event_for';
         my $select = IO::Select->new($worker->fd);
         for (1 .. 100) {    # one that comes just before the worker sleeps is seen with the next
             kill USR1 => $worker->{pid};
@@ -230,7 +238,8 @@ sub test_held {
     my $worker = ready($perl, $async);
     my $frames = join '', map pack('C C n N N/a*', 1, 0, 0, $_, pack '(w/a*)*', 'echo', $_), 1 .. 1000;
     $worker->write_and_read($frames . pack 'C C n N N/a*', 1, 0, 0, 1001, pack '(w/a*)*', 'fork');
-    is_deeply [map $worker->frame->[2], 1 .. 1001], [1 .. 1000, 'parent 0'], 'a copy does not write what waits';
+    is_deeply [map $worker->frame->[2], 1 .. 1001], [1 .. 1000, 'parent 0'],
+        'a copy does not write what waits';
     $worker->finish;
     is $worker->status, 0, 'it ends well';
 }
@@ -291,7 +300,8 @@ sub test_sizes {
         my $data = join '', map chr(65 + $_ % 26), 1 .. 1000;
         $data = substr $data x (1 + $size / 1000), 0, $size;
         my $answer = $worker->ask(echo => 'before', $data, 'after');
-        ok $answer->[3] eq $data && $answer->[2] eq 'before' && $answer->[4] eq 'after', "$size octets";
+        ok $answer->[3] eq $data && $answer->[2] eq 'before' && $answer->[4] eq 'after',
+            "$size octets";
     }
     my @many = map { $_ x ($_ % 7) } 1 .. 40_000;
     is_deeply [@{ $worker->ask(echo => @many) }[2 .. 40_001]], \@many, 'many strings';
@@ -352,6 +362,54 @@ sub test_host_gone {
     is $worker->err, '', 'and nobody is told';
 }
 
+# Of the asynchronous back end alone, with the loops that there are.
+sub test_callbacks {
+    my ($perl) = @_;
+    my $code = <<'CODE';
+sub work {
+    my ($done, $what, @args) = @_;
+    exit 3 if $what eq 'exit';
+    return if $what eq 'drop';
+    eval { die "caught\n" };
+    $done->($@, @args);
+    AFork::RPC::event($@);
+}
+sub over { die "over\n" }
+CODE
+    my $start = sub {
+        return Calls->start(perl => $perl, async => 1, code => $code, @_, parameters => { function => 'work', %{ { @_ }->{parameters} // {} } });
+    };
+    my $worker = $start->();
+    $worker->frame;
+    $worker->call('done', 'x');
+    is_deeply [$worker->frame, $worker->frame], [['result', 1, "caught\n", 'x'], ['event', 1, "caught\n"]],
+        'an exception that was caught is the result, and stays';
+    like $worker->ask('drop')->[2], qr/^the callback was dropped/, 'a callback that is dropped';
+    my $frames = join '', map pack('C C n N N/a*', 1, 0, 0, $_, pack '(w/a*)*', 'done', $_), 1 .. 100;
+    $worker->write_and_read($frames . pack 'C C n N N/a*', 1, 0, 0, 101, pack '(w/a*)*', 'exit');
+    is_deeply [map $_->[1], grep $_->[0] eq 'result', $worker->finish], [1 .. 100], 'answers before an exit are there';
+    is $worker->status, 3 << 8, 'its status';
+
+    $worker = $start->(parameters => { done => 'over' });
+    $worker->frame;
+    $worker->finish;
+    is $worker->status, 255 << 8, 'a function for the end that dies';
+    is $worker->err, "over\n", 'its text';
+
+    $worker = $start->(original => 1);
+    $worker->call('drop');
+    is_deeply [$worker->finish], [], 'a dropped callback, with frames that cannot tell';
+    is $worker->status, 0, 'is waited for no longer';
+}
+
+for my $perl (@Calls::PERLS) {
+    for my $model ($has_anyevent ? qw(EV Perl) : ()) {
+        next if system "PERL_ANYEVENT_MODEL=$model $Host::FOREIGN_PERL -MAnyEvent -e 'AnyEvent::detect' 2>/dev/null";
+        local $ENV{PERL_ANYEVENT_MODEL} = $model;
+        subtest "callbacks: $perl, $model" => sub { test_callbacks($perl) };
+    }
+}
+
 for my $perl (@Calls::PERLS) {
     for my $async (0, 1) {
         my $name = "$perl, " . ($async ? 'asynchronous' : 'synchronous');
@@ -371,7 +429,8 @@ for my $perl (@Calls::PERLS) {
         subtest "PERL_UNICODE: $perl" => sub {
             my $worker = ready($perl, 0);
             my $all = join '', map chr, 0 .. 255;
-            is_deeply $worker->ask(echo => $all, "\xe9"), ['result', 1, $all, "\xe9"], 'octets stay octets';
+            is_deeply $worker->ask(echo => $all, "\xe9"), ['result', 1, $all, "\xe9"],
+                'octets stay octets';
             $worker->finish;
             is $worker->status, 0, 'it ends well';
         };

@@ -211,7 +211,8 @@ in_each_kind 'random numbers' => sub {
     my $fixed = Host::slurp($server->run_code('print $fd rand'));
     $server = Host->start(%{ $_[0] });
     $server->eval('srand 42');
-    is Host::slurp($server->run_code('print $fd rand')), $fixed, 'an executed server keeps its seed';
+    is Host::slurp($server->run_code('print $fd rand')), $fixed,
+        'an executed server keeps its seed';
 };
 
 in_each_kind 'END and DESTROY' => sub {

@@ -136,7 +136,8 @@ subtest 'a host that leaves and one that comes' => sub {
     my $old_channel = $old->run_code('print $fd "$$\n"; $fd->flush; <$fd>; exit 4');
     chomp(my $pid = Host::line($old_channel));
     $server->command(D => pack 'C', 0);
-    is $server->expect('entered', $server->{identity})->{pid}, $server->{pid}, 'it says that it leaves';
+    is $server->expect('entered', $server->{identity})->{pid}, $server->{pid},
+        'it says that it leaves';
     delete $server->{status};    # nobody reads: it does not care
     undef $old;
 
@@ -234,7 +235,8 @@ subtest 'SIGCHLD of user code' => sub {
     $root->eval('$SIG{CHLD} = "IGNORE"');
     my $worker = $root->fork;
     Host::slurp($worker->run_code('print $fd $SIG{CHLD}; exit 9'));
-    is $root->expect('exited', $worker->{identity})->{value}, 9 << 8, 'ignored: the status is known';
+    is $root->expect('exited', $worker->{identity})->{value}, 9 << 8,
+        'ignored: the status is known';
     $worker = $root->fork;
     is Host::slurp($worker->run_code('print $fd $SIG{CHLD}')), 'IGNORE', 'and the setting kept';
     $root->expect('exited', $worker->{identity}); # or the handler below might get it
@@ -289,7 +291,8 @@ subtest 'forks of signal handlers' => sub {
     kill KILL => $pid if $pid;
     ok Host::eventually(sub { !$others->() }), 'it ends';
     $settle->();
-    is Host::slurp($root->run_code('print $fd waitpid($main::handled, 0) == $main::handled')), 1, 'is left to user code';
+    is Host::slurp($root->run_code('print $fd waitpid($main::handled, 0) == $main::handled')), 1,
+        'is left to user code';
 
     $root = Host->start;
     $root->eval('$SIG{USR1} = sub { our $n++; fork // die }');
@@ -298,7 +301,8 @@ subtest 'forks of signal handlers' => sub {
     $settle->();
     ok Host::eventually(sub { !$others->() }), 'one that returns ends';
     kill KILL => $_ for $others->();
-    is Host::slurp($root->run_code('print $fd "$main::n once"')), '1 once', 'and is not a second server';
+    is Host::slurp($root->run_code('print $fd "$main::n once"')), '1 once',
+        'and is not a second server';
 };
 
 subtest 'standard streams' => sub {
@@ -361,7 +365,8 @@ for my $module (sort keys %decoders) {
         $root->expect('forked', $child->{identity});
         is_deeply [map $_->{type}, grep $_->{type} eq 'warning', @{ $root->kept }], ['warning'],
             'told once, and before the fork';
-        like $root->expect('warning')->{text}, qr/\Q@{[ substr $code, 0, 50 ]}\E/, 'with the command';
+        like $root->expect('warning')->{text}, qr/\Q@{[ substr $code, 0, 50 ]}\E/,
+            'with the command';
         kill KILL => $root->{pid}, children_of($root->{pid});
     };
 }

@@ -13,11 +13,13 @@ sub evaluate { package main; return eval $_[0] }
 use strict;
 use warnings;
 
-use Errno qw(EAGAIN EINTR EPIPE ECONNRESET EWOULDBLOCK);
+use Errno qw(EAGAIN EINTR EPIPE ECONNRESET EWOULDBLOCK ENOBUFS ENOMEM ETOOMANYREFS);
 use IO::Handle ();
 use Scalar::Util ();
 
 use constant CHUNK => 1 << 20;
+use constant TEXT_MAX => 1 << 30;
+use constant { ROOM_SECONDS => 0.02, ROOM_TRIES => 50 };
 use constant VERSION => 1;    # of our frames
 use constant OCTETS => '(sub { pack "(w/a*)*", @_ }, sub { unpack "(w/a*)*", shift })';
 use constant { CALL => 1, READY => 2, RESULT => 3, ERROR => 4, EVENT => 5, RETIRE => 6 };
@@ -27,7 +29,7 @@ use constant PROMPT => 2;     # a flag that asks for what is so here in any case
 sub AFork::RPC::event;
 sub AFork::RPC::event_for;
 sub AFork::RPC::flush;
-sub AFork::Pool::retire;
+{ no warnings 'prototype'; sub AFork::Pool::retire; }    # a host may have sent one
 sub AnyEvent::Fork::RPC::event;
 sub AnyEvent::Fork::RPC::flush;
 
@@ -38,7 +40,9 @@ my ($pid, $call) = (0, 0);    # the process that serves; the call that is worked
 my ($in, $out) = ('', '');
 my @came;                     # handles whose frames are not complete yet
 my @waiting;                  # asynchronous: octets, how many are written, handles sent with them
+my @dropped;                  # calls whose callback is gone
 my (%id_of, $reader, $writer, $when_done, $outstanding);
+my $room_tries = 0;           # of the first that waits
 
 sub can_pass { return defined &AFork::RPC::send_octets }
 
@@ -48,6 +52,7 @@ sub text_of {
     my $text = eval { local $SIG{__DIE__}; "$exception" };
     $text = "an exception that has no text\n" if !defined $text || $text eq '';
     utf8::downgrade($text, 1) or utf8::encode($text);
+    substr $text, TEXT_MAX, length $text, '' if length $text > TEXT_MAX;    # as it goes into a frame
     return $text;
 }
 
@@ -93,11 +98,15 @@ sub write_failed {
     say_and_exit("AFork::RPC: write error ($!)\n");
 }
 
+# The kernel has no room, and does not say when.
+sub is_for_now { return $! == ENOBUFS || $! == ENOMEM || $! == ETOOMANYREFS }
+
 # Writes all of it, whatever that takes.
 sub write_all { write_rest($_[0], 0, @_[1 .. $#_]) }
 
 sub write_rest {
     my ($done, @handles) = @_[1 .. $#_];
+    my $tries = ROOM_TRIES;
     while ($done < length $_[0]) {
         my $n = transmit($_[0], $done, @handles);
         if ($n) {
@@ -105,10 +114,23 @@ sub write_rest {
             $done += $n;
         } elsif (!defined $n && ($! == EAGAIN || $! == EWOULDBLOCK)) {
             wait_until($wfh, 1);
+        } elsif (!defined $n && is_for_now() && (!@handles || $tries--)) {
+            select undef, undef, undef, ROOM_SECONDS;
         } elsif (!defined $n && $! != EINTR) {
-            write_failed();
+            write_failed() if !@handles || $! == EPIPE || $! == ECONNRESET;
+            @handles = ();
+            without_handles($_[0]);
         }
     }
+}
+
+# The first of some frames, whose handles cannot be sent: a result becomes an error; of an event
+# nobody can be told any more.
+sub without_handles {
+    my ($kind, $id, $len) = unpack 'C x3 N N', $_[0];
+    my $text = "handles cannot be sent: $!\n";
+    warn "an event is lost: $text" if $kind != RESULT;
+    substr $_[0], 0, 12 + $len, $kind == RESULT ? error_frame($id, $text) : '';
 }
 
 # Gives a frame to be written, with the handles that go with it.
@@ -120,8 +142,11 @@ sub emit {
     } else {
         push @waiting, [$frame, 0, @handles];
     }
-    $writer ||= AE::io($wfh, 1, \&on_writable);
+    watch_writable();
 }
+
+# For code of the user, which has errors of its own to look at.
+sub emit_quietly { local $!; emit(@_) }
 
 sub frame {
     my ($kind, $id, $octets, @handles) = @_;
@@ -310,16 +335,16 @@ sub begin {
 
 sub define_functions {
     no strict 'refs';
-    no warnings 'redefine';
+    no warnings qw(redefine prototype);
     *{'AFork::RPC::event'} = *{'AnyEvent::Fork::RPC::event'} =
-        sub { emit(pack_list(EVENT, $call, @_)); return };
+        sub { emit_quietly(pack_list(EVENT, $call, @_)); return };
     *{'AFork::RPC::flush'} = *{'AnyEvent::Fork::RPC::flush'} =
         sub { write_waiting(); return 1 };
     *{'AFork::RPC::event_for'} = sub {
         my $done = shift;
-        my $id = $async ? $id_of{ 0 + $done } : $call;
-        die "event_for: the call is answered\n" if !$id;
-        emit(pack_list(EVENT, $id, @_));
+        die "event_for is for the asynchronous back end\n" if !$async;
+        my $id = $id_of{ 0 + $done } or die "event_for: the call is answered\n";
+        emit_quietly(pack_list(EVENT, $id, @_));
         return;
     };
     if ($own) {
@@ -381,15 +406,29 @@ sub write_waiting {
     write_rest(@{ shift @waiting }) while @waiting;
 }
 
+# What is answered, and not written yet when the process ends.
+END { local ($?, $!, $@); write_waiting() if @waiting }
+
+sub watch_writable { $writer ||= AE::io($wfh, 1, \&on_writable) }
+
 sub on_writable {
     return end_copy() if $$ != $pid;
+    emit(error_frame($_, "the callback was dropped before it was called\n")) for splice @dropped;
     while (@waiting) {
         my $n = transmit(@{ $waiting[0] });
         if (!$n) {
             return if !defined $n && ($! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR);
-            write_failed();
+            my $has_handles = @{ $waiting[0] } > 2;
+            if (!defined $n && is_for_now() && (!$has_handles || $room_tries++ < ROOM_TRIES)) {
+                my $again = sub { $writer = AE::io($wfh, 1, \&on_writable) };
+                $writer = AE::timer(ROOM_SECONDS, 0, $again);
+                return;
+            }
+            write_failed() if !$has_handles || $! == EPIPE || $! == ECONNRESET;
+            without_handles($waiting[0][0]);
         }
-        $waiting[0][1] += $n;
+        $room_tries = 0;
+        $waiting[0][1] += $n // 0;
         $#{ $waiting[0] } = 1;    # handles are sent
         shift @waiting if $waiting[0][1] == length $waiting[0][0];
     }
@@ -398,31 +437,33 @@ sub on_writable {
 }
 
 sub end_if_done {
-    return if $reader || $outstanding || @waiting;
+    return if $reader || $outstanding || @waiting || @dropped;
     shutdown $wfh, 1;
     undef $writer;
     exit 0 if !length($when_done // '') || $when_done =~ /^(?:CORE::exit|.*::do_exit)\z/s;
     my $name = qualified($when_done);
     no strict 'refs';
-    &$name();
+    eval { &$name(); 1 } or say_and_exit(text_of($@));    # some loops would only warn
 }
 
-# Answers a call, once.
-sub respond {
-    my ($ticket, @frame) = @_;
+# The call that a ticket is for, which is answered now: there is no other answer.
+sub take_call {
+    my ($ticket) = @_;
+    my $id = $ticket->[0];
+    $ticket->[0] = undef;
     delete $id_of{ $ticket->[1] };
-    undef $ticket->[0];
     --$outstanding;
-    emit(@frame);
+    return $id;
 }
 
-# What goes wrong where the function has returned already is told as well.
+# What goes wrong where the function has returned already is told as well, if there is a way; but
+# not here: the process may be about to end, which tells more.
 sub AFork::RPC::Ticket::DESTROY {
     my ($ticket) = @_;
     return if !$ticket->[0] || $$ != $pid || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    my $id = $ticket->[0];
-    return if !$own;
-    respond($ticket, error_frame($id, "the callback was dropped before it was called\n"));
+    my $id = take_call($ticket);
+    push @dropped, $id if $own;
+    watch_writable();
 }
 
 sub done_for {
@@ -431,13 +472,16 @@ sub done_for {
     my $done = sub {
         end_copy() if $$ != $pid;
         my $id = $ticket->[0] or die "the callback of a call was called again\n";
+        my @result = @_;    # `$@` may be among them
         my @frame;
+        local ($@, $!);
         if ($fatal) {
-            @frame = pack_list(RESULT, $id, @_);
-        } elsif (!eval { @frame = pack_list(RESULT, $id, @_); 1 }) {
+            @frame = pack_list(RESULT, $id, @result);
+        } elsif (!eval { @frame = pack_list(RESULT, $id, @result); 1 }) {
             @frame = error_frame($id, $@);
         }
-        respond($ticket, @frame);
+        take_call($ticket);
+        emit(@frame);
         return;
     };
     $ticket->[1] = 0 + $done;
@@ -456,7 +500,7 @@ sub start_call {
         end_copy() if $$ != $pid;
         say_and_exit(text_of($exception)) if $fatal;    # some loops would only warn
         if ($ticket->[0]) {
-            respond($ticket, error_frame($id, $exception));
+            emit(error_frame(take_call($ticket), $exception));
         } else {
             warn text_of($exception);
         }
@@ -474,7 +518,7 @@ sub on_readable {
         }
     } elsif (defined $n || $! == ECONNRESET) {
         undef $reader;
-        $writer ||= AE::io($wfh, 1, \&on_writable);
+        watch_writable();
     } elsif ($! != EAGAIN && $! != EWOULDBLOCK && $! != EINTR) {
         say_and_exit("AFork::RPC: read error ($!)\n");
     }

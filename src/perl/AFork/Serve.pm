@@ -143,7 +143,9 @@ sub serve {
         my $payload = receive($socket, $len) // last;
         if ($command eq 'e') {
             $! = 0;
+            my $pid = $$;
             my $error = evaluate(unpack '(w/a*)*', $payload);
+            exit if $$ != $pid;    # a copy that the code made: commands are not for it
             fail($error) if $error ne '';
         } elsif ($command eq 'a') {
             push @arg, unpack '(w/a*)*', $payload;

@@ -19,6 +19,7 @@ class Failure(GLib.Error):
     """What an awaited call raises. Its text is that of the error alone: Perl's, where Perl died."""
 
     exception = None  # what was thrown, as the serialiser packed it, where that was no string
+    exit = None  # the Exit of the worker, if that is why a call failed
 
     def __str__(self):
         return self.message
@@ -54,9 +55,7 @@ class Future:
 
     def _settle(self, value=None, error=None):
         callbacks, self._callbacks, self._value, self._error = self._callbacks, None, value, error
-        for callback in callbacks:
-            callback(self)
-        return callbacks
+        return [callback(self) for callback in callbacks]
 
     def __await__(self):
         if not self.done():
@@ -92,8 +91,9 @@ class Call(Future):
             value = self._convert(self._finish(result))
         except GLib.Error as found:
             error = Failure(found.message, found.domain, found.code)
-            thrown = isinstance(source, Calling) and Afork.call_get_exception(result)
-            error.exception = thrown.get_data() if thrown else None
+            if isinstance(source, Calling):
+                thrown, error.exit = Afork.call_get_exception(result), Afork.call_get_exit(result)
+                error.exception = thrown and thrown.get_data()
         except ValueError as found:  # no text, no JSON
             error = found
         self._settle(value, error)

@@ -24,7 +24,11 @@ my %supported = map { $_ => 1 } map { @{ $_->get_mime_types } } @{ GdkPixbuf::Pi
 
 my ($directory, $box, $max_pixels);
 
-sub init { ($directory, $box, $max_pixels) = @_ }
+# The last is where temporary files may be, if that is not the usual place: some decoders make one.
+sub init {
+    ($directory, $box, $max_pixels, my $temporary) = @_;
+    $ENV{TMPDIR} = $temporary if defined $temporary;
+}
 
 # Called for each picture: with its URI, its type as its name suggests ("-" to try it whatever it is),
 # what goes into the thumbnail, and the name of the file to make.
