@@ -177,11 +177,17 @@ AS_IF([test -n "$VAPIGEN"], [have_vala=$enable_introspection])
 # AFORK_DOCS
 AC_DEFUN([AFORK_DOCS], [
 AC_ARG_ENABLE([docs],
-              [AS_HELP_STRING([--enable-docs], [make a reference of the GObject layer (gi-docgen)])],
+              [AS_HELP_STRING([--enable-docs],
+                              [make and install the documentation as pages of HTML (gi-docgen, lowdown,
+                               mandoc)])],
               [], [enable_docs=no])
 AC_PATH_PROG([GI_DOCGEN], [gi-docgen])
-AS_IF([test "$enable_docs" != no && test "$enable_introspection:${GI_DOCGEN:+yes}" != yes:yes],
-      [AC_MSG_ERROR([--enable-docs needs the introspection and gi-docgen])])
+AC_PATH_PROG([LOWDOWN], [lowdown])
+AC_PATH_PROG([MANDOC], [mandoc])
+AS_IF([test "$enable_docs" != no],
+      [AS_IF([test "$enable_introspection" != yes || test -z "$GI_DOCGEN" || test -z "$LOWDOWN" ||
+              test -z "$MANDOC"],
+             [AC_MSG_ERROR([--enable-docs needs the introspection, gi-docgen, lowdown and mandoc])])])
 AM_CONDITIONAL([ENABLE_DOCS], [test "$enable_docs" != no])
 ])
 
