@@ -264,7 +264,7 @@ static void install_files(void)
      *
      * Absolute paths of what may be read, listed and executed: files, or directories with all below
      * them. %NULL, the default: anything; an empty list: nothing. One that is not there is an
-     * error.
+     * error. Python and JavaScript read %NULL as an empty list.
      *
      * Since: 0.1
      */

@@ -58,6 +58,37 @@ AC_SUBST([PYTHON_GI], [$ac_cv_path_PYTHON_GI])
 AM_CONDITIONAL([HAVE_PYTHON_GI], [test -n "$PYTHON_GI"])
 ])
 
+# AFORK_PYTHON_OVERRIDES
+# The directory PYTHON_OVERRIDES_DIR for what Python adds to the typelib: where that Python looks, if
+# that is in the prefix. Otherwise PYTHONPATH has to name the directory that holds gi/.
+AC_DEFUN([AFORK_PYTHON_OVERRIDES], [
+AC_ARG_WITH([python-overrides],
+            [AS_HELP_STRING([--with-python-overrides=DIR|no],
+                            [where PyGObject finds Afork.py; by default in the prefix])],
+            [], [with_python_overrides=auto])
+AS_CASE([$with_python_overrides],
+        [yes|auto], [PYTHON_OVERRIDES_DIR=],
+        [no], [PYTHON_OVERRIDES_DIR=no],
+        [PYTHON_OVERRIDES_DIR=$with_python_overrides])
+AS_IF([test -z "$PYTHON_OVERRIDES_DIR" && test -n "$PYTHON_GI"],
+      [afork_prefix=$prefix
+       test "$afork_prefix" != NONE || afork_prefix=$ac_default_prefix
+       PYTHON_OVERRIDES_DIR=`"$PYTHON_GI" - "$afork_prefix" <<'EOF'
+import sys, gi
+prefix, own = sys.argv@<:@1@:>@, gi.__path__@<:@0@:>@ + "/overrides"
+if prefix != sys.base_prefix:
+    found = @<:@path for path in sys.path if path.startswith(prefix + "/")@:>@
+    own = found@<:@0@:>@ + "/gi/overrides" if found else own.replace(sys.base_prefix, prefix, 1)
+print(own.replace(prefix, "${prefix}", 1))
+EOF`])
+AS_IF([test "$with_python_overrides" = yes && test -z "$PYTHON_OVERRIDES_DIR"],
+      [AC_MSG_ERROR([--with-python-overrides needs a Python with gi, or a directory])])
+AS_IF([test "$enable_introspection" != yes || test -z "$PYTHON_OVERRIDES_DIR"],
+      [PYTHON_OVERRIDES_DIR=no])
+AC_SUBST([PYTHON_OVERRIDES_DIR])
+AM_CONDITIONAL([ENABLE_PYTHON_OVERRIDES], [test "$PYTHON_OVERRIDES_DIR" != no])
+])
+
 # AFORK_TRY_CFLAGS(FLAG...)
 # Appends to WARN_CFLAGS each flag that the compiler knows.
 AC_DEFUN([AFORK_TRY_CFLAGS], [

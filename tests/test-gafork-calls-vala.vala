@@ -20,6 +20,12 @@ sub open_file {
     seek $fh, 0, 0;
     ('here', $fh)
 }
+sub tell_file {
+    open my $fh, '+>', undef or die $!;
+    syswrite $fh, $_[0];
+    AFork::RPC::event('file', $fh);
+    ()
+}
 my @args; sub begin { @args = @_ } sub args { @args }
 """;
 string PERL;
@@ -153,11 +159,12 @@ void test_options () throws Error
     pool.retire_memory = 12;
     pool.crash = Afork.Crash.RETRY_ONCE;
     pool.max_failures = 2;
+    pool.spares = 1;
     assert (pool.rpc == rpc && pool.limits != null && pool.max == 4 && pool.idle == 1);
     assert (pool.load == 3 && pool.start == 1000 && pool.stop == 2000 && pool.single_call);
     assert (pool.queue_max == 9 && pool.retire_calls == 10 && pool.retire_age == 11);
     assert (pool.retire_memory == 12 && pool.crash == Afork.Crash.RETRY_ONCE);
-    assert (pool.max_failures == 2);
+    assert (pool.max_failures == 2 && pool.spares == 1);
 
     var how = new Afork.CallOptions ();
     assert (how.fd_list == null && how.result_type == null);
@@ -279,6 +286,57 @@ void test_events () throws Error
     context.close ();
 }
 
+void test_event_descriptors () throws Error
+{
+    var context = new_context ();
+    var rpc = new Afork.Rpc (new_process (context), "tell_file", null);
+    string told = "";
+    rpc.event.connect ((octets, list) => {
+        try {
+            var stream = FileStream.fdopen (list.get (0), "r");
+            stream.seek (0, FileSeek.SET);
+            told = text (octets) + " " + stream.read_line ();
+        } catch (Error error) {
+            told = error.message;
+        }
+    });
+    assert (call (rpc, {"some text"}).length == 0);
+    assert (told == "file some text");
+    context.close ();
+}
+
+class Held : Object {
+    public static int left = 0;
+    public Held () { left++; }
+    ~Held () { left--; }
+    public Socket? connection () { return null; }
+}
+
+// What a callback has is let go of: of a call, of a signal, of a process that is connected to.
+void test_released () throws Error
+{
+    {
+        var context = new_context ();
+        var rpc = new Afork.Rpc (new_process (context), "nap", null);
+        var of_call = new Held ();
+        var of_signal = new Held ();
+        bool done = false;
+        rpc.event.connect (() => { assert (of_signal != null); });
+        rpc.call_strv_async.begin ({"1"}, null, null, (source, res) => {
+            assert (of_call != null);
+            done = true;
+        });
+        wait_for (() => done);
+        var of_process = new Held ();
+        new Afork.Process.connected (context, () => of_process.connection (), null).close ();
+        assert (Held.left == 3);
+        rpc.close ();
+        context.close ();
+    }
+    wait_for (() => !MainContext.default ().iteration (false));
+    assert (Held.left == 0);
+}
+
 void test_cancel_and_close () throws Error
 {
     var context = new_context ();
@@ -322,7 +380,13 @@ void test_pool () throws Error
     options.start = 0;
     options.load = 1;
     var pool = new Afork.Pool (new_process (context), "nap", options);
-    int started = 0, events = 0, notified = 0, done = 0;
+    int started = 0, events = 0, notified = 0, done = 0, items = 0;
+    var workers = pool.get_workers ();
+    assert (workers.get_n_items () == 0 && workers.get_item (0) == null);
+    assert (workers.get_item_type () == typeof (Afork.Worker));
+    workers.items_changed.connect ((position, removed, added) => {
+        items += (int) added - (int) removed;
+    });
     pool.worker_started.connect ((worker) => {
         assert (worker.get_pid () > 0 && worker.pid == worker.get_pid ());
         started++;
@@ -345,8 +409,7 @@ void test_pool () throws Error
     assert (pool.n_busy == 2 && pool.get_n_workers () == 2 && pool.n_workers == 2);
     assert (pool.get_n_running () == 2 && pool.n_running == 2);
     assert (pool.get_n_queued () > 0 && pool.n_queued == pool.get_n_queued ());
-    var workers = pool.get_workers ();
-    assert (workers == pool.workers && workers.get_n_items () == 2);
+    assert (workers == pool.get_workers () && workers == pool.workers && workers.get_n_items () == 2);
     var worker = (Afork.Worker) workers.get_item (0);
     assert (worker.get_calls () <= 1 && worker.calls == worker.get_calls ());
     wait_for (() => done == 20 && pool.n_running == 0);
@@ -359,6 +422,12 @@ void test_pool () throws Error
     assert (pool.get_max () == 2 && pool.max == 2 && pool.get_idle () == 0 && pool.idle == 0);
     assert (pool.get_load () == 1 && pool.load == 1);
     assert (pool.set_size (3, 1, 2) && pool.max == 3);
+    pool.max = 5;
+    pool.idle = 2;
+    pool.load = 4;
+    assert (pool.get_max () == 5 && pool.get_idle () == 2 && pool.get_load () == 4);
+    wait_for (() => workers.get_n_items () == 2);
+    assert (items == 2);
     assert (pool.retire () && !pool.get_broken () && !pool.broken);
     assert (Afork.cpu_count () >= 1);
     context.close ();
@@ -465,6 +534,8 @@ int main (string[] args)
     add ("exceptions", test_exceptions);
     add ("end", test_end);
     add ("events", test_events);
+    add ("event-descriptors", test_event_descriptors);
+    add ("released", test_released);
     add ("cancel-and-close", test_cancel_and_close);
     add ("pool", test_pool);
     add ("pool-ends", test_pool_ends);

@@ -119,6 +119,14 @@ void test_perl_property () throws Error
     context.close ();
 }
 
+void test_peer () throws Error
+{
+    var context = (Afork.Context) Object.new (typeof (Afork.Context), perl: FAKE,
+        peer: Afork.Peer.ORIGINAL, serve_module: "Some::Serve");
+    assert (context.peer == Afork.Peer.ORIGINAL && context.serve_module == "Some::Serve");
+    context.close ();
+}
+
 void test_default () throws Error
 {
     Environment.set_variable ("AFORK_PERL", FAKE, true);
@@ -164,6 +172,7 @@ void test_spares () throws Error
     assert (slurp (run (template.fork (), "dump")) == "code code\n");
     Afork.SpareStats stats = template.get_spare_stats ();
     assert (stats.hits + stats.misses == 1 && stats.lost == 0);
+    assert (stats.ready <= 1 && stats.renewals <= 1);
     assert (context.get_spare_stats ().misses == 1);
     assert ("\"host\"" in context.dump ());
     context.close ();
@@ -410,6 +419,7 @@ int main (string[] args)
     Test.init (ref args);
     add ("options", test_options);
     add ("perl-property", test_perl_property);
+    add ("peer", test_peer);
     add ("default", test_default);
     add ("commands", test_commands);
     add ("spares", test_spares);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool FILE...: MD5 sums of files, made by Perl workers, of which there are at most as many as
- * processors. Each is printed when it comes. The exit status is 1 if a file could not be read.
+ * pool FILE...: MD5 sums of files, made by four Perl workers, and printed as they come. The exit
+ * status is 1 if a file could not be read.
  */
 #include <afork/afork.h>
 #include <errno.h>
@@ -43,6 +43,7 @@ int main(int argc, char **argv)
     struct afork_context *context;
     struct afork_process *template;
     struct afork_pool *pool;
+    struct afork_pool_options options = AFORK_POOL_OPTIONS_INIT;
 
     must(afork_poll_new(&poll));
     must(afork_context_new(afork_poll_loop(poll), NULL, &context));
@@ -50,7 +51,8 @@ int main(int argc, char **argv)
     must(afork_process_require(template, "Digest::MD5", NULL));
     must(afork_process_eval(template, "sub sum { open my $file, '<', $_[0] or die qq($!\\n);"
                                       "  Digest::MD5->new->addfile($file)->hexdigest }", NULL));
-    must(afork_pool_new(template, "sum", NULL, &pool));
+    options.max = 4;
+    must(afork_pool_new(template, "sum", &options, &pool));
     for (int i = 1; i < argc; i++) {
         struct iovec path = {argv[i], strlen(argv[i])};
         must(afork_pool_call_strings(pool, &path, 1, NULL, on_sum, argv[i], NULL));

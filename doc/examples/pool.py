@@ -1,36 +1,27 @@
-# pool.py FILE...: MD5 sums of files, made by Perl workers. Each is printed when it comes.
+# pool.py FILE...: MD5 sums of files, made by four Perl workers, and printed as they come.
 
+import asyncio
 import sys
 
 import gi
 gi.require_version("Afork", "1.0")
-from gi.repository import Afork, GLib
+from gi.repository import Afork
 
-paths = sys.argv[1:]
-left = len(paths)
-status = 0
-loop = GLib.MainLoop()
+CODE = """sub sum { open my $file, '<', $_[0] or die qq($!\\n);
+                    Digest::MD5->new->addfile($file)->hexdigest }"""
 
-def on_sum(pool, result, path):
-    global left, status
+async def print_sum(pool, path):
     try:
-        print(pool.call_strv_finish(result)[0], path, sep="  ", flush=True)
-    except GLib.Error as error:
-        print("pool: %s: %s" % (path, error.message), file=sys.stderr)
-        status = 1
-    except OSError as error:
-        sys.exit("pool: %s" % error.strerror)
-    left -= 1
-    if not left:
-        loop.quit()
+        print(*await pool.call(path), path, sep="  ", flush=True)
+        return 0
+    except (Afork.Failure, OSError) as error:
+        print("pool:", path + ":", error, file=sys.stderr)
+        return 1
 
-template = Afork.Process.new(None)
-template.require(["Digest::MD5"])
-template.eval("sub sum { open my $file, '<', $_[0] or die qq($!\\n);"
-              "  Digest::MD5->new->addfile($file)->hexdigest }", None)
-pool = Afork.Pool.new(template, "sum", None)
-for path in paths:
-    pool.call_strv_async([path], None, None, on_sum, path)
-if left:
-    loop.run()
-sys.exit(status)
+async def main(paths):
+    template = Afork.Process(require=["Digest::MD5"], eval=CODE)
+    with Afork.Pool(template, "sum", max=4) as pool:
+        return max(await asyncio.gather(*[print_sum(pool, path) for path in paths]), default=0)
+
+sys.stdout.reconfigure(errors="surrogateescape")  # names are octets
+sys.exit(Afork.run(main(sys.argv[1:])))

@@ -11,7 +11,9 @@ import gi
 gi.require_version("Afork", "1.0")
 from gi.repository import Afork, Gio, GLib
 
-from gafork_lib import main, wait
+from gafork_lib import main, record, wait
+
+record()
 
 BUILD = os.environ["AFORK_TEST_BUILDDIR"]
 FAKE = BUILD + "/tests/fake-server"
@@ -104,6 +106,13 @@ def test_perl_property():
     context.close()
 
 
+def test_peer():
+    context = Afork.Context(perl=FAKE, peer=Afork.Peer.ORIGINAL, serve_module="Some::Serve")
+    assert context.props.peer == Afork.Peer.ORIGINAL
+    assert context.props.serve_module == "Some::Serve"
+    context.close()
+
+
 def test_default():
     os.environ["AFORK_PERL"] = FAKE
     context = Afork.Context.get_default()
@@ -145,7 +154,8 @@ def test_spares():
     assert context.props.spares == 2
     wait(lambda: context.get_spare_stats().ready == 2)
     Afork.Process.new(context)
-    assert (context.get_spare_stats().hits, context.get_spare_stats().misses) == (1, 1)
+    stats = context.get_spare_stats()
+    assert (stats.hits, stats.misses, stats.lost) == (1, 1, 0)
     assert template.set_spares(1)
     wait(lambda: template.get_spare_stats().ready == 1)
     template.eval("code", None)
@@ -159,7 +169,7 @@ def test_spares():
 
 def test_limits():
     limits = Afork.Limits.new()
-    assert limits.props.read_paths is None and limits.props.write_paths is None
+    assert limits.props.read_paths == [] == limits.props.write_paths  # of NULL, too
     limits = Afork.Limits(memory=1 << 40, cpu_seconds=2, file_size=3, open_files=20, nice=4,
                           no_new_privileges=True, no_network=True, no_new_processes=True,
                           read_paths=["/usr", "/etc"], write_paths=[],
@@ -310,8 +320,9 @@ def test_handover():
     process = Afork.Process.new_from_fd(other, fd, Afork.Peer.OWN)
     assert read(run(process, "dump")) == b"code code\n"
     with open("/dev/null", "rb") as null:
-        fails(Gio.io_error_quark(), Gio.IOErrorEnum.FAILED, Afork.Process.new_from_fd, other,
-              null.fileno(), Afork.Peer.OWN)
+        text = fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT,
+                     Afork.Process.new_from_fd, other, null.fileno(), Afork.Peer.OWN)
+    assert "no server can be adopted here" in text
     context.close()
     other.close()
 

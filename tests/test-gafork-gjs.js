@@ -6,7 +6,9 @@ imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
 imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
-const {assert, equal, main, wait} = imports.gafork_lib;
+const {assert, equal, main, record, wait} = imports.gafork_lib;
+
+record();
 
 const FAKE = GLib.getenv('AFORK_TEST_BUILDDIR') + '/tests/fake-server';
 const PERL = GLib.getenv('AFORK_PERL');
@@ -109,6 +111,13 @@ const tests = {
         context.close();
     },
 
+    peer() {
+        const context = fake({peer: Afork.Peer.ORIGINAL, serve_module: 'Some::Serve'});
+        equal(context.peer, Afork.Peer.ORIGINAL);
+        equal(context.serve_module, 'Some::Serve');
+        context.close();
+    },
+
     theDefault() {
         GLib.setenv('AFORK_PERL', FAKE, true);
         const context = Afork.Context.get_default();
@@ -163,7 +172,7 @@ const tests = {
 
     limits() {
         let limits = Afork.Limits.new();
-        equal(limits.read_paths, null);
+        equal(limits.read_paths.length, 0); // of NULL, too
         limits = new Afork.Limits({
             memory: 2 ** 40, cpu_seconds: 2, file_size: 3, open_files: 20, nice: 4,
             no_new_privileges: true, no_network: true, no_new_processes: true,

@@ -2,17 +2,21 @@
 #
 # Every call, property and signal of GAforkRpc and GAforkPool, from Python by the typelib. TAP.
 
+import gc
 import os
 import socket
 import subprocess
 import sys
+import weakref
 
 import gi
 
 gi.require_version("Afork", "1.0")
 from gi.repository import Afork, Gio, GLib, GObject
 
-from gafork_lib import main, wait
+from gafork_lib import main, record, wait
+
+record()
 
 PERL = os.environ["AFORK_PERL"]
 SYSTEM_PERL = os.environ.get("PERL") or "perl"
@@ -28,6 +32,12 @@ sub nap {
 }
 sub slurp { my $fh = pop; local $/; scalar <$fh> }
 sub open_file { open my $fh, '+>', undef or die $!; syswrite $fh, $_[0]; ('here', $fh) }
+sub tell_file {
+    open my $fh, '+>', undef or die $!;
+    syswrite $fh, $_[0];
+    AFork::RPC::event('file', $fh);
+    ()
+}
 my @args; sub begin { @args = @_ } sub args { @args }
 """
 
@@ -140,14 +150,14 @@ def test_options():
 
     limits = Afork.Limits(nice=1)
     options = Afork.PoolOptions(rpc=options, max=4, idle=1, load=3, start=1000, stop=2000,
-                                single_call=True, queue_max=9, retire_calls=10, retire_age=11,
-                                retire_memory=12, limits=limits, crash=Afork.Crash.RETRY_ONCE,
+                                single_call=True, queue_max=9, spares=1, retire_calls=10,
+                                retire_age=11, retire_memory=12, limits=limits, crash=Afork.Crash.RETRY_ONCE,
                                 max_failures=2)
     p = options.props
     assert p.rpc.props.init == "a" and p.limits == limits and p.single_call
     assert (p.max, p.idle, p.load, p.start, p.stop, p.queue_max) == (4, 1, 3, 1000, 2000, 9)
     assert (p.retire_calls, p.retire_age, p.retire_memory, p.max_failures) == (10, 11, 12, 2)
-    assert p.crash == Afork.Crash.RETRY_ONCE
+    assert p.crash == Afork.Crash.RETRY_ONCE and p.spares == 1
     p = Afork.PoolOptions.new().props
     assert (p.load, p.start, p.stop, p.max_failures) == (2, 100000, 10000000, 5)
 
@@ -263,6 +273,11 @@ def test_pool():
     for name in "n-workers", "n-busy", "n-queued", "n-running":
         pool.connect("notify::" + name, lambda pool, pspec: names.append(pspec.name))
     pool.connect("worker-started", lambda pool, worker: told.append(worker.get_pid()))
+    workers, changes = pool.get_workers(), []
+    assert isinstance(workers, Gio.ListModel) and len(workers) == 0
+    assert workers.get_item_type() == Afork.Worker.__gtype__ and workers.get_item(0) is None
+    workers.connect("items-changed", lambda workers, position, removed, added: changes.append(
+        (added, removed)))
     pool.connect("event", lambda pool, pid, octets, fds: told.append(
         (pid, Afork.bytes_to_strv(octets))))
     under_way = [Call(pool, "strv", ["1"]) for i in range(20)]
@@ -271,8 +286,8 @@ def test_pool():
     assert pool.get_n_workers() == pool.props.n_workers == 2 == pool.props.n_busy
     assert pool.get_n_queued() == pool.props.n_queued > 0
     assert pool.get_n_running() == pool.props.n_running == 2
-    workers = pool.get_workers()
-    assert workers == pool.props.workers and len(workers) == 2
+    assert workers == pool.get_workers() == pool.props.workers and len(workers) == 2
+    assert workers[0] != workers[1]
     for worker in workers:
         assert worker.get_pid() == worker.props.pid > 0
         assert worker.get_calls() == worker.props.calls <= 1
@@ -290,6 +305,10 @@ def test_pool():
     assert pool.props.idle == pool.get_idle() == 0
     assert pool.props.load == pool.get_load() == 1
     assert pool.set_size(3, 1, 2) and pool.props.max == 3
+    pool.props.max, pool.props.idle, pool.props.load = 5, 2, 4
+    assert (pool.get_max(), pool.get_idle(), pool.get_load()) == (5, 2, 4)
+    wait(lambda: len(workers) == 2)
+    assert changes and sum(added - removed for added, removed in changes) == 2, changes
     pool.props.timeout = 5
     assert pool.props.timeout == 5
     assert pool.retire() and not pool.get_broken() and not pool.props.broken
@@ -353,6 +372,57 @@ def test_remote():
     context.close()
     ours.close()
     perl.wait()
+
+
+def test_event_descriptors():
+    """An event brings a descriptor, and the handler owns it."""
+    context = new_context()
+    rpc = Afork.Rpc.new(process(context), "tell_file", None)
+    told = []
+    rpc.connect("event", lambda rpc, octets, fds: told.append((Afork.bytes_to_strv(octets), fds)))
+    assert call(rpc, "strv", ["some text"]) == []
+    strings, fds = told[0]
+    assert strings == ["file"] and fds.get_length() == 1
+    fd = fds.get(0)
+    assert os.pread(fd, 99, 0) == b"some text"
+    os.close(fd)
+    context.close()
+
+
+def test_released():
+    """What was passed as a callback is let go of: after its only call, with the object it belongs
+    to, or when it cannot be called any more."""
+    class Held:
+        pass
+
+    def keep(found):
+        held.append(weakref.ref(found))
+        return lambda *arguments: (found, None)[1]
+
+    held = []
+    context = new_context()
+    rpc = Afork.Rpc.new(process(context), "echo", None)
+    rpc.connect("ended", keep(Held()))
+    options = Afork.CallOptions()
+    options.connect("event", keep(Held()))
+    done = []
+    for i in range(3):
+        cancellable = Gio.Cancellable()
+        rpc.call_strv_async(["x"], options, cancellable,
+                            lambda source, result, note=keep(Held()): done.append(result))
+        if i == 1:
+            cancellable.cancel()
+        if i == 2:
+            rpc.close()
+    wait(lambda: len(done) == 3)
+    made = Afork.Process.new_connected(context, keep(Held()), None, None)
+    made.close()
+    assert len(held) == 6
+    del rpc, options, made, done
+    context.close()
+    del context  # which holds the function that connects
+    wait(lambda: gc.collect() is None or not GLib.MainContext.default().iteration(False))
+    assert [ref() for ref in held] == [None] * 6, held
 
 
 def test_dropped():

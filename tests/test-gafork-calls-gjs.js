@@ -6,7 +6,9 @@ imports.gi.versions.Afork = '1.0';
 const {Afork, Gio, GLib} = imports.gi;
 const System = imports.system;
 imports.searchPath.unshift(GLib.getenv('AFORK_TEST_SRCDIR') + '/tests');
-const {assert, equal, main, wait} = imports.gafork_lib;
+const {assert, equal, main, record, wait} = imports.gafork_lib;
+
+record();
 
 const PERL = GLib.getenv('AFORK_PERL');
 const SYSTEM_PERL = GLib.getenv('PERL') || 'perl';
@@ -26,6 +28,13 @@ sub open_file {
     syswrite $fh, $_[0];
     seek $fh, 0, 0;
     ('here', $fh)
+}
+sub tell_file {
+    open my $fh, '+>', undef or die $!;
+    syswrite $fh, $_[0];
+    seek $fh, 0, 0;
+    AFork::RPC::event('file', $fh);
+    ()
 }
 my @args; sub begin { @args = @_ } sub args { @args }`;
 
@@ -131,7 +140,7 @@ const tests = {
         const limits = new Afork.Limits({nice: 1});
         const values = {
             max: 4, idle: 1, load: 3, start: 1000, stop: 2000, single_call: true, queue_max: 9,
-            retire_calls: 10, retire_age: 11, retire_memory: 12, crash: Afork.Crash.RETRY_ONCE,
+            spares: 1, retire_calls: 10, retire_age: 11, retire_memory: 12, crash: Afork.Crash.RETRY_ONCE,
             max_failures: 2,
         };
         const pool = new Afork.PoolOptions({rpc, limits, ...values});
@@ -221,6 +230,20 @@ const tests = {
         context.close();
     },
 
+    eventDescriptors() {
+        const context = newContext();
+        const rpc = Afork.Rpc.new(newProcess(context), 'tell_file', null);
+        const told = [];
+        rpc.connect('event', (object, octets, fdList) => told.push(text(octets), fdList));
+        equal(call(rpc, 'strv', ['some text']).length, 0);
+        equal(told[0], 'file');
+        equal(told[1].get_length(), 1);
+        const stream = Gio.UnixInputStream.new(told[1].get(0), true);
+        equal(new TextDecoder().decode(stream.read_bytes(99, null).toArray()), 'some text');
+        stream.close(null);
+        context.close();
+    },
+
     cancelAndClose() {
         const context = newContext();
         for (const target of [Afork.Rpc.new(newProcess(context), 'nap', null),
@@ -245,13 +268,21 @@ const tests = {
             pool.connect(`notify::${name}`, (object, pspec) => names.add(pspec.get_name()));
         pool.connect('worker-started', (object, worker) => pids.push(worker.get_pid()));
         pool.connect('event', (object, pid, octets) => events.push([pid, text(octets)]));
+        const workers = pool.get_workers();
+        let items = 0;
+        equal(workers.get_n_items(), 0);
+        equal(workers.get_item(0), null);
+        equal(workers.get_item_type(), Afork.Worker.$gtype);
+        workers.connect('items-changed', (object, position, removed, added) => {
+            items += added - removed;
+        });
         const many = [...Array(20)].map(() => new Call(pool, 'strv', ['1']));
         wait(() => pool.get_n_busy() === 2);
         equal(pool.n_busy, 2);
         equal(pool.get_n_workers() + pool.n_workers, 4);
         equal(pool.get_n_running() + pool.n_running, 4);
         assert(pool.get_n_queued() === pool.n_queued && pool.n_queued > 0, 'queued');
-        const workers = pool.get_workers();
+        equal(workers, pool.get_workers());
         equal(workers, pool.workers);
         equal(workers.get_n_items(), 2);
         for (let i = 0; i < 2; i++) {
@@ -271,6 +302,10 @@ const tests = {
         equal(pool.get_idle() + pool.idle, 0);
         equal(pool.get_load() + pool.load, 2);
         assert(pool.set_size(3, 1, 2) && pool.max === 3, 'sizes');
+        Object.assign(pool, {max: 5, idle: 2, load: 4});
+        equal([pool.get_max(), pool.get_idle(), pool.get_load()].join(), '5,2,4');
+        wait(() => workers.get_n_items() === 2);
+        equal(items, 2);
         assert(pool.retire() && !pool.get_broken() && !pool.broken, 'retire');
         assert(Afork.cpu_count() >= 1, 'processors');
         context.close();
