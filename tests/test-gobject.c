@@ -190,10 +190,10 @@ int gobject_error(const GError *error)
 
 int gobject_result(gboolean good, GError *error)
 {
-    g_autoptr(GError) taken = error;
-
     g_assert_true(good == !error);
-    return gobject_error(error);
+    int result = gobject_error(error);
+    g_clear_error(&error);
+    return result;
 }
 
 void gobject_check_cause(const GError *error, GAforkExit *exit)
