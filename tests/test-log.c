@@ -130,6 +130,8 @@ static void calls_of_a_pool(struct test *t)
     assert_told(log, "^pool: f: call 3: ");
     assert_told(log, "^pool: f: worker #\\d+/[1-9]\\d* is leaving$");
     assert_told(log, "^pool: f: call 4: done$");
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_reply_clear(&replies[i]);
     test_pool_finish(&pool);
     assert_told(log, "^pool: f: over, 3 calls completed$");
     afork_context_close(t->context);
