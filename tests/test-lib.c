@@ -35,7 +35,7 @@ __attribute__((visibility("default"))) int __lsan_is_turned_off(void)
     return getpid() != program;
 }
 
-#define DEADLINE (20 * G_USEC_PER_SEC)
+#define DEADLINE (60 * G_USEC_PER_SEC)
 #define MARK "AFORK_TEST_MARK"
 
 afork_launch_cb *test_launcher;
