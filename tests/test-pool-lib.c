@@ -213,3 +213,20 @@ void test_pool_finish(struct test_pool *pool)
     g_assert_cmpuint(pool->destroys, ==, 1);
     g_assert_cmpuint(pool->open, ==, 0);
 }
+
+bool test_pool_has_any_event(struct test *t, const char *code)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    test_reply_auto reply = {0};
+
+    options.rpc.async = true;
+    options.max_failures = 1;
+    test_pool_new(t, &pool, code, "g", &options);
+    test_ok(test_pool_call(&pool, &reply, "x", NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    test_pool_finish(&pool);
+    if (reply.error)
+        g_test_skip("AnyEvent is not installed");
+    return !reply.error;
+}

@@ -27,6 +27,10 @@ void test_pool_new(struct test *t, struct test_pool *pool, const char *code, con
 int test_pool_call(struct test_pool *pool, struct test_reply *reply, const char *a, const char *b,
                    const struct afork_call_options *options, struct afork_call **ret);
 
+/* Whether the perl of the test has AnyEvent, which the first call of `g` in `code` finds out; skips
+ * the case if not. */
+bool test_pool_has_any_event(struct test *t, const char *code);
+
 struct afork_pool_stats test_pool_stats(struct test_pool *pool);
 
 /* The pids of its workers, oldest first; the caller frees them. */

@@ -64,25 +64,6 @@ static void single_calls(struct test *t)
     works(t, &options, &pool, "f");
 }
 
-/* Whether a perl has AnyEvent is found out by the first call. */
-static bool has_any_event(struct test *t)
-{
-    struct test_pool pool = {0};
-    struct afork_pool_options options = test_pool_options(&pool);
-    test_reply_auto reply = {0};
-
-    t->options.standard_error.mode = AFORK_STDIO_NULL;
-    options.rpc.async = true;
-    options.max_failures = 1;
-    test_pool_new(t, &pool, code, "g", &options);
-    test_ok(test_pool_call(&pool, &reply, "x", NULL, NULL, NULL));
-    test_wait(t, !pool.open);
-    test_pool_finish(&pool);
-    if (reply.error)
-        g_test_skip("AnyEvent is not installed");
-    return !reply.error;
-}
-
 /* All calls that a worker has are begun. */
 static void asynchronous(struct test *t)
 {
@@ -92,7 +73,8 @@ static void asynchronous(struct test *t)
     test_many_auto many;
     struct afork_call *call;
 
-    if (!has_any_event(t))
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    if (!test_pool_has_any_event(t, code))
         return;
     options.rpc.async = true;
     works(t, &options, &pool, "g");

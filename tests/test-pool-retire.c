@@ -99,27 +99,9 @@ static void synchronous(struct test *t)
         retires(t, &serialisers[i], false);
 }
 
-/* Whether a perl has AnyEvent is found out by the first call. */
-static bool has_any_event(struct test *t)
-{
-    struct test_pool pool = {0};
-    struct afork_pool_options options = test_pool_options(&pool);
-    test_reply_auto reply = {0};
-
-    options.rpc.async = true;
-    options.max_failures = 1;
-    test_pool_new(t, &pool, code, "g", &options);
-    test_ok(test_pool_call(&pool, &reply, "x", NULL, NULL, NULL));
-    test_wait(t, !pool.open);
-    test_pool_finish(&pool);
-    if (reply.error)
-        g_test_skip("AnyEvent is not installed");
-    return !reply.error;
-}
-
 static void asynchronous(struct test *t)
 {
-    if (!has_any_event(t))
+    if (!test_pool_has_any_event(t, code))
         return;
     for (size_t i = 0; i < G_N_ELEMENTS(serialisers); i++)
         retires(t, &serialisers[i], true);
