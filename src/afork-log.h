@@ -23,13 +23,13 @@ enum afork_log_topic {
     AFORK_LOG_POOL = 1 << 2,  /* what pools do with workers and calls */
 };
 
-/* One thing that happened. `message` is NUL-terminated, of one line without its end, and valid during
- * the call; octets that are not printable are shown as dots. Called in the middle of everything: it
- * must not call this library, nor turn the loop. */
+/* One thing that happened. `message` is NUL-terminated, of one line without its end, and valid
+ * during the call; control characters are shown as dots. Called in the middle of everything: it must
+ * not call this library, nor turn the loop. */
 typedef void afork_log_cb(enum afork_log_topic topic, const char *message, void *data);
 
-/* Tells `cb` of `topics`, a mask, and of those that AFORK_DEBUG names, instead of standard error; with
- * `cb` NULL, standard error. Errors: -EINVAL (an unknown topic). */
+/* Tells `cb` of `topics`, a mask, and of those that AFORK_DEBUG names, instead of standard error;
+ * with `cb` NULL, standard error. Errors: -EINVAL (an unknown topic). */
 AFORK_EXPORT int afork_context_set_log(struct afork_context *context, unsigned topics,
                                        afork_log_cb *cb, void *data);
 

@@ -78,6 +78,69 @@ static void load_sync(pTHX_ bool own)
     afork__rpc_define_missing(aTHX); /* once for all that are forked from here */
 }
 
+/* What AFork/RPC.pm needs from C: send_octets(descriptor, octets, offset, descriptors...), and
+ * receive_octets(descriptor, buffer, room), which appends, and returns the number of octets and the
+ * handles that came. Both return undef and set `$!` when they fail. */
+XS_INTERNAL(xs_send_octets)
+{
+    dXSARGS;
+    int fds[AFORK__FDS_PER_MESSAGE];
+    size_t n_fds = 0;
+    STRLEN len;
+
+    if (items < 3 || items - 3 > AFORK__FDS_PER_MESSAGE)
+        croak_xs_usage(cv, "descriptor, octets, offset, descriptors");
+    char *data = SvPVbyte(ST(1), len);
+    STRLEN offset = SvUV(ST(2));
+    if (offset > len)
+        offset = len;
+    for (SSize_t i = 3; i < items; i++)
+        fds[n_fds++] = (int)SvIV(ST(i));
+    struct iovec iov = {data + offset, len - offset};
+    ssize_t sent = afork__fd_send((int)SvIV(ST(0)), &iov, 1, fds, n_fds, 0);
+    if (sent >= 0)
+        XSRETURN_IV(sent);
+    errno = (int)-sent;
+    XSRETURN_UNDEF;
+}
+
+XS_INTERNAL(xs_receive_octets)
+{
+    dXSARGS;
+    static struct afork__fd_queue queue;
+
+    if (items != 3)
+        croak_xs_usage(cv, "descriptor, buffer, room");
+    SV *buffer = ST(1);
+    STRLEN len, room = (STRLEN)SvUV(ST(2));
+    SvPV_force(buffer, len);
+    SvGROW(buffer, len + room + 1);
+    ssize_t got = afork__fd_receive_once((int)SvIV(ST(0)), SvPVX(buffer) + len, room, &queue, 0);
+    if (got < 0) {
+        errno = (int)-got;
+        XSRETURN_UNDEF;
+    }
+    SvCUR_set(buffer, len + (STRLEN)got);
+    *SvEND(buffer) = '\0';
+    SvSETMAGIC(buffer);
+    SP -= items;
+    EXTEND(SP, 1 + (SSize_t)queue.count);
+    mPUSHi(got);
+    while (queue.count) {
+        PUTBACK; /* opening a handle runs code of perl's */
+        SV *handle = sv_2mortal(afork__handle_new(aTHX_ afork__fd_queue_take(&queue)));
+        SPAGAIN;
+        PUSHs(handle);
+    }
+    PUTBACK;
+}
+
+static void define_transport(pTHX)
+{
+    newXS("AFork::RPC::send_octets", xs_send_octets, __FILE__);
+    newXS("AFork::RPC::receive_octets", xs_receive_octets, __FILE__);
+}
+
 /* The text of RPC.pm, once. What is defined already stays. */
 static void load_all(pTHX)
 {
@@ -90,7 +153,7 @@ static void load_all(pTHX)
     define_run(aTHX_ "AFork::RPC::Async::run");
     define_run(aTHX_ "AnyEvent::Fork::RPC::Sync::run");
     define_run(aTHX_ "AnyEvent::Fork::RPC::Async::run");
-    afork__rpc_define_transport(aTHX);
+    define_transport(aTHX);
     evaluate(aTHX_ afork__rpc_module);
 }
 

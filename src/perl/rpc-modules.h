@@ -11,9 +11,4 @@
  * Returns if that does. */
 void afork__rpc_run_async(pTHX_ bool own, SSize_t ax, SSize_t items);
 
-/* Defines what that needs from C: send_octets(descriptor, octets, offset, descriptors...), and
- * receive_octets(descriptor, buffer, room), which appends, and returns the number of octets and the
- * handles that came. Both return undef and set `$!` when they fail. */
-void afork__rpc_define_transport(pTHX);
-
 #endif
