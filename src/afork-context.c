@@ -175,6 +175,11 @@ bool afork__context_is_copy(const struct afork_context *context)
     return context->copy != afork__copy_number();
 }
 
+bool afork__context_is_over(const struct afork_context *context)
+{
+    return context->closed || afork__context_is_copy(context);
+}
+
 int afork__context_check(const struct afork_context *context)
 {
     if (!context)

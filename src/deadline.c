@@ -118,7 +118,7 @@ static void expired(unsigned events, void *data)
     uint64_t times;
 
     (void)events;
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     if (read(heap->fd, &times, sizeof times) < 0)
         return;
@@ -181,7 +181,7 @@ void afork__deadline_clear(struct afork_context *context, struct afork__deadline
     if (!deadline->set)
         return;
     take_out(&context->deadlines, deadline);
-    if (!context->closed && !afork__context_is_copy(context))
+    if (!afork__context_is_over(context))
         watch(context);
 }
 

@@ -302,6 +302,9 @@ void afork__process_forget_socket(struct afork_process *process);
 void afork__process_update_busy(struct afork_process *process);
 /* In a forked copy of the host. */
 bool afork__context_is_copy(const struct afork_context *context);
+/* There, or closed: the loop may still call back while the host turns it in what closing releases,
+ * and nothing is to be told any more. */
+bool afork__context_is_over(const struct afork_context *context);
 /* States: each is reached at most once and may be told in any order. */
 void afork__process_set_pid(struct afork_process *process, pid_t pid);
 void afork__process_entered(struct afork_process *process);

@@ -200,7 +200,7 @@ void afork__monitor_status_cb(unsigned events, void *data)
     struct afork_context *context = data;
 
     (void)events;
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     afork__context_ref(context);
     read_records(context, AFORK__SHARE_RECORDS);
@@ -244,7 +244,7 @@ void afork__monitor_pidfd_cb(unsigned events, void *data)
     struct afork_context *context = process->context;
 
     (void)events;
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     afork__context_ref(context);
     afork__process_ref_memory(process);

@@ -211,7 +211,7 @@ void afork__notice_timer_cb(void *data)
 {
     struct afork_context *context = data;
 
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     afork__context_ref(context);
     if (context->retry || context->poll)

@@ -346,7 +346,7 @@ static void io_cb(unsigned events, void *data)
     struct afork_process *process = data;
     struct afork_context *context = process->context;
 
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     afork__context_ref(context);
     afork__process_ref_memory(process);

@@ -612,7 +612,7 @@ void afork__rpc_io_cb(unsigned events, void *data)
     struct afork_rpc *rpc = data;
     struct afork_context *context = rpc->context;
 
-    if (afork__context_is_copy(context))
+    if (afork__context_is_over(context))
         return;
     if (rpc->dispatching) { /* a callback turns the loop */
         rpc->again = true;

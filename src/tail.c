@@ -69,7 +69,7 @@ static void io_cb(unsigned events, void *data)
     struct afork__tail *tail = data;
 
     (void)events;
-    if (afork__context_is_copy(tail->context))
+    if (afork__context_is_over(tail->context))
         return;
     read_share(tail, AFORK__SHARE_OCTETS);
     if (tail->released && tail->fd < 0)
@@ -124,7 +124,7 @@ void afork__tail_release(struct afork__tail *tail)
     tail->released = true;
     if (tail->fd >= 0 && !afork__context_is_copy(tail->context))
         read_share(tail, AFORK__SHARE_OCTETS); /* most often it is at its end already */
-    if (tail->fd < 0 || tail->context->closed || afork__context_is_copy(tail->context))
+    if (tail->fd < 0 || afork__context_is_over(tail->context))
         tail_free(tail);
 }
 

@@ -181,40 +181,58 @@ static void on_any(const struct afork_reply *reply, void *data)
     ((struct closing *)data)->completed++;
 }
 
+static void cancel_two(struct closing *closing)
+{
+    for (size_t i = 2; i < G_N_ELEMENTS(closing->calls); i++)
+        afork_call_cancel(closing->calls[i], AFORK_CANCEL_ABANDON);
+}
+
 static void cancel_and_turn(void *data)
 {
     struct closing *closing = data;
 
     if (closing->released++)
         return;
-    for (size_t i = 2; i < G_N_ELEMENTS(closing->calls); i++)
-        afork_call_cancel(closing->calls[i], AFORK_CANCEL_ABANDON);
+    cancel_two(closing);
     for (int i = 0; i < 5; i++)
         closing->t->type->turn(closing->t->loop_self, MILLISECOND);
 }
 
-/* What is cancelled while all are dropped is dropped, too. */
+/* What is cancelled while all are dropped, or just before, is dropped, too. */
+static void cancelled_by(struct test *t, enum act act, unsigned max, bool before)
+{
+    struct closing closing = {.t = t};
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+
+    options.max = options.idle = max;
+    options.load = 1;
+    call.release = cancel_and_turn;
+    test_pool_new(t, &pool, code, "f", &options);
+    test_wait(t, pool.starts == max);
+    for (size_t i = 0; i < G_N_ELEMENTS(closing.calls); i++)
+        test_ok(afork_pool_call_strings(pool.pool, &(struct iovec){(void *)"wait", 4}, 1, &call,
+                                        on_any, &closing, &closing.calls[i]));
+    if (before)
+        cancel_two(&closing);
+    if (act == CLOSE_POOL)
+        afork_pool_close(pool.pool);
+    else
+        afork_context_close(g_steal_pointer(&t->context));
+    g_assert_cmpuint(closing.released, ==, 4);
+    test_turn_for(t, 20 * MILLISECOND);
+    g_assert_cmpuint(closing.completed, ==, 0);
+    afork_pool_unref(pool.pool);
+}
+
 static void cancelled_while_closing(struct test *t)
 {
-    for (unsigned max = 1; max <= 4; max += 3) { /* most of them wait, or none does */
-        struct closing closing = {.t = t};
-        struct test_pool pool = {0};
-        struct afork_pool_options options = test_pool_options(&pool);
-        struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
-        options.max = options.idle = max;
-        options.load = 1;
-        call.release = cancel_and_turn;
-        test_pool_new(t, &pool, code, "f", &options);
-        test_wait(t, pool.starts == max);
-        for (size_t i = 0; i < G_N_ELEMENTS(closing.calls); i++)
-            test_ok(afork_pool_call_strings(pool.pool, &(struct iovec){(void *)"wait", 4}, 1, &call,
-                                            on_any, &closing, &closing.calls[i]));
-        afork_pool_close(pool.pool);
-        g_assert_cmpuint(closing.released, ==, 4);
-        test_turn_for(t, 20 * MILLISECOND);
-        g_assert_cmpuint(closing.completed, ==, 0);
-        afork_pool_unref(pool.pool);
-    }
+    for (unsigned max = 1; max <= 4; max += 3) /* most of them wait, or none does */
+        for (int before = 0; before < 2; before++) {
+            cancelled_by(t, CLOSE_POOL, max, before);
+            cancelled_by(t, CLOSE_CONTEXT, max, before);
+        }
 }
 
 /* ---- Descriptors that cannot be sent ---- */

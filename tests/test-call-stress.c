@@ -102,8 +102,8 @@ static void do_act(struct world *w)
     case CLOSE_POOL:
         if (w->pool_let_go)
             break;
+        w->pool_closed = true; /* already for what it releases */
         afork_pool_close(w->pool);
-        w->pool_closed = true;
         break;
     case CANCEL_POOL:
         if (!w->pool_let_go)
@@ -116,16 +116,16 @@ static void do_act(struct world *w)
     case CLOSE_RPC:
         if (w->rpc_let_go)
             break;
-        afork_rpc_close(w->rpc);
         w->rpc_closed = true;
+        afork_rpc_close(w->rpc);
         break;
     case UNREF_RPC:
         if (!w->rpc_let_go)
             let_go_of_rpc(w);
         break;
     case CLOSE_CONTEXT:
-        afork_context_close(g_steal_pointer(&w->t->context));
         w->pool_closed = w->rpc_closed = true;
+        afork_context_close(g_steal_pointer(&w->t->context));
         break;
     case N_ACTS:
         break;
