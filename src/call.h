@@ -123,6 +123,8 @@ void afork__due_clear(struct afork__due *due, struct afork_context *context);
 /* Takes a call of a pool out of its queue, or from the worker that has it, and has it complete
  * later with `error`. */
 void afork__pool_withdraw(struct afork_call *call, int error);
+/* Where its calls end that do not end at once. */
+struct afork__due *afork__pool_due(struct afork_pool *pool);
 /* Does what `how` asks for before that; 0 or -EBUSY. */
 int afork__pool_may_cancel(struct afork_call *call, enum afork_cancel how);
 /* afork_call_set_priority(), for a call in the queue. */

@@ -176,7 +176,7 @@ void afork__worker_close(struct afork__worker *worker, bool kill)
         set_state(worker, AFORK__WORKER_LEAVING);
     afork__deadline_clear(worker->pool->context, &worker->run);
     TAILQ_REMOVE(&worker->pool->workers, worker, link);
-    afork_rpc_close(worker->rpc); /* which releases what is the user's */
+    afork_rpc_close(worker->rpc);
     afork_rpc_unref(worker->rpc);
     afork_process_unref(worker->process);
     free(worker);

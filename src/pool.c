@@ -80,22 +80,29 @@ void afork__pool_complete(struct afork_call *call, struct afork_reply *reply)
     afork__pool_called_back(pool);
 }
 
-/* Those that were cancelled, or are late. */
+static void complete_next(struct afork_pool *pool)
+{
+    struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
+
+    if (call->state != AFORK__CALL_GONE) {
+        log_end(call, call->error, "");
+        count(pool, call->error);
+        forget_call(pool, call);
+    }
+    pool->n_callbacks++;
+    afork__due_next(&pool->due);
+    pool->n_callbacks--;
+}
+
+/* Those that were cancelled, or are late; and what is left of some. */
 static void complete_due(struct afork__turn *turn)
 {
     struct afork_pool *pool = AFORK__CONTAINER(turn, struct afork_pool, due.turn);
 
     afork__pool_ref(pool);
     /* One that is being closed drops them, though what it releases turn the loop. */
-    for (int share = SHARE; share && !pool->closed && !TAILQ_EMPTY(&pool->due.calls); share--) {
-        struct afork_call *call = TAILQ_FIRST(&pool->due.calls);
-        log_end(call, call->error, "");
-        count(pool, call->error);
-        forget_call(pool, call);
-        pool->n_callbacks++;
-        afork__due_next(&pool->due);
-        pool->n_callbacks--;
-    }
+    for (int share = SHARE; share && !pool->closed && !TAILQ_EMPTY(&pool->due.calls); share--)
+        complete_next(pool);
     afork__pool_settle(pool);
     afork__pool_unref(pool);
 }
@@ -109,6 +116,11 @@ static void withdraw(struct afork_call *call, int error)
         afork__pool_queue_remove(&call->pool->queue, call);
         afork__due_add(&call->pool->due, call, error);
     }
+}
+
+struct afork__due *afork__pool_due(struct afork_pool *pool)
+{
+    return &pool->due;
 }
 
 void afork__pool_withdraw(struct afork_call *call, int error)
@@ -224,7 +236,8 @@ static void destroy(struct afork_pool *pool)
     afork__pool_log(pool, "over, %llu calls completed", (unsigned long long)pool->stats.completed);
     detach(pool);
     while ((worker = TAILQ_FIRST(&pool->workers)))
-        afork__worker_close(worker, false); /* which releases what is the user's */
+        afork__worker_close(worker, false);
+    afork__due_clear(&pool->due, pool->context); /* which releases what is the user's */
     if (pool->options.on_destroy && !pool->closed && !pool->context->closed)
         pool->options.on_destroy(pool, pool->options.data);
 }
@@ -486,7 +499,7 @@ int afork_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret)
     if (result < 0)
         return result;
     TAILQ_FOREACH (call, &pool->due.calls, link)
-        n_due++;
+        n_due += call->state == AFORK__CALL_DUE;
     *ret = pool->stats;
     ret->workers = pool->n_workers;
     ret->busy = pool->n_workers - pool->n_idle - pool->n_starting;

@@ -129,7 +129,7 @@ void afork__rpc_stop_writing(struct afork_rpc *rpc)
         return;
     call->writing = false;
     if (call->state == AFORK__CALL_GONE)
-        afork__due_release(&rpc->due, call);
+        afork__due_release(call->pool ? afork__pool_due(call->pool) : &rpc->due, call);
 }
 
 static void note_written(struct afork_rpc *rpc, size_t n)

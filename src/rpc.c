@@ -531,7 +531,10 @@ void afork_rpc_close(struct afork_rpc *rpc)
     forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
         remove_call(rpc, call);
-        afork__call_drop(call);
+        if (call->pool) /* which drops it when all its workers are closed: drops may turn the loop */
+            afork__due_add(afork__pool_due(call->pool), call, -ECANCELED);
+        else
+            afork__call_drop(call);
     }
     afork__due_clear(&rpc->due, rpc->context);
     afork__rpc_unref_memory(rpc);

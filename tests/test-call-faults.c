@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -235,6 +236,50 @@ static void cancelled_while_closing(struct test *t)
         }
 }
 
+/* Without turning the loop. */
+static bool has_answer(const struct afork__worker *worker)
+{
+    return poll(&(struct pollfd){.fd = worker->rpc->fd, .events = POLLIN}, 1, 20 * 1000) == 1;
+}
+
+static void turn_only(void *data)
+{
+    struct closing *closing = data;
+
+    closing->released++;
+    for (int i = 0; i < 5; i++)
+        closing->t->type->turn(closing->t->loop_self, MILLISECOND);
+}
+
+/* Answers that have come are not told once it closes, whoever turns the loop. */
+static void answered_while_closing(struct test *t)
+{
+    for (enum act act = CLOSE_CONTEXT; act <= CLOSE_POOL; act++) {
+        struct closing closing = {.t = t};
+        struct test_pool pool = {0};
+        struct afork_pool_options options = test_pool_options(&pool);
+        struct afork_call_options call = AFORK_CALL_OPTIONS_INIT;
+        struct afork__worker *worker;
+        options.max = options.idle = 4;
+        options.load = 1;
+        call.release = turn_only;
+        test_pool_new(t, &pool, code, "f", &options);
+        test_wait(t, pool.pool->n_ready == 4);
+        for (size_t i = 0; i < G_N_ELEMENTS(closing.calls); i++)
+            test_ok(afork_pool_call_strings(pool.pool, &(struct iovec){(void *)"x", 1}, 1, &call,
+                                            on_any, &closing, &closing.calls[i]));
+        TAILQ_FOREACH (worker, &pool.pool->workers, link)
+            g_assert_true(has_answer(worker));
+        if (act == CLOSE_POOL)
+            afork_pool_close(pool.pool);
+        else
+            afork_context_close(g_steal_pointer(&t->context));
+        g_assert_cmpuint(closing.released, ==, 4);
+        g_assert_cmpuint(closing.completed, ==, 0);
+        afork_pool_unref(pool.pool);
+    }
+}
+
 /* ---- Descriptors that cannot be sent ---- */
 
 static int sending_error, n_refused;
@@ -381,6 +426,7 @@ int main(int argc, char **argv)
     test_perl_add("/call-faults/release/closing", closing_closes_all);
     test_perl_add("/call-faults/release/last", last_release_closes);
     test_perl_add("/call-faults/release/cancelled", cancelled_while_closing);
+    test_perl_add("/call-faults/release/answered", answered_while_closing);
     test_perl_add("/call-faults/descriptors/rpc", refused_descriptors);
     test_perl_add("/call-faults/descriptors/pool", refused_in_pools);
     test_perl_add("/call-faults/cut/nothing", cut_workers_get_nothing);
