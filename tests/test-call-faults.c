@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Calls where something fails or ends at a bad moment: what is released closes what is at work, a
- * descriptor cannot be sent, a worker closes its channel and lives on.
+ * descriptor cannot be sent, a worker closes its channel and lives on, a template is gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -419,6 +419,41 @@ static void cut_before_an_answer(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* ---- Templates ---- */
+
+/* Without turning the loop. */
+static void wait_for_hang_up(const struct afork_process *process)
+{
+    struct pollfd pollfd = {.fd = process->fd};
+
+    g_assert_cmpint(poll(&pollfd, 1, 20 * 1000), ==, 1);
+    g_assert_true(pollfd.revents & POLLHUP);
+}
+
+/* What cannot be loaded is known only when the loop turns; but that nothing can be sent, before. */
+static void ends_are_told_with_reasons(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct test_reply replies[3] = {{0}};
+
+    options.max = 4;
+    options.start = -1;
+    test_pool_new(t, &pool, "require AFork::Nowhere;", "f", &options);
+    wait_for_hang_up(pool.pool->source);
+    wait_for_hang_up(pool.pool->template);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        test_ok(test_pool_call(&pool, &replies[i], "x", NULL, NULL, NULL));
+    g_assert_true(pool.pool->template->broken);
+    test_wait(t, !pool.open);
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
+        g_assert_cmpint(replies[i].error, ==, -ENOEXEC);
+        g_assert_nonnull(strstr(replies[i].message, "AFork/Nowhere.pm"));
+        test_reply_clear(&replies[i]);
+    }
+    test_pool_finish(&pool);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -431,5 +466,6 @@ int main(int argc, char **argv)
     test_perl_add("/call-faults/descriptors/pool", refused_in_pools);
     test_perl_add("/call-faults/cut/nothing", cut_workers_get_nothing);
     test_perl_add("/call-faults/cut/first", cut_before_an_answer);
+    test_perl_add("/call-faults/template/reasons", ends_are_told_with_reasons);
     return g_test_run();
 }
