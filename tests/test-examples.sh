@@ -91,7 +91,7 @@ if "${PERL:-perl}" -MAnyEvent::Fork::Pool -e 1 2>/dev/null; then
 fi
 
 # What cannot be started, does not serve, or cannot be printed is told, in words and by the status.
-for example in hello hello-plain poll embedded-code/main; do
+for example in channel hello hello-plain poll embedded-code/main; do
     [ -e "doc/examples/$example" ] || continue
     for perl in "$work/missing" /bin/false; do
         AFORK_PERL=$perl timeout 20 "doc/examples/$example" >"$work/out" 2>&1

@@ -35,6 +35,7 @@ my $src = abs_path($ENV{AFORK_TEST_SRCDIR} // '.');
 my $build = abs_path($ENV{AFORK_TEST_BUILDDIR} // '.');
 my $top = File::Temp->newdir;
 my $python = $ENV{PYTHON_GI} || '/usr/bin/python3';
+my $gjs = $ENV{GJS};
 my $scratch; # a directory for files of the test itself
 
 sub result {
@@ -82,18 +83,35 @@ afork*)
 *) exec pkg-config-real "\$@" ;;
 esac
 END
-    my ($real) = grep -x, map "$_/pkg-config", split /:/, $ENV{PATH};
-    symlink $real, "$dir/pkg-config-real" if $real;
+    for my $name (qw(pkg-config valac)) {
+        my ($real) = grep -x, map "$_/$name", split /:/, $ENV{PATH};
+        symlink $real, "$dir/$name-real" if $real;
+    }
+    save("$dir/afork-glib-1.0.pc", <<"END");
+Name: afork-glib
+Description: that of the build
+Version: 0.1
+Requires: gio-2.0
+Cflags: -I$build/include
+Libs: -L$build/.libs -Wl,-rpath,$build/.libs -lafork-glib -lafork
+END
+    save("$dir/valac", <<"END", 0755);
+#!/bin/sh
+PKG_CONFIG_PATH='$dir' exec valac-real --vapidir='$build/glib' --pkg-config=pkg-config-real "\$@"
+END
 }
 
-# The Python that has PyGObject, which another one may hide.
-sub make_python {
+# The Python that has PyGObject, which another one may hide, and GJS.
+sub make_interpreters {
     my ($dir, $environment) = @_;
     make_path($dir);
-    save("$dir/python3", <<"END", 0755);
+    for ([python3 => $python], [gjs => $gjs]) {
+        my ($name, $program) = @$_;
+        save("$dir/$name", <<"END", 0755) if $program;
 #!/bin/sh
-$environment PYTHONDONTWRITEBYTECODE=1 exec '$python' "\$@"
+$environment PYTHONDONTWRITEBYTECODE=1 exec '$program' "\$@"
 END
+    }
 }
 
 # Landlock of version 3, libseccomp, and no sanitizers, which take more memory than limits leave.
@@ -133,9 +151,15 @@ sub missing {
         next if /::/ && system($ENV{PERL} // 'perl', "-M$_", '-e1') == 0;
         return "no $_" if /::/ || system("command -v $_ >/dev/null") != 0;
     }
-    if ($text =~ /^\$ .*\bpython3\b/m) {
+    for ([python3 => $ENV{PYTHON_GI}], [gjs => $gjs]) {
+        my ($name, $program) = @$_;
+        next unless $text =~ /^\$ .*\b$name\b/m;
+        return "no $name" unless $program;
         return 'no typelib, or sanitizers'
-          unless $ENV{PYTHON_GI} && -e "$build/glib/Afork-1.0.typelib" && !$ENV{AFORK_TEST_SANITIZERS};
+          unless -e "$build/glib/Afork-1.0.typelib" && !$ENV{AFORK_TEST_SANITIZERS};
+    }
+    if ($text =~ /^\$ valac\b/m) {
+        return 'no VAPI, or sanitizers' unless -e "$build/glib/afork-glib-1.0.vapi" && !$ENV{AFORK_TEST_SANITIZERS};
     }
     return 'no afork-thumbnails' if $text =~ /afork-thumbnails/ && !-e "$build/afork-thumbnails";
     return '';
@@ -302,11 +326,12 @@ sub known_names {
 my @names = @ARGV ? @ARGV : ('README.md', map "doc/guide/" . basename($_), sort glob "$src/doc/guide/*.md");
 $ENV{AFORK_TEST_SANITIZERS} //= '';
 if ($ENV{AFORK_GUIDE_INSTALLED}) {
-    make_python("$top/bin", '');
+    make_interpreters("$top/bin", '');
 }
 else {
     make_programs("$top/bin");
-    make_python("$top/bin", "GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs'");
+    make_interpreters("$top/bin",
+        "GI_TYPELIB_PATH='$build/glib' LD_LIBRARY_PATH='$build/.libs' PYTHONPATH='$src/glib/python'");
     $ENV{AFORK_PERL} ||= "$build/afork-perl";
 }
 $ENV{PATH} = "$top/bin:$ENV{PATH}";
