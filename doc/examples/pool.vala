@@ -1,5 +1,5 @@
 // pool FILE...: MD5 sums of files, made by four Perl workers, and printed as they come.
-// valac --pkg afork-glib-1.0 pool.vala
+// valac -X -w --pkg afork-glib-1.0 pool.vala
 
 const string CODE = """sub sum { open my $file, '<', $_[0] or die qq($!\n);
                                  Digest::MD5->new->addfile($file)->hexdigest }""";
