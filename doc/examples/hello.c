@@ -19,10 +19,11 @@ int main(void)
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     g_autoptr(GAforkProcess) worker = gafork_process_new(NULL, &error);
-    if (!worker)
+    if (!worker || !gafork_process_require(worker, modules, &error))
         errx(1, "%s", error->message);
-    gafork_process_require(worker, modules, NULL);
-    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(worker, "Digest::SHA::sha1_hex", NULL, NULL);
+    g_autoptr(GAforkRpc) rpc = gafork_rpc_new(worker, "Digest::SHA::sha1_hex", NULL, &error);
+    if (!rpc)
+        errx(1, "%s", error->message);
     gafork_callable_call_strv_async(GAFORK_CALLABLE(rpc), arguments, NULL, NULL, on_answer, loop);
     g_main_loop_run(loop);
     return 0;
