@@ -83,6 +83,14 @@ result('functions are linked', map "$_->[0] to $_->[1]", grep !$leads_to{ $_->[0
     ['guide/first-worker.html', 'man/afork-context.3.html'],
     ['man/afork-pool.3.html', 'man/afork-rpc.3.html'],
     ['from-anyevent-fork.html', 'man/afork-handover.3.html']);
+
+# Code: what is typed, words, strings and comments stand out, functions are linked, nothing is escaped twice.
+my ($first) = map s/<[^>]*>//gr, $html{'guide/first-worker.html'} =~ m{(<pre><code class="language-c">.*?</pre>)}s;
+result('code is all there', ($first // '') =~ /#include &lt;afork\/afork\.h&gt;\n.*afork_poll_new\(&amp;poll\)/s ? () : $first // 'none');
+result('code is coloured', grep $html{'guide/first-worker.html'} !~ m{<span class="$_">}, qw(comment string word prompt typed));
+result('functions in code are linked', grep !/>afork_rpc_new</, join '', $html{'guide/first-worker.html'} =~ m{<a href="[^"]*">\w+</a>}g);
+result('nothing is escaped twice', map { my $page = $_; map "$page: $_", $html{$page} =~ /&amp;(?:#\d+|lt|gt|amp|quot);/g } grep m{^guide/}, @ours);
+
 if (-e $reference) {
     result('so are those of the reference', grep !$leads_to{'guide/porting-gsubprocess.html'}{$_},
         'Afork-1.0/method.Process.wait_async.html', 'Afork-1.0/method.Callable.call_strv_async.html');
