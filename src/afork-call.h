@@ -32,7 +32,7 @@ struct afork_reply {
      *   -ECONNRESET  the worker ended before it answered; `exit` says how where that is known
      *   -ENOEXEC, -EAGAIN, -EPERM, ...  the worker could not be started, as afork_run_cb
      *   -EPROTO      the worker sent what is not an answer, or uses another serialiser
-     *   -ETIMEDOUT   its time was over
+     *   -ETIMEDOUT   it timed out
      *   -ECANCELED   afork_call_cancel(), or the end of what it was made with
      *   -ENOMEM, -EMFILE  its result could not be received
      *   -EINVAL, -EPERM, -EACCES  a descriptor among its arguments is of a kind that cannot be sent, or

@@ -191,7 +191,7 @@ const char *afork__call_words(int error)
     case 0:
         return "";
     case -ETIMEDOUT:
-        return "its time was over";
+        return "it timed out";
     case -ECANCELED:
         return "it was cancelled";
     case -ECONNRESET:
