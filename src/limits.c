@@ -152,8 +152,8 @@ static uint64_t cpu_usec(const struct rusage *usage)
 }
 
 /* Adds what is true of CPU time. SIGXCPU can also be sent by anybody, and the kernel counts in
- * ticks, which the usage told at the end does not match to the last. Who outlived it is killed a
- * second later. */
+ * ticks, from which the usage told at the end is far where many share a CPU. Who outlived it is
+ * killed a second later. */
 static const char *describe_cpu(const struct afork_process *process, int signal)
 {
     uint64_t limit = process->limits.cpu_seconds * (uint64_t)AFORK__USEC_PER_SEC;
@@ -161,7 +161,7 @@ static const char *describe_cpu(const struct afork_process *process, int signal)
 
     if (!limit)
         return NULL;
-    if (signal == SIGXCPU && used >= limit / 10 * 8)
+    if (signal == SIGXCPU && used >= limit / 2)
         return "at";
     return signal == SIGKILL && used >= limit ? "beyond" : NULL;
 }

@@ -8,7 +8,7 @@
 const {Afork, GLib, GObject} = imports.gi;
 const System = imports.system;
 
-const SECONDS = 20;
+const SECONDS = 60;
 const BUILD = GLib.getenv('AFORK_TEST_BUILDDIR');
 const used = new Set();
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from gi.repository import Afork, GLib
 
-SECONDS = 20
+SECONDS = 60
 GIR = os.environ["AFORK_TEST_BUILDDIR"] + "/glib/Afork-1.0.gir"
 CORE = "{http://www.gtk.org/introspection/core/1.0}"
 GTYPE_STRUCT = "{http://www.gtk.org/introspection/glib/1.0}is-gtype-struct-for"

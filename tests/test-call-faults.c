@@ -239,7 +239,7 @@ static void cancelled_while_closing(struct test *t)
 /* Without turning the loop. */
 static bool has_answer(const struct afork__worker *worker)
 {
-    return poll(&(struct pollfd){.fd = worker->rpc->fd, .events = POLLIN}, 1, 20 * 1000) == 1;
+    return poll(&(struct pollfd){.fd = worker->rpc->fd, .events = POLLIN}, 1, 60 * 1000) == 1;
 }
 
 static void turn_only(void *data)
@@ -426,7 +426,7 @@ static void wait_for_hang_up(const struct afork_process *process)
 {
     struct pollfd pollfd = {.fd = process->fd};
 
-    g_assert_cmpint(poll(&pollfd, 1, 20 * 1000), ==, 1);
+    g_assert_cmpint(poll(&pollfd, 1, 60 * 1000), ==, 1);
     g_assert_true(pollfd.revents & POLLHUP);
 }
 

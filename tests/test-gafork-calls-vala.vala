@@ -2,7 +2,7 @@
 //
 // Every call, property and signal of GAforkRpc and GAforkPool, from Vala by the VAPI. TAP.
 
-const int SECONDS = 20;
+const int SECONDS = 60;
 const string CODE = """
 sub echo { @_ } sub sum { my $n = 0; $n += $_ for @_; $n }
 sub bad { die "$_[0]\n" } sub object { die { reason => $_[0] } }

@@ -2,7 +2,7 @@
 //
 // Every call, property and signal of the GObject layer, from Vala by the VAPI. TAP.
 
-const int SECONDS = 20;
+const int SECONDS = 60;
 string FAKE;
 string PERL;
 

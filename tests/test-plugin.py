@@ -15,7 +15,7 @@ import time
 
 SOURCES = os.path.join(os.environ["AFORK_TEST_SRCDIR"], "doc/examples/plugin")
 BUILD = os.environ["AFORK_TEST_BUILDDIR"]
-SECONDS = 20  # for anything that is waited for
+SECONDS = 60  # for anything that is waited for
 SLOW = 120000  # lines of a document whose review takes a while
 
 
