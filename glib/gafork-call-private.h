@@ -40,6 +40,8 @@ struct _GAforkCallableInterface {
     gboolean (*check)(GAforkCallable *self, int result, GError **error);
     /* A call was made or has left; may be NULL. */
     void (*changed)(GAforkCallable *self);
+    /* Of pools, else NULL: a call fails because it is broken. */
+    void (*broke)(GAforkCallable *self);
     guint (*get_pending)(GAforkCallable *self);
     void (*finish)(GAforkCallable *self);
     void (*close)(GAforkCallable *self);

@@ -205,13 +205,26 @@ static void return_strv(GTask *task, const struct afork_reply *reply)
         g_task_return_error(task, error);
 }
 
+/* The text is taken before a pool tells that it is broken: whoever hears of it may do anything. */
+static GError *make_error(GTask *task, const struct afork_reply *reply)
+{
+    GAforkCallable *self = g_task_get_source_object(task);
+    GAforkCallableInterface *iface = GAFORK_CALLABLE_GET_IFACE(self);
+
+    if (reply->error != -EIO || !iface->broke)
+        return gafork__reply_error_new(reply->error, reply->message, reply->exit);
+    g_autofree char *text = gafork__text(reply->message, -1);
+    iface->broke(self);
+    return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_BROKEN, text);
+}
+
 static void return_error(GTask *task, const struct afork_reply *reply)
 {
     if (reply->error == -EREMOTEIO && reply->data)
         need_extra(task)->exception = g_bytes_new(reply->data, reply->len);
     if (reply->exit)
         need_extra(task)->exit = gafork__exit_new(reply->exit);
-    g_task_return_error(task, gafork__reply_error_new(reply->error, reply->message, reply->exit));
+    g_task_return_error(task, make_error(task, reply));
 }
 
 static GBytes *take_bytes(const struct afork_reply *reply)

@@ -31,6 +31,7 @@ struct _GAforkPool {
     gboolean due;
     guint n_workers, n_busy, n_queued, n_running; /* as the properties last told */
     gboolean broken;
+    char *failure; /* NULL if it is not broken */
 
     GListStore *workers;
     GHashTable *by_core; /* struct afork_process -> GAforkWorker, those included that are leaving */
@@ -46,6 +47,7 @@ enum {
     GAFORK__POOL_PROP_N_QUEUED,
     GAFORK__POOL_PROP_N_RUNNING,
     GAFORK__POOL_PROP_BROKEN,
+    GAFORK__POOL_PROP_FAILURE,
     GAFORK__POOL_PROP_WORKERS,
     GAFORK__POOL_N_PROPS,
     GAFORK__POOL_PROP_TIMEOUT = GAFORK__POOL_N_PROPS

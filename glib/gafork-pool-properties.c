@@ -68,6 +68,9 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
     case GAFORK__POOL_PROP_BROKEN:
         g_value_set_boolean(value, self->broken);
         break;
+    case GAFORK__POOL_PROP_FAILURE:
+        g_value_set_string(value, self->failure);
+        break;
     case GAFORK__POOL_PROP_WORKERS:
         g_value_set_object(value, self->workers);
         break;
@@ -160,13 +163,22 @@ static void install_numbers(void)
     /**
      * GAforkPool:broken: (getter get_broken)
      *
-     * Whether too many workers failed one after the other. All calls fail then: those that waited
-     * with what stopped the last one, others with %GAFORK_ERROR_BROKEN, until
-     * [method@Afork.Pool.reset].
+     * Whether too many workers failed one after the other. All calls, also those that waited, fail
+     * with %GAFORK_ERROR_BROKEN then, until [method@Afork.Pool.reset]. The property is notified of
+     * before the first of them returns.
      *
      * Since: 0.1
      */
     props[GAFORK__POOL_PROP_BROKEN] = g_param_spec_boolean("broken", NULL, NULL, FALSE, told);
+
+    /**
+     * GAforkPool:failure: (getter get_failure)
+     *
+     * What the last worker failed of, if the pool is [property@Afork.Pool:broken]; else %NULL.
+     *
+     * Since: 0.1
+     */
+    props[GAFORK__POOL_PROP_FAILURE] = g_param_spec_string("failure", NULL, NULL, NULL, told);
 
     /**
      * GAforkPool:workers: (getter get_workers)

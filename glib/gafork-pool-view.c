@@ -82,6 +82,22 @@ static void update_number(GAforkPool *self, guint *number, size_t now, int id)
     gafork__pool_notify(self, (guint)id);
 }
 
+/* What is over stays as it is. */
+static void update_broken(GAforkPool *self, const struct afork_pool_stats *stats)
+{
+    g_autofree char *failure = stats->broken ? gafork__text(stats->message, -1) : NULL;
+
+    if (self->broken != stats->broken) {
+        self->broken = stats->broken;
+        gafork__pool_notify(self, GAFORK__POOL_PROP_BROKEN);
+    }
+    if (!g_strcmp0(self->failure, failure))
+        return;
+    g_free(self->failure);
+    self->failure = g_steal_pointer(&failure);
+    gafork__pool_notify(self, GAFORK__POOL_PROP_FAILURE);
+}
+
 void gafork__pool_look(GAforkPool *self)
 {
     struct afork_pool_stats stats = {0};
@@ -92,16 +108,13 @@ void gafork__pool_look(GAforkPool *self)
     if (self->core && !afork_pool_get_stats(self->core, &stats))
         afork_pool_each_worker(self->core, see_worker, seen);
     else
-        stats.broken = self->broken;
+        stats = (struct afork_pool_stats){.broken = self->broken, .message = self->failure};
     g_object_freeze_notify(G_OBJECT(self));
     update_number(self, &self->n_workers, stats.workers, GAFORK__POOL_PROP_N_WORKERS);
     update_number(self, &self->n_busy, stats.busy, GAFORK__POOL_PROP_N_BUSY);
     update_number(self, &self->n_queued, stats.queued, GAFORK__POOL_PROP_N_QUEUED);
     update_number(self, &self->n_running, stats.running, GAFORK__POOL_PROP_N_RUNNING);
-    if (self->broken != stats.broken) {
-        self->broken = stats.broken;
-        gafork__pool_notify(self, GAFORK__POOL_PROP_BROKEN);
-    }
+    update_broken(self, &stats);
     update_workers(self, seen);
     g_object_thaw_notify(G_OBJECT(self));
 }
@@ -321,7 +334,8 @@ guint gafork_pool_get_n_running(GAforkPool *self)
  * gafork_pool_get_broken:
  * @self: a pool
  *
- * Whether too many workers failed one after the other; as it was at the last turn of the loop.
+ * Whether too many workers failed one after the other; as it was at the last turn of the loop, and
+ * known when a call returns with %GAFORK_ERROR_BROKEN.
  *
  * Returns: %TRUE if it is broken
  *
@@ -331,6 +345,22 @@ gboolean gafork_pool_get_broken(GAforkPool *self)
 {
     g_return_val_if_fail(GAFORK_IS_POOL(self), FALSE);
     return self->broken;
+}
+
+/**
+ * gafork_pool_get_failure:
+ * @self: a pool
+ *
+ * What the last worker of a pool that is [property@Afork.Pool:broken] failed of.
+ *
+ * Returns: (nullable): the text, or %NULL if the pool is not broken
+ *
+ * Since: 0.1
+ */
+const char *gafork_pool_get_failure(GAforkPool *self)
+{
+    g_return_val_if_fail(GAFORK_IS_POOL(self), NULL);
+    return self->failure;
 }
 
 /**

@@ -182,6 +182,7 @@ static void gafork_pool_finalize(GObject *object)
     GAforkPool *self = GAFORK_POOL(object);
 
     g_free(self->function);
+    g_free(self->failure);
     g_object_unref(self->workers);
     g_hash_table_unref(self->by_core);
     g_clear_object(&self->caller.context);
@@ -253,6 +254,14 @@ static void pool_changed(GAforkCallable *callable)
     gafork__pool_look_soon(GAFORK_POOL(callable));
 }
 
+static void pool_broke(GAforkCallable *callable)
+{
+    GAforkPool *self = GAFORK_POOL(callable);
+
+    if (!self->broken)
+        gafork__pool_look(self);
+}
+
 static guint pool_get_pending(GAforkCallable *callable)
 {
     GAforkPool *self = GAFORK_POOL(callable);
@@ -269,6 +278,7 @@ static void callable_init(GAforkCallableInterface *iface)
     iface->call = pool_call;
     iface->check = pool_check;
     iface->changed = pool_changed;
+    iface->broke = pool_broke;
     iface->get_pending = pool_get_pending;
     iface->finish = pool_finish;
     iface->close = pool_close;

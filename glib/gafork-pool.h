@@ -78,6 +78,7 @@ AFORK_EXPORT guint gafork_pool_get_n_busy(GAforkPool *self);
 AFORK_EXPORT guint gafork_pool_get_n_queued(GAforkPool *self);
 AFORK_EXPORT guint gafork_pool_get_n_running(GAforkPool *self);
 AFORK_EXPORT gboolean gafork_pool_get_broken(GAforkPool *self);
+AFORK_EXPORT const char *gafork_pool_get_failure(GAforkPool *self);
 AFORK_EXPORT GListModel *gafork_pool_get_workers(GAforkPool *self);
 AFORK_EXPORT GAforkPoolStats *gafork_pool_get_stats(GAforkPool *self, GError **error);
 

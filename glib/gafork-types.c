@@ -135,8 +135,8 @@
  * @GAFORK_ERROR_PROTOCOL: the peer sent or received what it cannot have been sent
  * @GAFORK_ERROR_LIMITS: limits could not be set; the message names limit, path and error
  * @GAFORK_ERROR_DIED: the function that was called died; the message is Perl's. The worker lives
- * @GAFORK_ERROR_BROKEN: too many workers of the pool failed one after the other; see
- *   [method@Afork.Pool.reset]
+ * @GAFORK_ERROR_BROKEN: too many workers of the pool failed one after the other, and none began the
+ *   call; see [property@Afork.Pool:failure] and [method@Afork.Pool.reset]
  *
  * Errors of a Perl process: what stopped it before it entered its function, or before it answered a
  * call. What a method itself could not do is an error of [error@Gio.IOErrorEnum].

@@ -31,6 +31,9 @@ struct afork_reply {
      *   -EREMOTEIO   the function died; `message` is Perl's text
      *   -ECONNRESET  the worker ended before it answered; `exit` says how where that is known
      *   -ENOEXEC, -EAGAIN, -EPERM, ...  the worker could not be started, as afork_run_cb
+     *   -EIO         pools only, instead of those: it is broken, because workers failed one after the
+     *                other; no worker has begun the call. `message` is what the last one failed of,
+     *                `exit` how it ended where that is known
      *   -EPROTO      the worker sent what is not an answer, or uses another serialiser
      *   -ETIMEDOUT   it timed out
      *   -ECANCELED   afork_call_cancel(), or the end of what it was made with

@@ -77,8 +77,10 @@ struct afork_pool_options {
     /* Workers that may fail one after the other, that is, end by themselves before they have
      * answered a call or failed one that they had begun, or cannot be started; 0: 5. After each,
      * one at a time is tried, 0.1 to 10 s later, twice as late each time. When so many have failed
-     * and no other is left, or nothing is left that could be forked, the pool is broken: the calls
-     * that wait fail with the last error, and no more are accepted until afork_pool_reset(). */
+     * and no other is left, or nothing is left that could be forked, the pool is broken, as
+     * afork_pool_get_stats() says from then on: the calls that wait complete with -EIO and the
+     * words of the last failure, and no more are accepted until afork_pool_reset(). Calls that wait
+     * when a callback resets it do so for new workers. */
     unsigned max_failures;
 
     /* All called from the loop; each may be NULL. `pid` is 0 where it is not known, or not any
@@ -146,11 +148,12 @@ struct afork_pool_stats {
     uint64_t completed; /* calls that had a result, or an exception */
     uint64_t failed;    /* calls that failed otherwise, those below included */
     uint64_t timed_out, cancelled, retried;
-    uint64_t started;    /* workers there ever were */
-    uint64_t crashed;    /* of them, those that ended by themselves */
-    uint64_t retired;    /* of them, those that were replaced in time */
-    bool broken;         /* see `max_failures` of the options */
-    const char *message; /* if it is broken, the last error, until the pool is used again */
+    uint64_t started; /* workers there ever were */
+    uint64_t crashed; /* of them, those that ended by themselves */
+    uint64_t retired; /* of them, those that were replaced in time */
+    bool broken;      /* see `max_failures` of the options */
+    int error;        /* if it is broken, what the last worker failed of, as afork_run_cb; else 0 */
+    const char *message; /* the same in words, until the pool is used again; else NULL */
 };
 
 AFORK_EXPORT int afork_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret);

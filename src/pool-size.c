@@ -13,6 +13,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,15 +163,18 @@ void afork__pool_break(struct afork_pool *pool, const struct afork_exit *exit)
         return;
     pool->broken = true;
     afork__pool_log(pool, "broken after %u failures", pool->failures);
+    /* A callback may reset the pool, which then fails of something else. */
+    char *message = pool->message ? strdup(pool->message) : NULL;
     while (!pool->closed && pool->broken && (call = afork__pool_queue_first(&pool->queue))) {
         struct afork_reply reply = {
-            .error = pool->error ? pool->error : -ECONNRESET,
-            .message = pool->message ? pool->message : "",
+            .error = -EIO,
+            .message = message ? message : afork__call_words(-EIO),
             .exit = exit,
         };
         afork__pool_queue_remove(&pool->queue, call);
         afork__pool_complete(call, &reply);
     }
+    free(message);
 }
 
 /* ---- More ---- */

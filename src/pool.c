@@ -505,6 +505,7 @@ int afork_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret)
     ret->busy = pool->n_workers - pool->n_idle - pool->n_starting;
     ret->queued = pool->queue.n;
     ret->broken = pool->broken;
+    ret->error = pool->broken ? (pool->error ? pool->error : -ECONNRESET) : 0;
     ret->message = pool->broken ? (pool->message ? pool->message : "") : NULL;
     ret->running = pool->n_calls - pool->queue.n - n_due;
     return 0;

@@ -447,10 +447,11 @@ static void ends_are_told_with_reasons(struct test *t)
     g_assert_true(pool.pool->template->broken);
     test_wait(t, !pool.open);
     for (size_t i = 0; i < G_N_ELEMENTS(replies); i++) {
-        g_assert_cmpint(replies[i].error, ==, -ENOEXEC);
+        g_assert_cmpint(replies[i].error, ==, -EIO);
         g_assert_nonnull(strstr(replies[i].message, "AFork/Nowhere.pm"));
         test_reply_clear(&replies[i]);
     }
+    g_assert_cmpint(test_pool_stats(&pool).error, ==, -ENOEXEC);
     test_pool_finish(&pool);
 }
 

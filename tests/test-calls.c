@@ -422,7 +422,7 @@ static void failures_one_at_a_time(struct test *t)
         for (int i = 0; i < 8; i++)
             test_ok(test_many_call(&pool, &many, "pid", NULL, NULL, NULL));
         test_wait(t, !pool.open);
-        g_assert_cmpuint(many.bad[ENOEXEC], ==, 8);
+        g_assert_cmpuint(many.bad[EIO], ==, 8);
         g_assert_cmpuint(test_pool_stats(&pool).started, ==, 4 + 2);
         test_pool_finish(&pool);
     }

@@ -331,8 +331,9 @@ const tests = {
         wait(() => told.includes('destroyed'));
         pool = Afork.Pool.new(newProcess(context), 'not::there',
             new Afork.PoolOptions({max: 1, max_failures: 1}));
-        fails(Afork.Error, Afork.Error.FUNCTION, () => call(pool, 'strv', []));
-        wait(() => pool.broken);
+        fails(Afork.Error, Afork.Error.BROKEN, () => call(pool, 'strv', []));
+        assert(pool.broken && pool.failure.includes('not::there'), 'broken');
+        equal(pool.get_failure(), pool.failure);
         fails(Afork.Error, Afork.Error.BROKEN, () => call(pool, 'strv', []));
         assert(pool.reset(), 'reset');
         context.close();

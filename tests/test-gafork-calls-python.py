@@ -339,8 +339,8 @@ def test_pool_ends():
     pool = Afork.Pool.new(process(context), "not::there", Afork.PoolOptions(max=1, max_failures=1))
     notified = []
     pool.connect("notify::broken", lambda pool, pspec: notified.append(pool.props.broken))
-    assert "not::there" in fails(Afork.error_quark(), Afork.Error.FUNCTION, call, pool, "strv", [])
-    wait(lambda: notified == [True])
+    assert "not::there" in fails(Afork.error_quark(), Afork.Error.BROKEN, call, pool, "strv", [])
+    assert notified == [True] and "not::there" in pool.get_failure() == pool.props.failure
     fails(Afork.error_quark(), Afork.Error.BROKEN, call, pool, "strv", [])
     assert pool.reset()
     context.close()

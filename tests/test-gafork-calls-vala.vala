@@ -472,9 +472,9 @@ void test_pool_ends () throws Error
     try {
         call (pool, {});
         assert_not_reached ();
-    } catch (Afork.Error.FUNCTION error) {
+    } catch (Afork.Error.BROKEN error) {
     }
-    wait_for (() => pool.broken);
+    assert (pool.broken && "not::there" in pool.failure && pool.get_failure () == pool.failure);
     assert (pool.reset ());
     context.close ();
 }

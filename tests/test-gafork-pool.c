@@ -393,9 +393,10 @@ static void broken(struct gafork_test *f)
 
     g_signal_connect(pool, "notify::broken", G_CALLBACK(count), &told);
     g_autoptr(GError) first = gafork_call_error(f, pool, "x");
-    g_assert_error(first, GAFORK_ERROR, GAFORK_ERROR_FUNCTION);
+    g_assert_error(first, GAFORK_ERROR, GAFORK_ERROR_BROKEN);
     g_assert_nonnull(strstr(first->message, "not::there"));
-    gafork_wait(f->main_context, gafork_pool_get_broken(pool));
+    g_assert_true(gafork_pool_get_broken(pool));
+    g_assert_nonnull(strstr(gafork_pool_get_failure(pool), "not::there"));
     g_assert_cmpuint(told, ==, 1);
     g_autoptr(GError) second = gafork_call_error(f, pool, "x");
     g_assert_error(second, GAFORK_ERROR, GAFORK_ERROR_BROKEN);
@@ -403,7 +404,44 @@ static void broken(struct gafork_test *f)
     g_assert_nonnull(strstr(second->message, "not::there"));
     g_assert_true(gafork_pool_reset(pool, NULL));
     gafork_wait(f->main_context, !gafork_pool_get_broken(pool));
+    g_assert_null(gafork_pool_get_failure(pool));
     g_assert_cmpuint(told, ==, 2);
+}
+
+static void mend(GAforkPool *pool, G_GNUC_UNUSED GParamSpec *pspec, gpointer flag)
+{
+    if (!gafork_pool_get_broken(pool))
+        return;
+    g_assert_nonnull(strstr(gafork_pool_get_failure(pool), "no luck"));
+    g_assert_true(g_file_set_contents(flag, "", 0, NULL));
+    g_assert_true(gafork_pool_reset(pool, NULL));
+}
+
+/* The pool is reset when it tells that it is broken: only one of the calls that wait fails. */
+static void mended(struct gafork_test *f)
+{
+    g_autofree char *flag = g_strdup_printf("%s/gafork-mend-%d", g_get_tmp_dir(), getpid());
+    g_autofree char *code = g_strdup_printf("sub start { -e '%s' or die qq(no luck\\n) }", flag);
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_assert_true(gafork_process_eval(process, code, NULL, NULL));
+    g_autoptr(GAforkRpcOptions) rpc = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "init", "start", NULL);
+    g_autoptr(GAforkPoolOptions) options = options_of(1);
+    g_object_set(options, "max-failures", 1, "rpc", rpc, NULL);
+    g_autoptr(GAforkPool) pool = gafork_pool_new(process, "echo", options, NULL);
+    gafork_call_auto first = {0}, second = {0}, third = {0};
+
+    g_signal_connect(pool, "notify::broken", G_CALLBACK(mend), flag);
+    gafork_call_start(pool, "1", NULL, NULL, &first);
+    gafork_call_start(pool, "2", NULL, NULL, &second);
+    gafork_call_start(pool, "3", NULL, NULL, &third);
+    gafork_wait(f->main_context, first.calls && second.calls && third.calls);
+    unlink(flag);
+    g_assert_error(first.error, GAFORK_ERROR, GAFORK_ERROR_BROKEN);
+    g_assert_nonnull(strstr(first.error->message, "no luck"));
+    g_assert_no_error(second.error);
+    g_assert_no_error(third.error);
+    g_assert_false(gafork_pool_get_broken(pool));
+    g_assert_null(gafork_pool_get_failure(pool));
 }
 
 static void finished(struct gafork_test *f)
@@ -502,6 +540,7 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/pool/killed-on-cancel/not", not_killed_on_cancel);
     gafork_calls_add("/gafork/pool/other-folder", other_folder);
     gafork_calls_add("/gafork/pool/broken", broken);
+    gafork_calls_add("/gafork/pool/mended", mended);
     gafork_calls_add("/gafork/pool/finished", finished);
     gafork_calls_add("/gafork/pool/closed", closed);
     gafork_calls_add("/gafork/pool/process-goes", process_goes);

@@ -592,6 +592,7 @@ int gobject_pool_get_stats(struct afork_pool *pool, struct afork_pool_stats *ret
             .crashed = stats->crashed,
             .retired = stats->retired,
             .broken = gafork_pool_get_broken(pool_object(pool)),
+            .message = gafork_pool_get_failure(pool_object(pool)),
         };
     return gobject_result(stats != NULL, error);
 }

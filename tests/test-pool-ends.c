@@ -182,8 +182,8 @@ static void failed_starts_break_the_pool(struct test *t)
         test_ok(test_pool_call(&pool, &b, "x", NULL, NULL, NULL));
         g_assert_cmpuint(a.calls, ==, 0);
         test_wait(t, !pool.open);
-        g_assert_cmpint(a.error, ==, -ENOEXEC);
-        g_assert_cmpint(b.error, ==, -ENOEXEC);
+        g_assert_cmpint(a.error, ==, -EIO);
+        g_assert_cmpint(b.error, ==, -EIO);
         g_assert_nonnull(strstr(a.message, starts[i].words));
         g_assert_cmpstr(a.message, ==, b.message);
         g_assert_cmpint(test_pool_call(&pool, &c, "x", NULL, NULL, NULL), ==, -EIO);
@@ -191,7 +191,7 @@ static void failed_starts_break_the_pool(struct test *t)
         test_ok(afork_pool_reset(pool.pool)); /* to no avail */
         test_ok(test_pool_call(&pool, &c, "x", NULL, NULL, NULL));
         test_wait(t, !pool.open);
-        g_assert_cmpint(c.error, ==, -ENOEXEC);
+        g_assert_cmpint(c.error, ==, -EIO);
         g_assert_nonnull(strstr(c.message, starts[i].words));
         test_pool_finish(&pool);
     }
@@ -215,7 +215,7 @@ static void failure_is_told_to_the_next_call(struct test *t)
     test_turn_for(t, 20000);
     test_ok(test_pool_call(&pool, &reply, "x", NULL, NULL, NULL));
     test_wait(t, !pool.open);
-    g_assert_cmpint(reply.error, ==, -ENOEXEC);
+    g_assert_cmpint(reply.error, ==, -EIO);
     g_assert_nonnull(strstr(reply.message, "out of paint"));
     test_pool_finish(&pool);
 }
@@ -244,6 +244,58 @@ static void broken_pools_can_be_mended(struct test *t)
     test_wait(t, !pool.open);
     unlink(flag);
     g_assert_cmpstr(test_reply_string(&reply, 0), ==, "x");
+    test_pool_finish(&pool);
+}
+
+struct mender {
+    struct afork_pool *pool;
+    const char *flag;
+    unsigned failed, done;
+};
+
+static void mend(const struct afork_reply *reply, void *data)
+{
+    struct mender *mender = data;
+    struct afork_pool_stats stats;
+
+    if (!reply->error) {
+        mender->done++;
+        return;
+    }
+    g_assert_cmpint(reply->error, ==, -EIO);
+    test_ok(afork_pool_get_stats(mender->pool, &stats));
+    g_assert_true(stats.broken);
+    g_assert_cmpint(stats.error, ==, -ENOEXEC);
+    g_assert_nonnull(strstr(stats.message, "no luck"));
+    g_assert_true(g_file_set_contents(mender->flag, "", 0, NULL));
+    test_ok(afork_pool_reset(mender->pool));
+    g_assert_nonnull(strstr(reply->message, "no luck"));
+    test_ok(afork_pool_get_stats(mender->pool, &stats));
+    g_assert_false(stats.broken);
+    g_assert_cmpint(stats.error, ==, 0);
+    g_assert_null(stats.message);
+    mender->failed++;
+}
+
+/* The first that hears of it can mend it: the others are answered. */
+static void the_first_may_mend_it(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    g_autofree char *flag = g_strdup_printf("%s/afork-first-%d-%p", g_get_tmp_dir(), getpid(), t);
+    g_autofree char *start = g_strdup_printf("sub start { -e '%s' or die qq(no luck\\n) }", flag);
+    struct mender mender = {.flag = flag};
+
+    t->options.standard_error.mode = AFORK_STDIO_NULL;
+    options.rpc.init = "start";
+    options.max_failures = 2;
+    test_pool_new(t, &pool, start, "echo", &options);
+    mender.pool = pool.pool;
+    for (unsigned i = 0; i < 5; i++)
+        test_ok(afork_pool_call_strings(pool.pool, NULL, 0, NULL, mend, &mender, NULL));
+    test_wait(t, mender.failed + mender.done == 5);
+    unlink(flag);
+    g_assert_cmpuint(mender.failed, ==, 1);
     test_pool_finish(&pool);
 }
 
@@ -300,8 +352,10 @@ static void a_killed_template_is_replaced(struct test *t)
     test_reply_clear(&a);
     test_ok(test_pool_call(&pool, &a, "self", NULL, NULL, NULL));
     test_wait(t, a.calls);
-    g_assert_cmpint(a.error, ==, -ECONNRESET);
+    g_assert_cmpint(a.error, ==, -EIO);
     g_assert_nonnull(strstr(a.message, "9"));
+    g_assert_true(test_pool_stats(&pool).broken);
+    g_assert_nonnull(strstr(test_pool_stats(&pool).message, "9"));
     test_pool_finish(&pool);
 }
 
@@ -330,7 +384,7 @@ static void nothing_is_left_in_a_broken_pool(struct test *t)
     test_ok(test_many_call(&pool, &many, "stay", NULL, NULL, NULL));
     test_wait(t, !pool.open);
     g_assert_cmpuint(many.bad[ECANCELED], ==, 1);
-    g_assert_cmpuint(many.bad[ECONNRESET], ==, 3);
+    g_assert_cmpuint(many.bad[EIO], ==, 3);
     test_pool_finish(&pool);
 }
 
@@ -456,6 +510,7 @@ int main(int argc, char **argv)
     test_calls_add("/pool/starts/broken", failed_starts_break_the_pool);
     test_calls_add("/pool/starts/told-later", failure_is_told_to_the_next_call);
     test_calls_add("/pool/starts/mended", broken_pools_can_be_mended);
+    test_calls_add("/pool/starts/mended-by-the-first", the_first_may_mend_it);
     test_calls_add("/pool/template/killed", a_killed_template_is_replaced);
     test_calls_add("/pool/template/broken", nothing_is_left_in_a_broken_pool);
     test_calls_add("/pool/template/of-the-user", the_process_is_the_users);

@@ -161,7 +161,7 @@ static void failed_starts_are_not_blamed(struct test *t)
                       &options);
         test_ok(test_pool_call(&pool, &reply, "a", NULL, NULL, NULL));
         test_wait(t, !pool.open);
-        g_assert_cmpint(reply.error, ==, -ENOEXEC);
+        g_assert_cmpint(reply.error, ==, -EIO);
         test_pool_finish(&pool);
     }
 }
