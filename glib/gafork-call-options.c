@@ -5,6 +5,7 @@
 #define AFORK_GLIB_COMPILATION
 
 #include "gafork-call-private.h"
+#include "gafork-enums.h"
 
 /**
  * GAforkCallOptions:
@@ -21,7 +22,7 @@ struct _GAforkCallOptions {
     gint64 timeout, run_timeout;
     int priority;
     GUnixFDList *fd_list;
-    gboolean kill_on_cancel;
+    enum afork_cancel cancel_mode;
     GVariantType *result_type;
 
     GQueue calls; /* of the core, which wait or are with a worker; the links are theirs */
@@ -34,12 +35,14 @@ enum {
     PROP_RUN_TIMEOUT,
     PROP_PRIORITY,
     PROP_FD_LIST,
+    PROP_CANCEL_MODE,
     PROP_KILL_ON_CANCEL,
     PROP_RESULT_TYPE,
     N_PROPS
 };
 
-static guint event_signal;
+static GParamSpec *props[N_PROPS];
+static guint event_signal, begun_signal;
 
 /* --- For calls --- */
 
@@ -74,9 +77,32 @@ void gafork__call_options_emit_event(GAforkCallOptions *self, const struct afork
     g_signal_emit(held, event_signal, 0, octets, fd_list);
 }
 
-gboolean gafork__call_options_kills(GAforkCallOptions *self)
+gboolean gafork__call_options_has_begun_listener(GAforkCallOptions *self)
 {
-    return self && self->kill_on_cancel;
+    return self && g_signal_has_handler_pending(self, begun_signal, 0, FALSE);
+}
+
+void gafork__call_options_emit_begun(GAforkCallOptions *self)
+{
+    g_autoptr(GAforkCallOptions) held = g_object_ref(self);
+
+    g_signal_emit(held, begun_signal, 0);
+}
+
+enum afork_cancel gafork__call_options_get_cancel_mode(GAforkCallOptions *self)
+{
+    return self ? self->cancel_mode : AFORK_CANCEL_ABANDON;
+}
+
+gboolean gafork__call_options_cancel(GAforkCallOptions *self, struct afork_call *call)
+{
+    enum afork_cancel mode = gafork__call_options_get_cancel_mode(self);
+
+    if (afork_call_cancel(call, mode) >= 0)
+        return TRUE;
+    if (mode == AFORK_CANCEL_KILL) /* where none can be killed */
+        afork_call_cancel(call, AFORK_CANCEL_ABANDON);
+    return mode != AFORK_CANCEL_QUEUED;
 }
 
 const GVariantType *gafork__call_options_get_result_type(GAforkCallOptions *self)
@@ -104,6 +130,26 @@ static void set_priority(GAforkCallOptions *self, int priority)
         afork_call_set_priority(link->data, priority);
 }
 
+/* Two properties say the same. */
+static void set_cancel_mode(GAforkCallOptions *self, enum afork_cancel mode)
+{
+    gboolean kills = mode == AFORK_CANCEL_KILL;
+    gboolean killed = self->cancel_mode == AFORK_CANCEL_KILL;
+
+    if (self->cancel_mode == mode)
+        return;
+    self->cancel_mode = mode;
+    g_object_notify_by_pspec(G_OBJECT(self), props[PROP_CANCEL_MODE]);
+    if (kills != killed)
+        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_KILL_ON_CANCEL]);
+}
+
+static void set_kill_on_cancel(GAforkCallOptions *self, gboolean kills)
+{
+    if (kills != (self->cancel_mode == AFORK_CANCEL_KILL))
+        set_cancel_mode(self, kills ? AFORK_CANCEL_KILL : AFORK_CANCEL_ABANDON);
+}
+
 /* --- GObject --- */
 
 static void set_property(GObject *object, guint id, const GValue *value, GParamSpec *pspec)
@@ -123,8 +169,11 @@ static void set_property(GObject *object, guint id, const GValue *value, GParamS
     case PROP_FD_LIST:
         g_set_object(&self->fd_list, g_value_get_object(value));
         break;
+    case PROP_CANCEL_MODE:
+        set_cancel_mode(self, (enum afork_cancel)g_value_get_enum(value));
+        break;
     case PROP_KILL_ON_CANCEL:
-        self->kill_on_cancel = g_value_get_boolean(value);
+        set_kill_on_cancel(self, g_value_get_boolean(value));
         break;
     case PROP_RESULT_TYPE:
         g_variant_type_free(self->result_type);
@@ -152,8 +201,11 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
     case PROP_FD_LIST:
         g_value_set_object(value, self->fd_list);
         break;
+    case PROP_CANCEL_MODE:
+        g_value_set_enum(value, (int)self->cancel_mode);
+        break;
     case PROP_KILL_ON_CANCEL:
-        g_value_set_boolean(value, self->kill_on_cancel);
+        g_value_set_boolean(value, self->cancel_mode == AFORK_CANCEL_KILL);
         break;
     case PROP_RESULT_TYPE:
         g_value_set_boxed(value, self->result_type);
@@ -175,11 +227,10 @@ static void finalize(GObject *object)
 static void gafork_call_options_init(GAforkCallOptions *self)
 {
     g_queue_init(&self->calls);
+    self->cancel_mode = AFORK_CANCEL_ABANDON;
 }
 
 #define PLAIN (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
-
-static GParamSpec *props[N_PROPS];
 
 static void install_times(void)
 {
@@ -231,15 +282,28 @@ static void install_others(void)
     props[PROP_FD_LIST] = g_param_spec_object("fd-list", NULL, NULL, G_TYPE_UNIX_FD_LIST, PLAIN);
 
     /**
-     * GAforkCallOptions:kill-on-cancel:
+     * GAforkCallOptions:cancel-mode:
      *
-     * Pools only. Whether cancelling kills a worker that is at work on the call, which is replaced
-     * then. Else the worker goes on, and its answer is dropped. What counts is how it is when the
-     * call is cancelled.
+     * What cancelling does where a worker has the call already. What counts is how it is when the
+     * call is cancelled. With %GAFORK_CANCEL_MODE_QUEUED, a [property@Afork.PoolOptions:load] of 1
+     * has no call wait for a busy worker, so that all that were not begun can be cancelled.
      *
      * Since: 0.1
      */
-    props[PROP_KILL_ON_CANCEL] = g_param_spec_boolean("kill-on-cancel", NULL, NULL, FALSE, PLAIN);
+    props[PROP_CANCEL_MODE] = g_param_spec_enum("cancel-mode", NULL, NULL, GAFORK_TYPE_CANCEL_MODE,
+                                                GAFORK_CANCEL_MODE_ABANDON,
+                                                PLAIN | G_PARAM_EXPLICIT_NOTIFY);
+
+    /**
+     * GAforkCallOptions:kill-on-cancel:
+     *
+     * Whether [property@Afork.CallOptions:cancel-mode] is %GAFORK_CANCEL_MODE_KILL. %FALSE makes it
+     * %GAFORK_CANCEL_MODE_ABANDON, if it was.
+     *
+     * Since: 0.1
+     */
+    props[PROP_KILL_ON_CANCEL] = g_param_spec_boolean("kill-on-cancel", NULL, NULL, FALSE,
+                                                      PLAIN | G_PARAM_EXPLICIT_NOTIFY);
 
     /**
      * GAforkCallOptions:result-type:
@@ -279,6 +343,20 @@ static void gafork_call_options_class_init(GAforkCallOptionsClass *klass)
      */
     event_signal = g_signal_new("event", GAFORK_TYPE_CALL_OPTIONS, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
                                 NULL, G_TYPE_NONE, 2, G_TYPE_BYTES, G_TYPE_UNIX_FD_LIST);
+
+    /**
+     * GAforkCallOptions::begun:
+     * @self: the options
+     *
+     * A worker has begun with a call that was made with this object: it has nothing to answer before
+     * or, with [property@Afork.RpcOptions:asynchronous], has it. It comes before events of the call
+     * and before its return, but not in any case: the call may fail before that is known. It comes
+     * once more if the call is given to another worker. Whoever listens connects before the call.
+     *
+     * Since: 0.1
+     */
+    begun_signal = g_signal_new("begun", GAFORK_TYPE_CALL_OPTIONS, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                NULL, G_TYPE_NONE, 0);
 }
 
 /**

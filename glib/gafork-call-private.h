@@ -40,8 +40,8 @@ struct _GAforkCallableInterface {
     gboolean (*check)(GAforkCallable *self, int result, GError **error);
     /* A call was made or has left; may be NULL. */
     void (*changed)(GAforkCallable *self);
-    /* Of pools, else NULL: a call fails because it is broken. */
-    void (*broke)(GAforkCallable *self);
+    /* Of pools, else NULL: a call fails because it is broken, and with this error. */
+    GError *(*broke)(GAforkCallable *self, const char *message);
     guint (*get_pending)(GAforkCallable *self);
     void (*finish)(GAforkCallable *self);
     void (*close)(GAforkCallable *self);
@@ -63,7 +63,12 @@ void gafork__call_options_fill(GAforkCallOptions *self, const struct gafork__cal
 /* Whether somebody listens for events. */
 gboolean gafork__call_options_has_listener(GAforkCallOptions *self);
 void gafork__call_options_emit_event(GAforkCallOptions *self, const struct afork_event *event);
-gboolean gafork__call_options_kills(GAforkCallOptions *self);
+/* The same for the signal that it was begun. */
+gboolean gafork__call_options_has_begun_listener(GAforkCallOptions *self);
+void gafork__call_options_emit_begun(GAforkCallOptions *self);
+enum afork_cancel gafork__call_options_get_cancel_mode(GAforkCallOptions *self);
+/* Cancels a call, unless a worker has it that is to go on. */
+gboolean gafork__call_options_cancel(GAforkCallOptions *self, struct afork_call *call);
 const GVariantType *gafork__call_options_get_result_type(GAforkCallOptions *self);
 /* Makes a call known for a change of its priority; `link` is the call's, and its data the core's
  * call. */

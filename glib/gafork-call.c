@@ -21,7 +21,7 @@
  * the main context of the process's context. A call under way holds what was called.
  *
  * If the cancellable is cancelled, the call returns at once. A worker that has it already goes on,
- * and its answer is dropped, unless [property@Afork.CallOptions:kill-on-cancel] is set.
+ * and its answer is dropped, unless [property@Afork.CallOptions:cancel-mode] says otherwise.
  *
  * Errors of a call are, besides those of [error@Afork.Error], %G_IO_ERROR_TIMED_OUT,
  * %G_IO_ERROR_CANCELLED, %G_IO_ERROR_CLOSED if the object, its process or its context was closed,
@@ -138,12 +138,8 @@ static gboolean cancel_call(gpointer data)
 
     if (!call)
         return G_SOURCE_REMOVE;
-    struct afork_call *core = call->link.data;
     unwatch(call);
-    call->cancelled = TRUE;
-    if (!gafork__call_options_kills(call->options) ||
-        afork_call_cancel(core, AFORK_CANCEL_KILL) < 0) /* also where none can be killed */
-        afork_call_cancel(core, AFORK_CANCEL_ABANDON);
+    call->cancelled = gafork__call_options_cancel(call->options, call->link.data);
     changed(call->task);
     return G_SOURCE_REMOVE;
 }
@@ -205,26 +201,19 @@ static void return_strv(GTask *task, const struct afork_reply *reply)
         g_task_return_error(task, error);
 }
 
-/* The text is taken before a pool tells that it is broken: whoever hears of it may do anything. */
-static GError *make_error(GTask *task, const struct afork_reply *reply)
+static void return_error(GTask *task, const struct afork_reply *reply)
 {
     GAforkCallable *self = g_task_get_source_object(task);
     GAforkCallableInterface *iface = GAFORK_CALLABLE_GET_IFACE(self);
 
-    if (reply->error != -EIO || !iface->broke)
-        return gafork__reply_error_new(reply->error, reply->message, reply->exit);
-    g_autofree char *text = gafork__text(reply->message, -1);
-    iface->broke(self);
-    return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_BROKEN, text);
-}
-
-static void return_error(GTask *task, const struct afork_reply *reply)
-{
     if (reply->error == -EREMOTEIO && reply->data)
         need_extra(task)->exception = g_bytes_new(reply->data, reply->len);
     if (reply->exit)
         need_extra(task)->exit = gafork__exit_new(reply->exit);
-    g_task_return_error(task, make_error(task, reply));
+    g_task_return_error(task,
+                        reply->error == -EIO && iface->broke
+                            ? iface->broke(self, reply->message)
+                            : gafork__reply_error_new(reply->error, reply->message, reply->exit));
 }
 
 static GBytes *take_bytes(const struct afork_reply *reply)
@@ -240,7 +229,8 @@ static void on_reply(const struct afork_reply *reply, void *data)
     struct call *call = data;
     g_autoptr(GTask) task = g_steal_pointer(&call->task);
 
-    if (call->watch && g_cancellable_is_cancelled(call->watch->cancellable))
+    if (call->watch && g_cancellable_is_cancelled(call->watch->cancellable) &&
+        gafork__call_options_get_cancel_mode(call->options) != AFORK_CANCEL_QUEUED)
         call->cancelled = TRUE;
     unwatch(call);
     changed(task);
@@ -264,6 +254,13 @@ static void on_event(const struct afork_event *event, void *data)
     struct call *call = data;
 
     gafork__call_options_emit_event(call->options, event);
+}
+
+static void on_begin(void *data)
+{
+    struct call *call = data;
+
+    gafork__call_options_emit_begun(call->options);
 }
 
 /* The core has let go of it, with or without a reply. */
@@ -318,6 +315,7 @@ static void start(GTask *task, enum form form, struct gafork__arguments *argumen
     *call = (struct call){.form = form, .serialiser = caller->serialiser};
     gafork__call_options_fill(options, caller, &core);
     core.on_event = gafork__call_options_has_listener(options) ? on_event : NULL;
+    core.on_begin = gafork__call_options_has_begun_listener(options) ? on_begin : NULL;
     core.release = on_release;
     int result = iface->call(self, arguments, &core, on_reply, call, &made);
     if (result < 0) {

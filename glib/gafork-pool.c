@@ -254,12 +254,15 @@ static void pool_changed(GAforkCallable *callable)
     gafork__pool_look_soon(GAFORK_POOL(callable));
 }
 
-static void pool_broke(GAforkCallable *callable)
+/* It is said of the pool before a call returns. Whoever hears of it may do anything. */
+static GError *pool_broke(GAforkCallable *callable, const char *message)
 {
     GAforkPool *self = GAFORK_POOL(callable);
+    g_autofree char *text = gafork__text(message, -1);
 
     if (!self->broken)
         gafork__pool_look(self);
+    return g_error_new_literal(GAFORK_ERROR, GAFORK_ERROR_BROKEN, text);
 }
 
 static guint pool_get_pending(GAforkCallable *callable)

@@ -122,6 +122,20 @@
  */
 
 /**
+ * GAforkCancelMode:
+ * @GAFORK_CANCEL_MODE_QUEUED: nothing: only a call that no worker has is cancelled; one that a worker
+ *   has goes on and returns as if nothing had happened
+ * @GAFORK_CANCEL_MODE_ABANDON: the call returns at once; a worker that has it goes on, and its answer
+ *   is dropped
+ * @GAFORK_CANCEL_MODE_KILL: pools only: the same, but a worker that is at work on it is killed and
+ *   replaced
+ *
+ * What is done for the sake of a cancellation.
+ *
+ * Since: 0.1
+ */
+
+/**
  * GAforkError:
  * @GAFORK_ERROR_UNKNOWN: the process is gone, and nobody knows how
  * @GAFORK_ERROR_EXITED: it exited before it entered the function, or answered the call
@@ -183,6 +197,10 @@ SAME(GAFORK_FRAMES_ORIGINAL, AFORK_RPC_FRAMES_ORIGINAL);
 
 SAME(GAFORK_CRASH_FAIL, AFORK_CRASH_FAIL);
 SAME(GAFORK_CRASH_RETRY_ONCE, AFORK_CRASH_RETRY_ONCE);
+
+SAME(GAFORK_CANCEL_MODE_QUEUED, AFORK_CANCEL_QUEUED);
+SAME(GAFORK_CANCEL_MODE_ABANDON, AFORK_CANCEL_ABANDON);
+SAME(GAFORK_CANCEL_MODE_KILL, AFORK_CANCEL_KILL);
 
 #define SAME_CAUSE(name)                                                                           \
     SAME(GAFORK_CAUSE_##name, AFORK_CAUSE_##name);                                                 \

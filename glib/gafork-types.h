@@ -77,6 +77,12 @@ typedef enum {
     GAFORK_CRASH_RETRY_ONCE,
 } GAforkCrash;
 
+typedef enum {
+    GAFORK_CANCEL_MODE_QUEUED,
+    GAFORK_CANCEL_MODE_ABANDON,
+    GAFORK_CANCEL_MODE_KILL,
+} GAforkCancelMode;
+
 #define GAFORK_ERROR (gafork_error_quark())
 
 typedef enum {

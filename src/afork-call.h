@@ -105,6 +105,13 @@ struct afork_call_options {
      * the `on_event` of what the call was made with. Our own frames only. */
     void (*on_event)(const struct afork_event *event, void *data);
 
+    /* Called when a worker begins with it: when it has all of the call, and nothing to answer before;
+     * with the asynchronous back end, when it has all of it. By then AFORK_CANCEL_QUEUED is too
+     * late; that is so before, too, while the call waits for the worker that has it. Comes before
+     * its events and its completion, but not in any case: the call may fail, or its worker end, before
+     * that is known. Comes once more if the call is given to another worker. NULL: nobody is told. */
+    void (*on_begin)(void *data);
+
     /* `release(data)` is called once: after the completion callback has returned, or when there will
      * be none, because of afork_rpc_close(), afork_pool_close() or afork_context_close(). If the
      * call is not accepted, it is not called. */
@@ -124,7 +131,8 @@ enum {
 
 /* What is done for the sake of a cancellation. */
 enum afork_cancel {
-    AFORK_CANCEL_QUEUED,  /* nothing: only a call that no worker was given is cancelled */
+    AFORK_CANCEL_QUEUED, /* nothing: only a call that no worker has is cancelled, so that none that was
+                             begun is; `load` 1 has none wait for a busy worker */
     AFORK_CANCEL_ABANDON, /* the worker goes on; its answer is dropped */
     AFORK_CANCEL_KILL,    /* pools only: the worker is killed and replaced; calls that it had not
                              begun are given to others. Where it has not begun this one either, it

@@ -116,6 +116,8 @@ static int set_options(struct afork_call *call, const struct afork_call_options 
     call->priority = options->priority;
     call->run_timeout = options->run_timeout;
     call->on_event = options->on_event;
+    call->on_begin = options->on_begin;
+    call->prompt = options->run_timeout || options->on_begin;
     call->release = options->release;
     if (options->timeout) {
         call->timeout.cb = timed_out;

@@ -29,6 +29,8 @@ struct afork_call {
     TAILQ_ENTRY(afork_call) link;  /* in a queue of its pool, or of its rpc */
     struct afork_context *context; /* a reference */
     enum afork__call_state state;
+    bool prompt;             /* no answer may be kept while it is worked on */
+    bool begun;              /* `on_begin` was told of the worker that has it */
     bool writing;            /* some of it, but not all, is written: its rpc keeps the memory */
     struct afork_rpc *rpc;   /* NULL: no worker has it */
     struct afork_pool *pool; /* NULL: made with an rpc */
@@ -38,6 +40,7 @@ struct afork_call {
     afork_call_cb *cb;
     void *cb_data;
     void (*on_event)(const struct afork_event *event, void *data);
+    void (*on_begin)(void *data);
     void (*release)(void *data);
 
     struct afork__deadline timeout; /* of the call, off if it has none */

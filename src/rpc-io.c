@@ -45,7 +45,7 @@ static void put_header(const struct afork_rpc *rpc, struct afork_call *call)
     struct afork__rpc_header frame = {
         .kind = AFORK__RPC_CALL,
         .n_fds = (unsigned)call->n_fds,
-        .flags = call->run_timeout ? AFORK__RPC_PROMPT : 0,
+        .flags = call->prompt ? AFORK__RPC_PROMPT : 0,
         .id = call->id,
         .len = (uint32_t)call->len,
     };
@@ -111,7 +111,9 @@ static void begin_writing(struct afork_rpc *rpc, struct afork_call *call)
         rpc->oldest_id = call->id;
     rpc->last_id = call->id;
     rpc->slots[call->id & (rpc->n_slots - 1)] = (struct afork__rpc_slot){
-        .id = call->id, .prompt = call->run_timeout, .call = call};
+        .id = call->id, .prompt = call->prompt, .call = call};
+    if (call->on_begin)
+        afork__rpc_begin_sent(rpc, call);
     for (size_t i = 0; !call->pool && i < call->n_fds; i++) /* else another worker may need them */
         afork__close(&call->fds[i]);
     rpc->writing = call;
@@ -236,12 +238,19 @@ static void flush(struct afork_rpc *rpc)
     }
 }
 
+static void send_on(struct afork_rpc *rpc)
+{
+    flush(rpc);
+    if (rpc->n_begin)
+        afork__rpc_begin_soon(rpc);
+    afork__rpc_update_watch(rpc);
+}
+
 void afork__rpc_send(struct afork_rpc *rpc)
 {
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching || rpc->refusing || rpc->uncork.due)
         return;
-    flush(rpc);
-    afork__rpc_update_watch(rpc);
+    send_on(rpc);
     if (!rpc->finishing)
         afork__turn_due(rpc->context, &rpc->uncork);
 }
@@ -252,8 +261,7 @@ void afork__rpc_uncork(struct afork__turn *turn)
 
     if (rpc->state > AFORK__RPC_OPEN || rpc->dispatching)
         return;
-    flush(rpc);
-    afork__rpc_update_watch(rpc);
+    send_on(rpc);
 }
 
 /* ---- Receiving ---- */
@@ -294,6 +302,12 @@ static void handle_answer(struct afork_rpc *rpc, struct afork_reply *reply)
         protocol_error(rpc, "the worker answered a call that it was not given");
         return;
     }
+    if (rpc->n_begin) {
+        afork__rpc_begin_before(rpc, slot->id);
+        if (rpc->closed)
+            return;
+        slot = find_call(rpc, rpc->frame.id); /* which may have moved */
+    }
     struct afork_call *call = slot->call;
     afork__rpc_free_slot(rpc, slot);
     reply->memory = &rpc->memory;
@@ -329,6 +343,10 @@ static void handle_error(struct afork_rpc *rpc, const void *payload, size_t len)
 
 static void handle_event(struct afork_rpc *rpc, const struct afork_event *event)
 {
+    if (rpc->n_begin)
+        afork__rpc_begin_before(rpc, rpc->frame.id);
+    if (rpc->closed)
+        return;
     struct afork__rpc_slot *slot = afork__rpc_slot_of(rpc, rpc->frame.id);
     struct afork_call *call = slot ? slot->call : NULL;
 
@@ -607,6 +625,26 @@ void afork__rpc_update_watch(struct afork_rpc *rpc)
     rpc->context->loop->ops->io_set(rpc->io, events);
 }
 
+/* Does what had to wait until callbacks had returned. */
+static void end_dispatch(struct afork_rpc *rpc)
+{
+    rpc->dispatching = rpc->again = false;
+    if (rpc->gone)
+        afork__rpc_gone(rpc);
+    else if (rpc->state == AFORK__RPC_OPEN)
+        send_on(rpc);
+    afork__rpc_try_end(rpc);
+}
+
+void afork__rpc_tell_begun(struct afork_rpc *rpc)
+{
+    if (!rpc->n_begin || rpc->dispatching) /* then at the end of that */
+        return;
+    rpc->dispatching = true;
+    afork__rpc_begin_tell(rpc);
+    end_dispatch(rpc);
+}
+
 void afork__rpc_io_cb(unsigned events, void *data)
 {
     struct afork_rpc *rpc = data;
@@ -626,14 +664,7 @@ void afork__rpc_io_cb(unsigned events, void *data)
         rpc->blocked = false;
     if (events & AFORK_IN)
         receive(rpc, false);
-    rpc->dispatching = rpc->again = false;
-    if (rpc->gone) {
-        afork__rpc_gone(rpc);
-    } else if (rpc->state == AFORK__RPC_OPEN) {
-        flush(rpc);
-        afork__rpc_update_watch(rpc);
-    }
-    afork__rpc_try_end(rpc);
+    end_dispatch(rpc);
     afork__rpc_unref_memory(rpc);
     afork__context_unref(context);
 }
@@ -650,7 +681,6 @@ int afork__rpc_open(struct afork_rpc *rpc, int fd)
     rpc->blocked = false;
     rpc->ready = !rpc->own_frames; /* the original does not say that it is there */
     rpc->begun = rpc->ready || rpc->prompt;
-    flush(rpc);
-    afork__rpc_update_watch(rpc);
+    send_on(rpc);
     return 0;
 }

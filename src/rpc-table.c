@@ -40,7 +40,7 @@ int afork__rpc_reserve(struct afork_rpc *rpc)
     return 0;
 }
 
-static uint32_t id_after(uint32_t id)
+uint32_t afork__rpc_id_after(uint32_t id)
 {
     return id == UINT32_MAX ? 1 : id + 1;
 }
@@ -48,7 +48,7 @@ static uint32_t id_after(uint32_t id)
 uint32_t afork__rpc_next_id(const struct afork_rpc *rpc, uint32_t id)
 {
     do
-        id = id_after(id);
+        id = afork__rpc_id_after(id);
     while (rpc->slots[id & (rpc->n_slots - 1)].id);
     return id;
 }
@@ -71,7 +71,7 @@ bool afork__rpc_may_hold(const struct afork_rpc *rpc)
 void afork__rpc_free_slot(struct afork_rpc *rpc, struct afork__rpc_slot *slot)
 {
     if (slot->id == rpc->oldest_id)
-        rpc->oldest_id = id_after(rpc->oldest_id);
+        rpc->oldest_id = afork__rpc_id_after(rpc->oldest_id);
     slot->id = 0;
     rpc->n_used--;
 }

@@ -372,6 +372,8 @@ static void remove_call(struct afork_rpc *rpc, struct afork_call *call)
         TAILQ_REMOVE(&rpc->sent, call, link);
     else
         TAILQ_REMOVE(&rpc->unsent, call, link);
+    if (sent && call->on_begin)
+        afork__rpc_begin_left(rpc, call);
     rpc->n_calls--;
     call->rpc = NULL;
 }
@@ -494,13 +496,14 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     afork__rpc_unref_memory(rpc);
 }
 
-/* What was cancelled or timed out completes; and the end that came inside a call of the library is
+/* Calls were begun; what was cancelled or timed out completes; and the end that came inside a call of the library is
  * told of. */
 static void after_close(struct afork__turn *turn)
 {
     struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);
 
     rpc->refs++;
+    afork__rpc_tell_begun(rpc);
     while (!rpc->closed && afork__due_next(&rpc->due)) {
     }
     afork__rpc_try_end(rpc);

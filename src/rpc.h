@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An rpc as its files share it: rpc.c has its life, rpc-io.c its channel, rpc-table.c its calls.
+ * An rpc as its files share it: rpc.c has its life, rpc-io.c its channel, rpc-table.c its calls,
+ * rpc-begin.c the notices that they were begun.
  *
  *   STARTING -> OPEN -> CLOSED -> ENDED
  *
@@ -69,6 +70,9 @@ struct afork_rpc {
     size_t n_slots, n_used;
     uint32_t last_id, oldest_id; /* in use, if n_used */
 
+    size_t n_begin;   /* of `sent`, calls whose `on_begin` is to come */
+    uint32_t told_id; /* asynchronous: those up to this number were looked at; if n_begin */
+
     /* The frame that is being received. */
     uint8_t header[AFORK__RPC_HEADER_SIZE];
     size_t header_got, payload_got, payload_room;
@@ -108,7 +112,26 @@ void afork__rpc_update_watch(struct afork_rpc *rpc);
 void afork__rpc_stop_writing(struct afork_rpc *rpc);
 void afork__rpc_forget_frame(struct afork_rpc *rpc);
 
+/* Tells of calls that were begun, and goes on with what waited meanwhile. From the loop; the caller has
+ * a reference. */
+void afork__rpc_tell_begun(struct afork_rpc *rpc);
+
+/* rpc-begin.c; none of these is to be called without `on_begin`, or `n_begin` */
+
+/* A call is being written. */
+void afork__rpc_begin_sent(struct afork_rpc *rpc, struct afork_call *call);
+/* A call that was sent leaves. */
+void afork__rpc_begin_left(struct afork_rpc *rpc, const struct afork_call *call);
+/* Something has changed: has it told, at the next turn, what has begun. */
+void afork__rpc_begin_soon(struct afork_rpc *rpc);
+/* Before the worker is heard on a call, by its number. Afterwards the rpc may be closed. */
+void afork__rpc_begin_before(struct afork_rpc *rpc, uint32_t id);
+/* Tells of all that were begun; the rpc is `dispatching` meanwhile. */
+void afork__rpc_begin_tell(struct afork_rpc *rpc);
+
 /* rpc-table.c */
+/* The number that follows another. */
+uint32_t afork__rpc_id_after(uint32_t id);
 /* Makes room for one more call in the table. */
 int afork__rpc_reserve(struct afork_rpc *rpc);
 /* The place of a number in use, or NULL. */

@@ -155,6 +155,9 @@ const tests = {
         Object.assign(how, ways);
         for (const [name, value] of Object.entries(ways))
             equal(how[name], value);
+        equal(how.cancel_mode, Afork.CancelMode.KILL);
+        how.cancel_mode = Afork.CancelMode.QUEUED;
+        assert(how.cancel_mode === Afork.CancelMode.QUEUED && !how.kill_on_cancel, 'cancel_mode');
         equal(how.fd_list, null);
     },
 
@@ -221,9 +224,10 @@ const tests = {
         rpc.connect('event', (object, octets) => ofRpc.push(text(octets)));
         const how = new Afork.CallOptions();
         how.connect('event', (object, octets) => ofCall.push(text(octets)));
+        how.connect('begun', () => ofCall.push('begun'));
         equal(call(rpc, 'strv', ['1'], how)[0], '1');
         equal(call(rpc, 'strv', ['2'])[0], '2');
-        equal(`${ofCall} ${ofRpc}`, '1 2');
+        equal(`${ofCall} ${ofRpc}`, 'begun,1 2');
         rpc.timeout = 1000;
         equal(rpc.timeout, 1000);
         failsIo('TIMED_OUT', () => call(rpc, 'strv', ['100']));

@@ -165,6 +165,9 @@ def test_options():
     p = how.props
     p.timeout, p.run_timeout, p.priority, p.kill_on_cancel = 5, 6, -7, True
     assert (p.timeout, p.run_timeout, p.priority, p.kill_on_cancel) == (5, 6, -7, True)
+    assert p.cancel_mode == Afork.CancelMode.KILL
+    p.cancel_mode = Afork.CancelMode.QUEUED
+    assert p.cancel_mode == Afork.CancelMode.QUEUED and not p.kill_on_cancel
     assert p.fd_list is None
 
 
@@ -239,7 +242,9 @@ def test_events_and_timeout():
     rpc.connect("event", lambda rpc, octets, fds: of_rpc.append((Afork.bytes_to_strv(octets), fds)))
     how = Afork.CallOptions()
     how.connect("event", lambda how, octets, fds: of_call.append(Afork.bytes_to_strv(octets)))
-    assert call(rpc, "strv", ["1"], how) == ["1"] and of_call == [["1"]]
+    begun = []
+    how.connect("begun", lambda how: begun.append(len(of_call)))
+    assert call(rpc, "strv", ["1"], how) == ["1"] and of_call == [["1"]] and begun == [0]
     assert call(rpc, "strv", ["2"]) == ["2"] and of_rpc == [(["2"], None)]
     rpc.props.timeout = 1000
     assert rpc.props.timeout == 1000

@@ -173,6 +173,9 @@ void test_options () throws Error
     how.priority = -7;
     how.kill_on_cancel = true;
     assert (how.timeout == 5 && how.run_timeout == 6 && how.priority == -7 && how.kill_on_cancel);
+    assert (how.cancel_mode == Afork.CancelMode.KILL);
+    how.cancel_mode = Afork.CancelMode.QUEUED;
+    assert (how.cancel_mode == Afork.CancelMode.QUEUED && !how.kill_on_cancel);
 }
 
 void test_descriptors () throws Error
@@ -273,9 +276,10 @@ void test_events () throws Error
             assert_not_reached ();
         }
     });
+    how.begun.connect (() => { of_call += "begun "; });
     call (rpc, {"1"}, how);
     call (rpc, {"2"});
-    assert (of_call == "1" && of_rpc == "2");
+    assert (of_call == "begun 1" && of_rpc == "2");
     rpc.timeout = 1000;
     assert (rpc.timeout == 1000);
     try {

@@ -129,8 +129,9 @@ def test_keywords():
         with Afork.Pool(process, "nap", options) as pool:
             assert pool.props.max == 2
             events = []
-            call = pool.call("1", on_event=lambda *values: events.append(values), priority=1)
-            assert call.wait() == ["1"] and events == [("awake", "1")]
+            call = pool.call("1", on_event=lambda *values: events.append(values), priority=1,
+                             on_begin=lambda: events.append("begun"))
+            assert call.wait() == ["1"] and events == ["begun", ("awake", "1")]
             code_of(fails(Afork.Failure, pool.call("5000", run_timeout=1000).wait),
                     Gio.IOErrorEnum.TIMED_OUT)
             cancellable = Gio.Cancellable()

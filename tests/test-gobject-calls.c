@@ -100,6 +100,7 @@ struct afork_call {
     afork_call_cb *cb;
     void *data;
     void (*on_event)(const struct afork_event *event, void *data);
+    void (*on_begin)(void *data);
     void (*release)(void *data);
     bool accepted, cancelled;
     bool returned; /* and what, where it was not accepted */
@@ -115,6 +116,14 @@ static void on_call_event(G_GNUC_UNUSED GAforkCallOptions *options, GBytes *octe
     g_assert_true(call->accepted);
     call->on_event(&event, call->data);
     clear_fds(event.fds, event.n_fds);
+}
+
+static void on_call_begun(G_GNUC_UNUSED GAforkCallOptions *options, gpointer data)
+{
+    struct afork_call *call = data;
+
+    g_assert_true(call->accepted && !call->returned);
+    call->on_begin(call->data);
 }
 
 static void call_free(struct afork_call *call)
@@ -197,6 +206,9 @@ static int call_options(struct afork_call *call, const struct afork_call_options
     call->release = options->release;
     if (call->on_event)
         g_signal_connect(call->options, "event", G_CALLBACK(on_call_event), call);
+    call->on_begin = options->on_begin;
+    if (call->on_begin)
+        g_signal_connect(call->options, "begun", G_CALLBACK(on_call_begun), call);
     return options->n_fds ? call_fds(call->options, options) : 0;
 }
 
@@ -290,7 +302,9 @@ int gobject_call_cancel(struct afork_call *call, enum afork_cancel how)
     if (call->cancelled)
         return -EALREADY;
     call->cancelled = true;
-    g_object_set(call->options, "kill-on-cancel", how == AFORK_CANCEL_KILL, NULL);
+    if (how == AFORK_CANCEL_QUEUED && GAFORK_IS_RPC(call->callee->object))
+        how = AFORK_CANCEL_ABANDON;
+    g_object_set(call->options, "cancel-mode", (int)how, NULL);
     g_cancellable_cancel(call->cancellable);
     return 0;
 }

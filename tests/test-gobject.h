@@ -10,7 +10,8 @@
  *
  *   - A call that is refused returns its error in a callback; the loop is turned until it has come.
  *   - A cancellation is heard of on a later turn, and nobody says that it came too late. A second
- *     one is -EALREADY all the same. AFORK_CANCEL_QUEUED is as AFORK_CANCEL_ABANDON.
+ *     one is -EALREADY all the same. AFORK_CANCEL_QUEUED of an rpc is as AFORK_CANCEL_ABANDON: by
+ *     then the worker has all.
  *   - The list of workers is that of the last turn: one is made before it is read.
  *   - What is closed returns from its calls with G_IO_ERROR_CLOSED, on a later turn; the core
  *     releases them, inside the call: test_soon().

@@ -204,8 +204,9 @@ class Process(Closing, Afork.Process):
 
 class Calling(Closing):
     """Calls are to be awaited. Their keywords are the properties of Afork.CallOptions,
-    `cancellable`, and `on_event`, a function for the values of each event. At the end of a `with`
-    no more calls are taken; if an exception leaves it, those under way are given up."""
+    `cancellable`, and the functions `on_event`, for the values of each event, and `on_begin`. At
+    the end of a `with` no more calls are taken; if an exception leaves it, those under way are
+    given up."""
 
     def __new__(cls, process, function, options=None, **keywords):
         return cls.new(process, function, cls.OPTIONS(**keywords) if keywords else options)
@@ -226,12 +227,15 @@ class Calling(Closing):
         return self._call(json.dumps(arguments, allow_nan=False),
                           lambda packed: json.loads(packed.get_data()), **how)
 
-    def _call(self, arguments, convert, cancellable=None, on_event=None, **how):
+    def _call(self, arguments, convert, cancellable=None, on_event=None, on_begin=None,
+              **how):
         packed = (octets(arguments) if isinstance(arguments, str) else
                   Afork.variant_to_bytes(variant(arguments), Afork.Serialiser.OCTETS))
         options = Afork.CallOptions(**how)
         if on_event:
             options.connect("event", lambda _, values, fd_list: on_event(*convert(values)))
+        if on_begin:
+            options.connect("begun", lambda _: on_begin())
         return Call(self.call_bytes_async, self.call_bytes_finish, packed, options,
                     cancellable=cancellable, convert=convert)
 
