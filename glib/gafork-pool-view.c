@@ -176,15 +176,15 @@ void gafork__pool_view_init(GAforkPool *self, const struct afork_pool_options *o
 /**
  * gafork_pool_set_size:
  * @self: a pool
- * @max: most workers at a time; 0: [func@Afork.cpu_count]
+ * @max: most workers at a time, up to %G_MAXINT; 0: [func@Afork.cpu_count]
  * @idle: workers that are kept even if they have nothing to do, at most @max
- * @load: calls that a worker is given at a time; 0: 2
+ * @load: calls that a worker is given at a time, up to 65536; 0: 2
  * @error: return location for an error
  *
  * Changes the sizes while the pool works. The properties do the same one by one. Of a pool with a
  * process for each call only @max can be changed.
  *
- * Returns: %TRUE, or %FALSE with @error set
+ * Returns: %TRUE, or %FALSE with @error set: %G_IO_ERROR_INVALID_ARGUMENT for what is out of range
  *
  * Since: 0.1
  */

@@ -39,8 +39,9 @@ struct afork_pool_options {
      * own. */
     struct afork_rpc_options rpc;
 
-    unsigned max;  /* most workers at a time; 0: afork_cpu_count() */
-    unsigned idle; /* workers that are kept even if they have nothing to do; default 0 */
+    unsigned max; /* most workers at a time, up to INT_MAX; 0: afork_cpu_count() */
+    unsigned
+        idle; /* workers that are kept even if they have nothing to do, up to `max`; default 0 */
     unsigned load; /* calls that a worker is given at a time, at most 65,536; 0: 2 */
 
     /* Microseconds that calls wait for a busy worker before another is started, 0: 100,000; and
@@ -109,15 +110,19 @@ struct afork_pool_options {
  * so that later commands to `process` do not concern the pool, nor its end. Should that template
  * end by itself, the workers it has live on, and another is forked from `process`, as it is by
  * then, if it is still there. `options` is copied; NULL: defaults. Returned; release with
- * afork_pool_unref(). Errors: as afork_process_fork() and afork_process_set_limits(); -EINVAL
- * (options that contradict each other: more `idle` than `max`, callbacks in `rpc`). */
+ * afork_pool_unref(). Errors: as afork_process_fork(), afork_process_set_limits() and
+ * afork_process_set_spares(); -EINVAL (out of range, or options that contradict each other: more
+ * `idle` than `max`, callbacks in `rpc`); -EPERM (limits that `process` has, or its forks will have
+ * by `forks_only`, let nobody fork workers from the pool's template: `no_new_processes`. Workers get
+ * it by the `limits` of the options). */
 AFORK_EXPORT AFORK_NODISCARD int afork_pool_new(struct afork_process *process, const char *function,
                                                 const struct afork_pool_options *options,
                                                 struct afork_pool **ret);
 
 /* As afork_rpc_call() and its kin. Errors besides: -ENOSPC (the queue is full), -EPIPE (the pool
- * was told to end), -EIO (it is broken), -ENOTSUP (a `run_timeout`, but workers that cannot be
- * killed: of AFORK_PEER_ORIGINAL, unless they are remote ones, whose command is). */
+ * was told to end), -EIO (it is broken), -EINVAL (a `run_timeout`, but the asynchronous back end),
+ * -ENOTSUP (a `run_timeout`, but workers that cannot be killed: of AFORK_PEER_ORIGINAL, unless they
+ * are remote ones, whose command is). */
 AFORK_EXPORT int afork_pool_call(struct afork_pool *pool, const void *data, size_t len,
                                  const struct afork_call_options *options, afork_call_cb *cb,
                                  void *cb_data, struct afork_call **ret);
@@ -129,8 +134,9 @@ AFORK_EXPORT int afork_pool_call_strings(struct afork_pool *pool, const struct i
                                          size_t n, const struct afork_call_options *options,
                                          afork_call_cb *cb, void *cb_data, struct afork_call **ret);
 
-/* Changes the sizes while the pool works; as in the options. Workers beyond `max` answer what they
- * have, and end. Errors: -EPIPE (the pool was told to end). */
+/* Changes the sizes while the pool works; as in the options, with the same ranges. Workers beyond
+ * `max` answer what they have, and end. If it fails, all is as before.
+ * Errors: -EINVAL (out of range, more `idle` than `max`), -EPIPE (the pool was told to end). */
 AFORK_EXPORT int afork_pool_set_size(struct afork_pool *pool, unsigned max, unsigned idle,
                                      unsigned load);
 

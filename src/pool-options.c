@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum { LOAD = 2, FAILURES = 5, START_USEC = 100000, STOP_USEC = 10000000 };
 
 int afork__pool_check_size(unsigned max, unsigned idle, unsigned load)
 {
-    return idle > max || load > AFORK__LOAD_MAX ? -EINVAL : 0;
+    return max > INT_MAX || idle > max || load > AFORK__LOAD_MAX ? -EINVAL : 0;
 }
 
 static int check(const struct afork_pool_options *options)

@@ -339,12 +339,19 @@ static void misuse(struct test *t)
     refused(bad.rpc.size = 0);
     refused(bad.rpc.data = &bad);
     refused(bad.load = 65537);
+    refused(bad.max = (unsigned)INT_MAX + 1);
+    refused(bad.max = UINT_MAX);
+    refused(bad.max = 2; bad.idle = 3);
     refused(bad.retire_age = -1);
     refused(bad.crash = 7);
     refused(bad.limits = &(struct afork_limits){0});
 #undef refused
     test_ok(afork_pool_new(process, "echo", &good, &pool.pool));
     afork_process_unref(process);
+    g_assert_cmpint(afork_pool_set_size(pool.pool, UINT_MAX, 0, 1), ==, -EINVAL);
+    g_assert_cmpint(afork_pool_set_size(pool.pool, 1, 2, 1), ==, -EINVAL);
+    g_assert_cmpint(afork_pool_set_size(pool.pool, 1, 1, 65537), ==, -EINVAL);
+    test_ok(afork_pool_set_size(pool.pool, INT_MAX, 0, 65536));
     call.priority = 32;
     g_assert_cmpint(test_pool_call(&pool, &reply, "x", NULL, &call, NULL), ==, -EINVAL);
     g_assert_cmpint(afork_pool_call(NULL, "x", 1, NULL, test_on_reply, &reply, NULL), ==, -EINVAL);
