@@ -250,7 +250,9 @@ static void install_actions(void)
      * GAforkLimits:no-new-processes:
      *
      * Whether no processes are made; threads are. Without [property@Afork.Limits:forks-only] the
-     * server itself cannot be forked any more, which fails with %GAFORK_ERROR_FORK.
+     * server itself cannot be forked any more, which fails with %GAFORK_ERROR_FORK; with it, what is
+     * forked from it cannot. No pool can be made of either: its workers get this by
+     * [property@Afork.PoolOptions:limits].
      *
      * Since: 0.1
      */

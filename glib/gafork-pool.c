@@ -301,7 +301,8 @@ static void callable_init(GAforkCallableInterface *iface)
  * What stops workers is the error of calls, and told by [signal@Afork.Pool::worker-exited].
  *
  * Returns: (transfer full): a new pool, or %NULL with @error set: %G_IO_ERROR_INVALID_ARGUMENT for
- *   options that contradict each other
+ *   options that contradict each other, %G_IO_ERROR_PERMISSION_DENIED for a process whose limits do
+ *   not let workers be forked from its fork
  *
  * Since: 0.1
  */
@@ -326,6 +327,12 @@ GAforkPool *gafork_pool_new(GAforkProcess *process, const char *function,
     core_options.on_destroy = on_destroy;
     core_options.data = link;
     int result = afork_pool_new(gafork__process_get_core(process), function, &core_options, &core);
+    if (result == -EPERM) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
+                            "limits of the process do not let its forks have workers: give them to"
+                            " the workers, in the options of the pool");
+        return NULL;
+    }
     if (!gafork__process_check(process, result, error))
         return NULL;
 

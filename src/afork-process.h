@@ -230,7 +230,8 @@ struct afork_limits {
 
     /* No processes are made: fork, system and the like fail with EPERM; threads can be made.
      * exec, which makes none, works. If it is set without `forks_only`, the server itself cannot
-     * be forked any more: that fails with AFORK_CAUSE_FORK. */
+     * be forked any more: that fails with AFORK_CAUSE_FORK. With it, what is forked cannot be. A pool
+     * forks twice, and is refused in both cases: its workers get this by the pool's options. */
     bool no_new_processes;
 
     /* Confinement of files (Landlock): NULL-terminated lists of absolute paths, of files or of

@@ -132,6 +132,7 @@ enum afork__run {
 /* Limits whose breach can be told by name; 0: none. */
 struct afork__known_limits {
     uint64_t cpu_seconds, file_size;
+    bool no_new_processes;
 };
 
 struct afork_process {

@@ -109,6 +109,8 @@ static void remember(struct afork_process *process, const struct afork_limits *l
 
     known->cpu_seconds = lower(known->cpu_seconds, limits->cpu_seconds);
     known->file_size = lower(known->file_size, limits->file_size);
+    if (limits->unsupported == AFORK_UNSUPPORTED_ERROR) /* else it may not be so */
+        known->no_new_processes |= limits->no_new_processes;
 }
 
 void afork__limits_inherit(struct afork_process *process)
@@ -118,6 +120,7 @@ void afork__limits_inherit(struct afork_process *process)
     process->limits = (struct afork__known_limits){
         .cpu_seconds = lower(parent->limits.cpu_seconds, parent->fork_limits.cpu_seconds),
         .file_size = lower(parent->limits.file_size, parent->fork_limits.file_size),
+        .no_new_processes = parent->limits.no_new_processes || parent->fork_limits.no_new_processes,
     };
 }
 

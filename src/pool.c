@@ -307,6 +307,8 @@ int afork_pool_new(struct afork_process *process, const char *function,
         result = process ? afork__process_check_server(process) : -EINVAL;
     if (result < 0)
         return result;
+    if (process->limits.no_new_processes || process->fork_limits.no_new_processes)
+        return -EPERM; /* the template could not be forked, or not fork */
     struct afork_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;

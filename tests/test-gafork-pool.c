@@ -213,6 +213,10 @@ static void sizes(struct gafork_test *f)
     g_assert_false(gafork_pool_set_size(pool, 2, 3, 1, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
     g_assert_cmpuint(gafork_pool_get_idle(pool), ==, 3);
+    g_clear_error(&error);
+    g_assert_false(gafork_pool_set_size(pool, (guint)G_MAXINT + 1, 3, 1, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+    g_assert_cmpuint(gafork_pool_get_max(pool), ==, 4);
     g_assert_true(gafork_pool_set_size(pool, 0, 1, 5, NULL));
     g_assert_cmpuint(gafork_pool_get_max(pool), ==, gafork_cpu_count());
     g_assert_cmpuint(n_load, ==, 1);
@@ -267,6 +271,15 @@ static void limits(struct gafork_test *f)
                                     &call);
     gafork_wait(f->main_context, call.calls);
     g_assert_error(call.error, GAFORK_ERROR, GAFORK_ERROR_SIGNALLED);
+
+    g_autoptr(GAforkLimits) alone = g_object_new(GAFORK_TYPE_LIMITS, "no-new-processes", TRUE,
+                                                 "forks-only", TRUE, NULL);
+    g_autoptr(GAforkProcess) process = gafork_calls_process(f);
+    g_autoptr(GError) error = NULL;
+    g_assert_true(gafork_process_set_limits(process, alone, NULL));
+    g_assert_null(gafork_pool_new(process, "pid", NULL, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+    g_assert_nonnull(strstr(error->message, "options of the pool"));
 }
 
 /* --- The queue --- */

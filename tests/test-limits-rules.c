@@ -211,6 +211,32 @@ static void template_that_cannot_fork(struct test *t)
     g_assert_cmpint(of_template.end.status, ==, 0);
 }
 
+/* The pool's template would be a fork of it, and its workers forks of that. */
+static void no_pool_of_what_cannot_fork(struct test *t)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct afork_limits limits = AFORK_LIMITS_INIT;
+        struct afork_process *process = test_new(t);
+        struct afork_pool *pool;
+        limits.no_new_processes = true;
+        limits.forks_only = i;
+        if (i == 3)
+            limits.unsupported = AFORK_UNSUPPORTED_WARN; /* whether it is so is not known here */
+        test_ok(afork_process_set_limits(process, &limits));
+        limits = (struct afork_limits)AFORK_LIMITS_INIT;
+        test_ok(afork_process_set_limits(process, &limits)); /* which lifts nothing */
+        struct afork_process *subject = i == 2 ? test_fork(process) : afork_process_ref(process);
+        afork_process_unref(process);
+        int result = afork_pool_new(subject, "CORE::exit", NULL, &pool);
+        g_assert_cmpint(result, ==, i == 3 ? 0 : -EPERM);
+        afork_process_unref(subject);
+        if (!result) {
+            afork_pool_close(pool);
+            afork_pool_unref(pool);
+        }
+    }
+}
+
 /* ---- what cannot be set ---- */
 
 /* A process that is told `first` and then `second` fails for the reason of `words`. */
@@ -518,6 +544,7 @@ int main(int argc, char **argv)
     test_perl_add("/limits/template/confined", confined_template);
     test_perl_add("/limits/template/confined-root", confined_root);
     test_perl_add("/limits/template/cannot-fork", template_that_cannot_fork);
+    test_perl_add("/limits/template/no-pool", no_pool_of_what_cannot_fork);
     test_perl_add("/limits/template/cannot-be-limited", template_that_cannot_be_limited);
     test_perl_add("/limits/never-widened", never_widened);
     test_perl_add("/limits/narrowed", narrowed);
