@@ -37,9 +37,11 @@ struct afork_reply {
      *   -EPROTO      the worker sent what is not an answer, or uses another serialiser
      *   -ETIMEDOUT   it timed out
      *   -ECANCELED   afork_call_cancel(), or the end of what it was made with
-     *   -ENOMEM, -EMFILE  its result could not be received
-     *   -EINVAL, -EPERM, -EACCES  a descriptor among its arguments is of a kind that cannot be sent, or
-     *                may not be */
+     *   -ESHUTDOWN   its process was closed
+     *   -ENOMEM, -EMFILE, -ENFILE  it could not be sent, its worker not watched, or its result not
+     *                received, for want of these
+     *   -EINVAL, -EBADF, -EPERM, -EACCES  a descriptor among its arguments is of a kind that cannot be
+     *                sent, or may not be */
     int error;
 
     /* The same in words. Never NULL; empty without an error. */
@@ -97,7 +99,8 @@ struct afork_call_options {
 
     /* Descriptors that the function is given as handles, behind its arguments. Duplicated; a pool keeps
      * the duplicates until the call is completed, since it may need them again. At most
-     * AFORK_CALL_FDS_MAX. Our own frames and server only (else -ENOTSUP). */
+     * AFORK_CALL_FDS_MAX (else -EINVAL). Our own frames and server only (else -ENOTSUP). The call is
+     * refused with -EBADF if one is not open, with -EMFILE if there are too many. */
     const int *fds;
     size_t n_fds;
 
@@ -141,11 +144,14 @@ enum afork_cancel {
 
 /* Has a call complete with -ECANCELED, at the next turn of the loop.
  * Errors: -EBUSY (AFORK_CANCEL_QUEUED, and a worker has it), -EALREADY (it is about to complete),
- * -ENOTSUP (AFORK_CANCEL_KILL, and a worker of AFORK_PEER_ORIGINAL, which cannot be killed). */
+ * -EINVAL (AFORK_CANCEL_KILL, and no call of a pool), -ENOTSUP (AFORK_CANCEL_KILL, and a worker of
+ * AFORK_PEER_ORIGINAL, which cannot be killed), -EPERM (AFORK_CANCEL_KILL, and a worker that has
+ * become another user's). In case of an error the call goes on. */
 AFORK_EXPORT int afork_call_cancel(struct afork_call *call, enum afork_cancel how);
 
 /* Moves a call of a pool to another place in the queue: behind those of its new priority.
- * Errors: -EBUSY (a worker has it), -ERANGE. */
+ * Errors: -EBUSY (a worker has it, or it is about to complete), -EINVAL (no call of a pool),
+ * -ERANGE. */
 AFORK_EXPORT int afork_call_set_priority(struct afork_call *call, int priority);
 
 /* A list of octet strings, as the default serialiser packs it, being read. */
@@ -159,7 +165,8 @@ struct afork_strings {
 AFORK_EXPORT int afork_strings_next(struct afork_strings *list, const void **ret_data,
                                     size_t *ret_len);
 
-/* Packs strings for afork_rpc_call_take() and the like. `*ret` is returned; release with free(). */
+/* Packs strings for afork_rpc_call_take() and the like. `*ret` is returned; release with free().
+ * Errors: -EMSGSIZE (more than UINT32_MAX octets). */
 AFORK_EXPORT AFORK_NODISCARD int afork_strings_pack(const struct iovec *strings, size_t n,
                                                     void **ret, size_t *ret_len);
 

@@ -29,8 +29,7 @@ enum afork_rpc_frames {
 
 /* Serialisers: Perl code that returns two functions, one that packs a list into octets and one that
  * unpacks it. These are ready made; the modules they name must be there in the worker. */
-#define AFORK_SERIALISER_OCTETS                                                                    \
-    "(sub { pack \"(w/a*)*\", @_ }, sub { unpack \"(w/a*)*\", shift })"
+#define AFORK_SERIALISER_OCTETS "(sub { pack \"(w/a*)*\", @_ }, sub { unpack \"(w/a*)*\", shift })"
 #define AFORK_SERIALISER_JSON                                                                      \
     "my $json = eval { require JSON::XS; JSON::XS->new }"                                          \
     " // do { require JSON::PP; JSON::PP->new }; $json->utf8;"                                     \
@@ -95,7 +94,8 @@ struct afork_rpc_options {
  * qualified. `process` is a server, as for afork_process_run(), which this replaces, as it does
  * afork_process_on_exit(); the handle stays the caller's, for kill and pid. Arguments that were sent
  * to it go to `init`. Returned; release with afork_rpc_unref().
- * Errors: -EINVAL, -ESRCH as afork_process_run(). */
+ * Errors: -EINVAL, -ESRCH as afork_process_run(); -EMFILE, -ENFILE; -EMSGSIZE (4 GiB of options); of
+ * remote processes -EAGAIN, see afork_process_new_remote(). */
 AFORK_EXPORT AFORK_NODISCARD int afork_rpc_new(struct afork_process *process, const char *function,
                                                const struct afork_rpc_options *options,
                                                struct afork_rpc **ret);
@@ -103,8 +103,9 @@ AFORK_EXPORT AFORK_NODISCARD int afork_rpc_new(struct afork_process *process, co
 /* Calls the function with the arguments in `data`, as the serialiser packs them. Copied. `options`
  * may be NULL. `*ret` is the handle of the call; `ret` may be NULL. A worker that is still starting
  * is waited for.
- * Errors: -EMSGSIZE (`len` > UINT32_MAX), -EBADF, -EMFILE, -ENOTSUP, -EPIPE (the worker ended, or it
- * was told to finish). */
+ * Errors: -EMSGSIZE (`len` > UINT32_MAX), -EPIPE (the worker ended, or it was told to finish or
+ * closed); for the options of the call -EINVAL (out of range), -EBADF, -EMFILE, -ENOTSUP
+ * (descriptors, but frames or a peer that cannot take them). */
 AFORK_EXPORT int afork_rpc_call(struct afork_rpc *rpc, const void *data, size_t len,
                                 const struct afork_call_options *options, afork_call_cb *cb,
                                 void *cb_data, struct afork_call **ret);
