@@ -59,13 +59,6 @@ struct _GAforkContext {
     GHashTable *processes; /* struct afork_process -> GAforkProcess, neither referenced */
     GHashTable *unborn;    /* GAforkProcess: those whose pid is not known yet */
     GHashTable *links;     /* struct gafork__link: what is told when the context is closed */
-    GArray *kept;          /* struct kept */
-};
-
-/* What callbacks of the core may need as long as there is a context. */
-struct kept {
-    gpointer data;
-    GDestroyNotify destroy;
 };
 
 static guint warning_signal;
@@ -187,13 +180,6 @@ void gafork__context_link(GAforkContext *self, struct gafork__link *link)
 void gafork__context_unlink(struct gafork__link *link)
 {
     g_hash_table_remove(link->context->links, link);
-}
-
-void gafork__context_keep(GAforkContext *self, gpointer data, GDestroyNotify destroy)
-{
-    struct kept kept = {data, destroy};
-
-    g_array_append_val(self->kept, kept);
 }
 
 /* --- Home ---
@@ -529,11 +515,6 @@ static void gafork_context_finalize(GObject *object)
     g_hash_table_unref(self->processes);
     g_hash_table_unref(self->unborn);
     g_hash_table_unref(self->links);
-    for (guint i = 0; i < self->kept->len; i++) {
-        struct kept *kept = &g_array_index(self->kept, struct kept, i);
-        kept->destroy(kept->data);
-    }
-    g_array_unref(self->kept);
     gafork__options_clear(&self->options);
     G_OBJECT_CLASS(gafork_context_parent_class)->finalize(object);
 }
@@ -544,7 +525,6 @@ static void gafork_context_init(GAforkContext *self)
     self->processes = g_hash_table_new(NULL, NULL);
     self->unborn = g_hash_table_new(NULL, NULL);
     self->links = g_hash_table_new(NULL, NULL);
-    self->kept = g_array_new(FALSE, FALSE, sizeof(struct kept));
 }
 
 static void gafork_context_class_init(GAforkContextClass *klass)

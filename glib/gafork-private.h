@@ -64,9 +64,6 @@ void gafork__context_remove(GAforkContext *self, struct afork_process *core,
 gboolean gafork__context_enter(GAforkContext *self, GObject *object);
 void gafork__context_leave(GAforkContext *self);
 
-/* Keeps data until the context is released. */
-void gafork__context_keep(GAforkContext *self, gpointer data, GDestroyNotify destroy);
-
 /* Has the pids of processes looked at on the next turn of the loop. */
 void gafork__context_look_soon(GAforkContext *self);
 

@@ -205,9 +205,12 @@ GAforkProcess *gafork_process_new_remote(GAforkContext *context, const char *con
  */
 
 struct connection {
+    grefcount refs; /* the core's, one of each call under way */
     GAforkConnectFunc func;
     gpointer user_data;
     GDestroyNotify destroy;
+    GMainContext *main_context;
+    int priority;
 };
 
 static void connection_free(gpointer data)
@@ -216,14 +219,36 @@ static void connection_free(gpointer data)
 
     if (connection->destroy)
         connection->destroy(connection->user_data);
+    g_main_context_unref(connection->main_context);
     g_free(connection);
+}
+
+static gboolean on_idle(G_GNUC_UNUSED gpointer data)
+{
+    return G_SOURCE_REMOVE;
+}
+
+/* The core may be in the middle of anything, and what is released may call it: that is done on a
+ * later turn, or with the main context. */
+static void connection_unref(void *data)
+{
+    struct connection *connection = data;
+
+    if (!g_ref_count_dec(&connection->refs))
+        return;
+    g_autoptr(GSource) source = g_idle_source_new();
+    g_source_set_callback(source, on_idle, connection, connection_free);
+    g_source_set_priority(source, connection->priority);
+    g_source_attach(source, connection->main_context);
 }
 
 static int on_connect(void *data)
 {
     struct connection *connection = data;
-    g_autoptr(GSocket) socket = connection->func(connection->user_data);
 
+    g_ref_count_inc(&connection->refs);
+    g_autoptr(GSocket) socket = connection->func(connection->user_data);
+    connection_unref(connection);
     if (!socket)
         return -ECONNREFUSED;
     int fd = fcntl(g_socket_get_fd(socket), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -235,7 +260,8 @@ static int on_connect(void *data)
  * @context: (nullable): a context, or %NULL for [func@Afork.Context.get_default]
  * @func: (scope notified): called for each process that is run, from the main context
  * @user_data: data for @func
- * @destroy: (nullable): releases @user_data, when @context is released
+ * @destroy: (nullable): releases @user_data, on a turn of the loop after the process and all that
+ *   were forked from it are gone
  * @options: (nullable): how patient to be, or %NULL for the defaults
  * @error: return location for an error
  *
@@ -259,9 +285,19 @@ GAforkProcess *gafork_process_new_connected(GAforkContext *context, GAforkConnec
     if (!context)
         context = gafork_context_get_default();
     struct connection *connection = g_new(struct connection, 1);
-    *connection = (struct connection){func, user_data, destroy};
-    gafork__context_keep(context, connection, connection_free);
+    *connection = (struct connection){
+        .func = func,
+        .user_data = user_data,
+        .destroy = destroy,
+        .main_context = g_main_context_ref(gafork_context_get_main_context(context)),
+        .priority = gafork_context_get_priority(context),
+    };
+    g_ref_count_init(&connection->refs);
     core.connect = on_connect;
     core.connect_data = connection;
-    return construct(context, &core, options, error);
+    core.connect_release = connection_unref;
+    GAforkProcess *process = construct(context, &core, options, error);
+    if (!process)
+        connection_unref(connection);
+    return process;
 }

@@ -53,6 +53,11 @@ struct afork_remote_options {
     afork_remote_connect_cb *connect;
     void *connect_data;
 
+    /* `connect_release(connect_data)` is called once, when the process and all copies of its record
+     * are gone: released, and run or closed. That may be inside a call of this library, which it must
+     * not call itself. If no process is made, it is not called. May be NULL. */
+    void (*connect_release)(void *connect_data);
+
     /* Microseconds until the perl must have answered; 0: 30 s. What it is told to evaluate and load
      * takes as long as it takes. */
     int64_t start_timeout;

@@ -36,6 +36,7 @@ struct afork__remote_command {
     char *words; /* the same for messages */
     afork_remote_connect_cb *connect;
     void *connect_data;
+    void (*connect_release)(void *connect_data); /* NULL: none, or no process has it yet */
     int64_t start_timeout;
     size_t noise_max;
     bool strict;

@@ -23,6 +23,8 @@ static void command_unref(struct afork__remote_command *command)
 {
     if (--command->refs)
         return;
+    if (command->connect_release)
+        command->connect_release(command->connect_data);
     free(command->argv);
     free(command->words);
     free(command);
@@ -119,6 +121,8 @@ int afork_process_new_remote(struct afork_context *context,
     if (result < 0)
         return result;
     result = process_new(context, command, ret);
+    if (!result)
+        command->connect_release = options->connect_release;
     command_unref(command);
     return result;
 }

@@ -423,9 +423,11 @@ def test_released():
     made = Afork.Process.new_connected(context, keep(Held()), None, None)
     made.close()
     assert len(held) == 6
-    del rpc, options, made, done
+    del made
+    wait(lambda: held[-1]() is None)  # while the context is there
+    del rpc, options, done
     context.close()
-    del context  # which holds the function that connects
+    del context
     wait(lambda: gc.collect() is None or not GLib.MainContext.default().iteration(False))
     assert [ref() for ref in held] == [None] * 6, held
 

@@ -98,10 +98,47 @@ static void connected(struct gafork_test *f)
     g_object_unref(rpc);
     g_object_unref(other);
     g_object_unref(process);
+    g_assert_cmpuint(c.calls, ==, 2);
     g_object_unref(copy);
-    g_clear_object(&f->context);
-    gafork_settle(f);
-    g_assert_cmpuint(c.calls, ==, 102);
+    gafork_wait(f->main_context, c.calls == 102); /* while the context is there */
+}
+
+static void count_released(gpointer data)
+{
+    unsigned *n = data;
+
+    (*n)++;
+}
+
+static GSocket *turn_and_fail(gpointer data)
+{
+    unsigned *n = data;
+
+    g_main_context_iteration(g_main_context_get_thread_default(), FALSE);
+    g_assert_cmpuint(*n, ==, 0);
+    return NULL;
+}
+
+/* What is needed to connect is there as long as that takes and not longer. */
+static void connections_are_released(struct gafork_test *f)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 1; i <= 100; i++) {
+        GAforkProcess *process = gafork_process_new_connected(f->context, turn_and_fail, &n,
+                                                              count_released, NULL, NULL);
+        if (i % 2) {
+            struct gafork_result run = {0};
+            gafork_process_run_async(process, "twice", NULL, gafork_on_run, &run);
+            gafork_wait(f->main_context, run.calls);
+            g_assert_error(run.error, GAFORK_ERROR, GAFORK_ERROR_START);
+            gafork_result_clear(&run);
+        }
+        g_assert_cmpuint(n, ==, 0);
+        g_object_unref(process);
+        gafork_wait(f->main_context, n == 1);
+        n = 0;
+    }
 }
 
 static void count(unsigned *n)
@@ -151,6 +188,7 @@ int main(int argc, char **argv)
     gafork_calls_add("/gafork/remote/calls", remote);
     gafork_calls_add("/gafork/remote/fails", remote_fails);
     gafork_calls_add("/gafork/remote/connected", connected);
+    gafork_calls_add("/gafork/remote/released", connections_are_released);
     gafork_calls_add("/gafork/remote/cannot-be-killed", cannot_be_killed);
     return g_test_run();
 }

@@ -16,7 +16,7 @@ struct connection {
     struct test *t;
     struct afork_process *process; /* to be closed meanwhile; or NULL */
     bool closes_context;
-    unsigned calls;
+    unsigned calls, released;
     pid_t pid;
     int fd; /* what to return; 0: a perl's */
 };
@@ -50,12 +50,20 @@ static int connect_perl(void *data)
     return pair[0];
 }
 
+static void released(void *data)
+{
+    struct connection *c = data;
+
+    c->released++;
+}
+
 static struct afork_process *connected(struct test *t, struct connection *c)
 {
     struct afork_remote_options options = AFORK_REMOTE_OPTIONS_INIT;
 
     options.connect = connect_perl;
     options.connect_data = c;
+    options.connect_release = released;
     return test_remote_with(t, &options);
 }
 
@@ -90,9 +98,21 @@ static void connections(struct test *t)
         g_autofree char *text = test_slurp(t, run.fd, NULL);
         g_assert_cmpstr(text, ==, "-\n");
         g_assert_cmpint(fcntl(run.fd, F_GETFD), ==, -1);
+        g_assert_cmpuint(c.released, ==, 0);
         afork_process_unref(p);
         reap(t, &c);
     }
+    test_wait(t, c.released == 1); /* long before the context goes */
+
+    struct afork_remote_options bad = AFORK_REMOTE_OPTIONS_INIT;
+    bad.connect = connect_perl;
+    bad.connect_data = &c;
+    bad.connect_release = released;
+    bad.start_timeout = -1;
+    g_assert_cmpint(afork_process_new_remote(test_context(t), &bad, &process), ==, -EINVAL);
+    g_assert_cmpuint(c.released, ==, 1);
+    afork_process_unref(connected(t, &c)); /* never run */
+    test_wait(t, c.released == 2);
 }
 
 static void connections_that_fail(struct test *t)
