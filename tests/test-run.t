@@ -270,6 +270,8 @@ for (['a missing module', ["-M", "No::Such", "f"], qr/Can't locate No\/Such\.pm/
     ['a missing function of main', ["f"], qr/there is no function f$/],
     ['a syntax error', ["-e", "foo("], qr/syntax error at -e line/],
     ['code that dies at the beginning', ["--begin", 'die "so\n"', "-e", "1"], qr/so$/],
+    ['code that exits at the beginning', ["--begin", 'exit 0', "-e", "1"],
+        qr/the perl ended while modules and --begin were loaded: exited with status 0$/],
     ['code that dies in each worker', ["--init", 'die "thus\n"', "-e", "1"], qr/thus$/],
     ['less memory than there is', ["--memory", "1K", "-e", "1"], qr/limits: memory: 1024 asked for/]) {
     my ($name, $arguments, $message) = @$_;
@@ -422,6 +424,32 @@ if (!$ENV{AFORK_TEST_SANITIZERS}) {    # which need much memory
     close delete $run->{out};
     is(finish($run)->{status}, 141, 'nobody reads any more: status');
     is(slurp("$top/err") =~ s/^yes: .*\n//mr, '', 'nobody reads any more: no message');
+}
+{
+    # One call at a time, whose result is more than may wait, to somebody who takes it at once.
+    my $run = run(join('', lines(1 .. 3)), '-j1', '--joblog', "$top/large", '-e', '$_ x 2_000_000');
+    is($run->{status}, 0, 'large results: status');
+    is($run->{out}, join('', map { $_ x 2_000_000 . "\n" } 1 .. 3), 'large results: output');
+    my $file = start('/bin/sh', '-c', 'exec "$0" "$@" >large', $tool, '-j1', '--joblog', "$top/large", '-e', '$_ x 2_000_000');
+    print { $file->{in} } lines(1 .. 3);
+    is(finish($file)->{status}, 0, 'large results, a file: status');
+    is(-s "$top/here/large", 6_000_003, 'large results, a file: output');
+}
+for my $code ('"x" x 524_288', '$_ < 3000 ? $_ : "x" x 524_288') {
+    # Nor of large results, be they so from the start or not; then somebody reads them all.
+    my $run = start($tool, '-u', '-j2', '-e', $code);
+    my $writer = fork // die $!;
+    if (!$writer) { print { $run->{in} } lines(1 .. 3200); close $run->{in}; POSIX::_exit(0) }
+    close delete $run->{in};
+    my $last = -1;
+    until_true('rest', sub { my $now = ticks($run); my $same = $now == $last; $last = $now; sleep 0.3; return $same });
+    cmp_ok(memory($run), '<', 30_000, "nobody reads $code: kB of memory") unless $ENV{AFORK_TEST_SANITIZERS};
+    my ($octets, $n) = (0);
+    $octets += $n while $n = sysread $run->{out}, my $piece, 1 << 16;
+    cmp_ok($octets, '>', 200 * 524_288, "nobody reads $code: until somebody does");
+    waitpid $writer, 0;
+    close delete $run->{out};
+    is(finish($run)->{status}, 0, "nobody reads $code: status");
 }
 {
     # The first call takes long. No more is read than may be held.

@@ -329,12 +329,17 @@ static struct job *next_job(struct jobs *jobs)
     return job;
 }
 
-void jobs_step(struct jobs *jobs)
+static bool is_output_full(const struct jobs *jobs)
+{
+    return output_pending(jobs->parts.output) >= OUTPUT_MAX;
+}
+
+bool jobs_step(struct jobs *jobs)
 {
     struct crew *crew;
     struct job *job;
 
-    while (!jobs->stopped && output_pending(jobs->parts.output) < OUTPUT_MAX &&
+    while (!jobs->stopped && !is_output_full(jobs) &&
            (crew = workers_choose(jobs->parts.workers)) && (job = next_job(jobs)))
         call(jobs, job, crew);
     if (!jobs->stopped && workers_are_gone(jobs->parts.workers)) {
@@ -345,6 +350,7 @@ void jobs_step(struct jobs *jobs)
         TAILQ_REMOVE(&jobs->again, job, again_link);
         give_up(job);
     }
+    return is_output_full(jobs);
 }
 
 void jobs_stop(struct jobs *jobs, bool now)

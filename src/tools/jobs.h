@@ -28,8 +28,9 @@ struct jobs_parts {
 
 struct jobs *jobs_new(const struct jobs_parts *parts);
 
-/* Makes calls as long as there are lines and room. To be called when anything has happened. */
-void jobs_step(struct jobs *jobs);
+/* Makes calls as long as there are lines and room. To be called when anything has happened. Whether
+ * it was the output that has no room. */
+bool jobs_step(struct jobs *jobs);
 
 /* Makes no more calls, and has those cancelled that are not begun, or, with `now`, all. */
 void jobs_stop(struct jobs *jobs, bool now);

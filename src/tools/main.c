@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,9 @@
 
 /* How long workers may take to end when there is nothing left to do. */
 enum { END_SECONDS = 30 };
+
+/* Octets that wait for the reader of the output before no more results are taken. */
+enum { STALLED = 4 << 20 };
 
 struct run {
     struct options options;
@@ -204,12 +208,43 @@ static bool is_over(const struct run *run)
            (jobs_are_over(run->jobs) && !output_pending(run->output));
 }
 
+/* Whether results are not to be taken from workers: nobody reads those that there are. That is not
+ * done where time runs meanwhile, which would be up for answers that are not looked at. */
+static bool is_stalled(const struct run *run)
+{
+    return output_pending(run->output) >= STALLED && !run->options.timeout && !run->options.hosts &&
+           !run->joblog;
+}
+
+/* Waits for a reader, or a signal, but turns no loop: workers stop when their sockets are full. */
+static bool wait_for_reader(const struct run *run)
+{
+    struct pollfd fds[] = {{.fd = output_fd(run->output), .events = POLLOUT},
+                           {.fd = run->signal_fd, .events = POLLIN}};
+
+    return poll(fds, 2, -1) > 0 && !fds[1].revents;
+}
+
+/* Where the output was full, and is written at once, nothing else may be left that wakes us. */
+static void step(struct run *run)
+{
+    bool was_full;
+
+    do {
+        was_full = jobs_step(run->jobs);
+        print(run);
+    } while (was_full && !output_pending(run->output) && !output_error(run->output));
+}
+
 static void work(struct run *run)
 {
     for (;;) {
-        jobs_step(run->jobs);
-        print(run);
-        if (is_over(run) || !turn(run, -1))
+        step(run);
+        if (is_over(run))
+            return;
+        if (is_stalled(run) && wait_for_reader(run))
+            continue;
+        if (!turn(run, is_stalled(run) ? 0 : -1))
             return;
     }
 }

@@ -118,6 +118,11 @@ void output_flush(struct output *output)
         output->loop->ops->io_set(output->io, buffer->len ? AFORK_OUT : 0);
 }
 
+int output_fd(const struct output *output)
+{
+    return output->fd;
+}
+
 size_t output_pending(const struct output *output)
 {
     return output->buffer.len;

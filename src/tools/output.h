@@ -19,6 +19,9 @@ int output_new(struct afork_loop *loop, struct output **ret);
 struct buffer *output_buffer(struct output *output);
 void output_flush(struct output *output);
 
+/* What is written to, to be waited for. */
+int output_fd(const struct output *output);
+
 /* Octets that wait. */
 size_t output_pending(const struct output *output);
 

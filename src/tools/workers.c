@@ -17,6 +17,7 @@
 enum {
     LOAD_MIN = 1, /* of long calls, none may wait behind another while a worker is free */
     LOAD_MAX = 256,
+    AHEAD_OCTETS = 1 << 20, /* results that a worker owes, there too */
     AHEAD_USEC = 10000,     /* work that a worker holds, where the load is ours to choose */
     SAMPLE = 32,            /* calls after which that is looked at */
     START_FAILURES = 2,     /* one may be a worker that a call has ended: see worker_ended() */
@@ -36,11 +37,14 @@ struct crew {
     const char *host; /* ":": here */
     struct afork_process *template;
     struct afork_pool *pool;
-    bool gone;      /* it cannot start workers */
+    bool gone; /* it cannot start workers */
+    bool had_worker;
     bool destroyed; /* its pool has ended */
     bool template_gone;
+    char *early_end; /* of the template, before there was a worker; NULL: none, or it said why */
     unsigned n_calls, load, room;
     unsigned n_sampled;
+    uint64_t sampled_octets;
     int64_t sampled_at;
     struct afork_process **ready; /* workers that have started; borrowed */
     size_t n_ready;
@@ -94,8 +98,11 @@ static void template_ended(struct afork_process *process, const struct afork_exi
         return;
     }
     if (!exit->message[0] || exit->cause == AFORK_CAUSE_EXITED ||
-        exit->cause == AFORK_CAUSE_SIGNALLED)
+        exit->cause == AFORK_CAUSE_SIGNALLED) {
+        if (!crew->had_worker) /* if the pool cannot start any, that is why */
+            crew->early_end = strdup(exit->message[0] ? exit->message : "nobody knows how");
         return; /* the pool will see what it can do */
+    }
     crew_give_up(crew, exit->message);
 }
 
@@ -104,6 +111,7 @@ static void worker_started(struct afork_pool *pool, struct afork_process *worker
     struct crew *crew = data;
 
     (void)pool;
+    crew->had_worker = true;
     struct afork_process **ready = realloc(crew->ready, (crew->n_ready + 1) * sizeof *ready);
     if (ready) {
         crew->ready = ready;
@@ -176,20 +184,25 @@ static bool is_load_ours(const struct options *options)
     return !options->load && !options->single && !options->joblog;
 }
 
-static void adapt_load(struct crew *crew)
+static void adapt_load(struct crew *crew, size_t octets)
 {
     const struct workers *workers = crew->workers;
     int64_t now = now_usec();
 
+    crew->sampled_octets += octets;
     if (++crew->n_sampled < SAMPLE && crew->sampled_at)
         return;
     int64_t each = (now - crew->sampled_at) * workers->max / SAMPLE; /* of a worker's time */
     int64_t load = AHEAD_USEC / (each + 1);
+    int64_t most = AHEAD_OCTETS / (int64_t)(crew->sampled_octets / SAMPLE + 1);
+    if (load > most) /* they are there at once when nobody reads what is printed */
+        load = most;
     if (!crew->sampled_at || load < LOAD_MIN)
         load = LOAD_MIN;
     else if (load > LOAD_MAX)
         load = LOAD_MAX;
     crew->n_sampled = 0;
+    crew->sampled_octets = 0;
     crew->sampled_at = now;
     /* Small changes are not worth the call. */
     if (load < 2 * crew->load && 2 * load > crew->load)
@@ -283,15 +296,31 @@ static bool is_about_the_start(const struct afork_reply *reply)
     }
 }
 
+/* What ends the perl that is prepared has no words of its own. */
+static void give_up_start(struct crew *crew, const char *message)
+{
+    static const char words[] = "the perl ended while modules and --begin were loaded: ";
+
+    if (crew->had_worker || !crew->early_end) {
+        crew_give_up(crew, message);
+        return;
+    }
+    size_t size = sizeof words + strlen(crew->early_end);
+    char *text = allocate(size);
+    snprintf(text, size, "%s%s", words, crew->early_end);
+    crew_give_up(crew, text);
+    free(text);
+}
+
 bool crew_answered(struct crew *crew, const struct afork_reply *reply)
 {
     crew->n_calls--;
     if (is_about_the_start(reply)) {
-        crew_give_up(crew, reply->message);
+        give_up_start(crew, reply->message);
         return false;
     }
     if (is_load_ours(crew->workers->options))
-        adapt_load(crew);
+        adapt_load(crew, reply->len);
     return true;
 }
 
@@ -403,6 +432,7 @@ void workers_free(struct workers *workers)
         afork_pool_unref(crew->pool);
         afork_process_unref(crew->template);
         free(crew->ready);
+        free(crew->early_end);
     }
     free(workers->crews);
     free(workers);
