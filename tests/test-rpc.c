@@ -326,6 +326,28 @@ static void descriptors_go_both_ways(struct test *t)
     test_finish(t, rpc, &end);
 }
 
+/* Octets as memory, sealed. */
+static void memory_is_a_descriptor(struct test *t)
+{
+    enum { LEN = 100000, SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+    test_end_auto end = {0};
+    test_reply_auto reply = {0};
+    struct afork_rpc_options options = test_rpc_options(&end);
+    struct afork_rpc *rpc = test_rpc(t, "sub f { ($_[0], AFork::memfd('x' x $_[0])) }", "f",
+                                     &options);
+    g_autofree char *text = g_malloc(LEN + 1);
+
+    test_call(rpc, &reply, G_STRINGIFY(100000), NULL);
+    test_wait(t, reply.calls);
+    g_assert_cmpstr(test_reply_string(&reply, 0), ==, "100000");
+    g_assert_cmpuint(reply.n_fds, ==, 1);
+    g_assert_cmpint(read(reply.fds[0], text, LEN + 1), ==, LEN);
+    g_assert_cmpint(fcntl(reply.fds[0], F_GET_SEALS), ==, SEALS);
+    for (int i = 0; i < LEN; i++)
+        g_assert_cmpint(text[i], ==, 'x');
+    test_finish(t, rpc, &end);
+}
+
 static void bad_descriptors_are_refused(struct test *t)
 {
     test_end_auto end = {0};
@@ -540,6 +562,7 @@ int main(int argc, char **argv)
         {"/rpc/init", init_gets_the_arguments},
         {"/rpc/events", events_belong_to_calls},
         {"/rpc/descriptors/both-ways", descriptors_go_both_ways},
+        {"/rpc/descriptors/memory", memory_is_a_descriptor},
         {"/rpc/descriptors/bad", bad_descriptors_are_refused},
         {"/rpc/descriptors/many", many_descriptors_are_refused},
         {"/rpc/timeout", time_limit_completes},

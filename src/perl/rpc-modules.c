@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "memfd.h"
 #include "rpc-module.h"
 
 enum load {
@@ -74,6 +75,7 @@ static void load_sync(pTHX_ bool own)
     declare(aTHX);
     if (!own)
         return;
+    afork__memfd_define(aTHX);
     afork__rpc_define_prepare(aTHX);
     afork__rpc_define_missing(aTHX); /* once for all that are forked from here */
 }
@@ -154,6 +156,7 @@ static void load_all(pTHX)
     define_run(aTHX_ "AnyEvent::Fork::RPC::Sync::run");
     define_run(aTHX_ "AnyEvent::Fork::RPC::Async::run");
     define_transport(aTHX);
+    afork__memfd_define(aTHX);
     evaluate(aTHX_ afork__rpc_module);
 }
 

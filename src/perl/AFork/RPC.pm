@@ -545,6 +545,27 @@ sub define_back_end {
     $INC{ "$name.pm" =~ s{::}{/}gr } ||= __FILE__ if !can_pass();    # afork-perl knows better
 }
 
+# A handle on memory that holds the octets, and that nobody can change or shorten. Where perl has no
+# name for the system call that makes it, or the kernel does not know it, a file without a name.
+sub memfd {
+    my ($octets) = @_;
+    require Config;
+    utf8::downgrade($octets, 1) or die "AFork::memfd: wide character\n";
+    my %number = (x86_64 => 319, aarch64 => 279, riscv64 => 279, s390x => 350, powerpc64le => 360);
+    my $number = $^O eq 'linux' && $number{ $Config::Config{archname} =~ /^(\w+)-linux(?!.*x32)/ ? $1 : '' };
+    my $fd = $number ? syscall $number, my $name = 'AFork', 3 : -1;    # close-on-exec, may be sealed
+    my $file;
+    $fd >= 0 && open $file, '+<&=', $fd or open $file, '+>', undef or die "AFork::memfd: $!\n";
+    binmode $file;
+    for (my $done = 0; $done < length $octets;) {
+        $done += syswrite $file, $octets, length($octets) - $done, $done or die "AFork::memfd: $!\n";
+    }
+    fcntl $file, 1033, 15 if $fd >= 0;    # F_ADD_SEALS: all there are
+    sysseek $file, 0, 0;
+    return $file;
+}
+*AFork::memfd = \&memfd if !defined &AFork::memfd;
+
 define_back_end('AFork::RPC::Sync', sub { run_sync(1, 0, @_) });
 define_back_end('AFork::RPC::Async', sub { run_async(1, 1, @_) });
 define_back_end('AnyEvent::Fork::RPC::Sync', sub { run_sync(0, 0, @_) });
