@@ -34,6 +34,7 @@ enum {
     PROP_NO_NEW_PRIVILEGES,
     PROP_NO_NETWORK,
     PROP_NO_NEW_PROCESSES,
+    PROP_NO_SIGNALS,
     PROP_READ_PATHS,
     PROP_WRITE_PATHS,
     PROP_UNSUPPORTED,
@@ -77,6 +78,9 @@ static void set_property(GObject *object, guint id, const GValue *value, GParamS
         break;
     case PROP_NO_NEW_PROCESSES:
         self->core.no_new_processes = g_value_get_boolean(value);
+        break;
+    case PROP_NO_SIGNALS:
+        self->core.no_signals = g_value_get_boolean(value);
         break;
     case PROP_READ_PATHS:
         replace_list(&self->read_paths, value);
@@ -123,6 +127,9 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
         break;
     case PROP_NO_NEW_PROCESSES:
         g_value_set_boolean(value, self->core.no_new_processes);
+        break;
+    case PROP_NO_SIGNALS:
+        g_value_set_boolean(value, self->core.no_signals);
         break;
     case PROP_READ_PATHS:
         g_value_set_boxed(value, self->read_paths);
@@ -257,6 +264,16 @@ static void install_actions(void)
      * Since: 0.1
      */
     props[PROP_NO_NEW_PROCESSES] = flag("no-new-processes");
+
+    /**
+     * GAforkLimits:no-signals:
+     *
+     * Whether no signals are sent to processes that are not confined with this one. It needs Linux
+     * 6.12; see [property@Afork.Limits:unsupported].
+     *
+     * Since: 0.1
+     */
+    props[PROP_NO_SIGNALS] = flag("no-signals");
 }
 
 static void install_files(void)

@@ -234,6 +234,12 @@ struct afork_limits {
      * forks twice, and is refused in both cases: its workers get this by the pool's options. */
     bool no_new_processes;
 
+    /* No signals are sent to processes that are not confined with this one: only to itself and to
+     * what it forks, unless that is given `no_signals` once more. EPERM is what it sees, also where
+     * it asks with signal 0 whether another is there. Signals to it are not touched. By Landlock,
+     * from Linux 6.12 on. */
+    bool no_signals;
+
     /* Confinement of files (Landlock): NULL-terminated lists of absolute paths, of files or of
      * directories with all below them. NULL: not confined; an empty list: nothing at all. They are
      * looked up when the limits are set, in the process: one that is not there is an error.

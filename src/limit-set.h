@@ -20,7 +20,8 @@ enum {
     AFORK__LIMIT_WRITE = 1 << 4, /* the same for writing */
     AFORK__LIMIT_WARN = 1 << 5,  /* what the kernel cannot do is a warning */
     AFORK__FORKS_ONLY = 1 << 6,  /* for what is forked from now on */
-    AFORK__LIMIT_FLAGS = (1 << 7) - 1,
+    AFORK__NO_SIGNALS = 1 << 7,
+    AFORK__LIMIT_FLAGS = (1 << 8) - 1,
 };
 
 enum afork__limit {

@@ -63,6 +63,8 @@ static struct afork__limit_set set_of(const struct afork_limits *limits)
         set.flags |= AFORK__NO_NETWORK;
     if (limits->no_new_processes)
         set.flags |= AFORK__NO_NEW_PROCESSES;
+    if (limits->no_signals)
+        set.flags |= AFORK__NO_SIGNALS;
     if (limits->read_paths)
         set.flags |= AFORK__LIMIT_READ;
     if (limits->write_paths)

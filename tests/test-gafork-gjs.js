@@ -175,13 +175,13 @@ const tests = {
         equal(limits.read_paths.length, 0); // of NULL, too
         limits = new Afork.Limits({
             memory: 2 ** 40, cpu_seconds: 2, file_size: 3, open_files: 20, nice: 4,
-            no_new_privileges: true, no_network: true, no_new_processes: true,
+            no_new_privileges: true, no_network: true, no_new_processes: true, no_signals: true,
             read_paths: ['/usr', '/etc'], write_paths: [],
             unsupported: Afork.Unsupported.WARN, forks_only: true,
         });
         equal([limits.memory, limits.cpu_seconds, limits.file_size, limits.open_files,
             limits.nice].join(), '1099511627776,2,3,20,4');
-        assert(limits.no_new_privileges && limits.no_network && limits.no_new_processes &&
+        assert(limits.no_new_privileges && limits.no_network && limits.no_new_processes && limits.no_signals &&
             limits.forks_only, 'flags');
         equal(limits.read_paths.join(), '/usr,/etc');
         equal(limits.write_paths.length, 0);
@@ -192,7 +192,7 @@ const tests = {
         limits.read_paths = ['relative'];
         fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT, () => process.set_limits(limits));
         equal(read(run(process, 'dump')),
-            'limits flags 7f nice 4 1099511627776 2 3 20 r/usr r/etc\n');
+            'limits flags ff nice 4 1099511627776 2 3 20 r/usr r/etc\n');
         process = Afork.Process.new(context);
         process.eval('error 6 limits: nice: no', null);
         equal(fails(Afork.Error, Afork.Error.LIMITS, () => run(process, 'dump')), 'limits: nice: no');

@@ -21,6 +21,7 @@ static const struct {
     {"no-network", "limits flags 2 nice 0 0 0 0 0\n"},
     {"no-new-processes", "limits flags 4 nice 0 0 0 0 0\n"},
     {"forks-only", "limits flags 40 nice 0 0 0 0 0\n"},
+    {"no-signals", "limits flags 80 nice 0 0 0 0 0\n"},
 };
 
 static const struct {

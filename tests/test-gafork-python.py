@@ -171,12 +171,12 @@ def test_limits():
     limits = Afork.Limits.new()
     assert limits.props.read_paths == [] == limits.props.write_paths  # of NULL, too
     limits = Afork.Limits(memory=1 << 40, cpu_seconds=2, file_size=3, open_files=20, nice=4,
-                          no_new_privileges=True, no_network=True, no_new_processes=True,
+                          no_new_privileges=True, no_network=True, no_new_processes=True, no_signals=True,
                           read_paths=["/usr", "/etc"], write_paths=[],
                           unsupported=Afork.Unsupported.WARN, forks_only=True)
     p = limits.props
     assert (p.memory, p.cpu_seconds, p.file_size, p.open_files, p.nice) == (1 << 40, 2, 3, 20, 4)
-    assert p.no_new_privileges and p.no_network and p.no_new_processes and p.forks_only
+    assert p.no_new_privileges and p.no_network and p.no_new_processes and p.no_signals and p.forks_only
     assert p.read_paths == ["/usr", "/etc"] and p.write_paths == []
     assert p.unsupported == Afork.Unsupported.WARN
     context = fake()
@@ -185,7 +185,7 @@ def test_limits():
     p.forks_only, p.nice, p.read_paths = False, 0, ["relative"]
     fails(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT, process.set_limits, limits)
     assert read(run(process, "dump")) == (
-        b"limits flags 7f nice 4 1099511627776 2 3 20 r/usr r/etc\n")
+        b"limits flags ff nice 4 1099511627776 2 3 20 r/usr r/etc\n")
     process = Afork.Process.new(context)
     process.eval("error 6 limits: nice: no", None)
     assert fails(Afork.error_quark(), Afork.Error.LIMITS, run, process, "dump") == "limits: nice: no"

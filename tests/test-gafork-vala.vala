@@ -188,6 +188,7 @@ void test_limits () throws Error
     limits.open_files = 20;
     limits.nice = 4;
     limits.no_new_privileges = limits.no_network = limits.no_new_processes = true;
+    limits.no_signals = true;
     limits.read_paths = new string[] {"/usr", "/etc"};
     limits.write_paths = new string[] {};
     limits.unsupported = Afork.Unsupported.WARN;
@@ -195,6 +196,7 @@ void test_limits () throws Error
     assert (limits.memory == 1ULL << 40 && limits.cpu_seconds == 2 && limits.file_size == 3);
     assert (limits.open_files == 20 && limits.nice == 4 && limits.forks_only);
     assert (limits.no_new_privileges && limits.no_network && limits.no_new_processes);
+    assert (limits.no_signals);
     assert (limits.read_paths[1] == "/etc" && limits.unsupported == Afork.Unsupported.WARN);
     var context = fake ();
     var process = new Afork.Process (context);
@@ -206,7 +208,7 @@ void test_limits () throws Error
     } catch (IOError.INVALID_ARGUMENT error) {
     }
     assert (slurp (run (process, "dump")) ==
-        "limits flags 7f nice 4 1099511627776 2 3 20 r/usr r/etc\n");
+        "limits flags ff nice 4 1099511627776 2 3 20 r/usr r/etc\n");
     process = new Afork.Process (context);
     process.eval ("error 6 limits: nice: no", null);
     try {

@@ -180,6 +180,12 @@ static void landlock_of_linux_5_19(struct test *t)
                    "limits: write_paths: the Landlock of this kernel does not keep files from"
                    " being truncated; the rest is in force\n");
 
+    struct afork_limits signals = AFORK_LIMITS_INIT;
+    signals.no_signals = true;
+    assert_missing(t, signals,
+                   "limits: no_signals: the Landlock of this kernel does not confine signals;"
+                   " it is not in force\n");
+
     /* It is. And reading is not concerned. */
     limits.unsupported = AFORK_UNSUPPORTED_WARN;
     limits_run(t, LIMITS_FORKED, &limits, "syswrite $ch, open(my $f, '>', '/dev/null') ? 1 : 0",

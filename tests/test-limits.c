@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "limits-lib.h"
@@ -389,6 +390,38 @@ static void no_new_processes(struct test *t)
                 "there\n");
 }
 
+/* Itself and its own children can be killed; nobody else, whether there are paths or not. */
+static void no_signals(struct test *t)
+{
+    enum { LANDLOCK_CREATE_RULESET = 444, ASK_VERSION = 1, VERSION = 6 };
+    const char *const all[] = {"/", NULL};
+    g_autofree char *code = g_strdup_printf(
+        "require Errno; my $host = %d; my @tried = map { kill($_, $host) ? 1 : $!{EPERM} ? 0 : $! }"
+        "  0, 'CONT';"
+        "push @tried, kill(0, getppid) ? 1 : $!{EPERM} ? 0 : $!;"
+        "local $SIG{USR1} = sub { push @tried, 'self' }; kill USR1 => $$;"
+        "my $pid = fork // die; unless ($pid) { select undef, undef, undef, 1000; exit }"
+        "kill KILL => $pid; waitpid $pid, 0; push @tried, $? & 127;"
+        "open my $f, '>', \"/tmp/afork-signals-$$\"; mkdir \"/tmp/afork-signals-$$.d\";"
+        "push @tried, rename(\"/tmp/afork-signals-$$\", \"/tmp/afork-signals-$$.d/f\") ? 'moved' : "
+        "$!;"
+        "unlink \"/tmp/afork-signals-$$\", \"/tmp/afork-signals-$$.d/f\";"
+        "rmdir \"/tmp/afork-signals-$$.d\"; syswrite $ch, \"@tried\"",
+        getpid());
+
+    if (syscall(LANDLOCK_CREATE_RULESET, NULL, 0, ASK_VERSION) < VERSION) {
+        g_test_skip("the Landlock of this kernel does not confine signals");
+        return;
+    }
+    for (int paths = 0; paths < 2; paths++) {
+        struct afork_limits limits = AFORK_LIMITS_INIT;
+        limits.no_signals = true;
+        if (paths)
+            limits.read_paths = limits.write_paths = all;
+        assert_says(t, &limits, code, "0 0 0 self 9 moved");
+    }
+}
+
 /* Filters are put one on the other. */
 static void several_at_once(struct test *t)
 {
@@ -461,6 +494,7 @@ int main(int argc, char **argv)
     test_perl_add("/limits/no-network", no_network);
     test_perl_add("/limits/no-network/open-sockets", sockets_that_are_open);
     test_perl_add("/limits/no-new-processes", no_new_processes);
+    test_perl_add("/limits/no-signals", no_signals);
     test_perl_add("/limits/several", several_at_once);
     test_perl_add("/limits/again-in-a-fork", again_in_a_fork);
     return g_test_run();

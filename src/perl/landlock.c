@@ -57,9 +57,9 @@ struct ruleset_attributes {
 };
 
 /* Since which version there are networks and scopes. */
-enum { NETWORK_VERSION = 4, SCOPES_VERSION = 6 };
+enum { NETWORK_VERSION = 4, SCOPES_VERSION = AFORK__LANDLOCK_SIGNALS };
 
-enum { BIND_AND_CONNECT_TCP = 3, ABSTRACT_SOCKETS = 1 };
+enum { BIND_AND_CONNECT_TCP = 3, ABSTRACT_SOCKETS = 1, SIGNALS = 2 };
 
 struct path_rule {
     uint64_t allowed;
@@ -100,10 +100,11 @@ static int add_rule(int ruleset, int fd, uint64_t allowed)
 /* Every ruleset forbids to move files to another directory, also one that is not about writing,
  * where that is allowed again. The kernel sees to it that nothing becomes readable by being
  * moved. */
-int afork__landlock_new(bool read, bool write)
+int afork__landlock_new(bool read, bool write, bool signals)
 {
     uint64_t move = write ? 0 : known_rights(false, true, true) & RIGHT(MOVE);
-    struct ruleset_attributes attributes = {known_rights(read, write, true) | move};
+    struct ruleset_attributes attributes = {known_rights(read, write, true) | move, 0,
+                                            signals ? SIGNALS : 0};
     AFORK__AUTO_FD ruleset = (int)create_ruleset(&attributes, sizeof attributes, 0);
 
     if (ruleset < 0 || !move)

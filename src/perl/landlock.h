@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Landlock: what the kernel lets a process forbid itself about files.
+ * Landlock: what the kernel lets a process forbid itself about files and signals.
  */
 #ifndef AFORK_PERL_LANDLOCK_H
 #define AFORK_PERL_LANDLOCK_H
@@ -14,9 +14,12 @@ int afork__landlock_version(void);
 /* The first version that keeps files from being truncated. */
 enum { AFORK__LANDLOCK_TRUNCATE = 3 };
 
-/* Makes a ruleset that forbids reading, writing or both, but for what is allowed. Returns a
- * descriptor or a negative errno. */
-int afork__landlock_new(bool read, bool write);
+/* The first version that confines signals. */
+enum { AFORK__LANDLOCK_SIGNALS = 6 };
+
+/* Makes a ruleset that forbids reading or writing, but for what is allowed, and signals to processes
+ * that are not under it; at least one of these. Returns a descriptor or a negative errno. */
+int afork__landlock_new(bool read, bool write, bool signals);
 
 /* Makes a ruleset that forbids what this version can forbid of networks: to bind and connect TCP
  * sockets, and to reach abstract sockets of others. Returns a descriptor, -ENOSYS if it can nothing

@@ -150,7 +150,7 @@ static void plan_values(struct afork__server *server, struct afork__plan *plan,
     plan->set.nice = set->nice;
 }
 
-/* ---- files ---- */
+/* ---- files, and signals, which the same rulesets are about ---- */
 
 static void allow(struct afork__server *server, int ruleset, struct afork__strings paths)
 {
@@ -189,15 +189,18 @@ static void no_landlock(struct afork__server *server, uint32_t flags, int error)
         unsupported(server, flags, "read_paths", why, not_in_force);
     if (flags & AFORK__LIMIT_WRITE)
         unsupported(server, flags, "write_paths", why, not_in_force);
+    if (flags & AFORK__NO_SIGNALS)
+        unsupported(server, flags, "no_signals", why, not_in_force);
 }
 
 static void plan_files(struct afork__server *server, struct afork__plan *plan,
                        const struct afork__limit_set *set)
 {
     bool read = set->flags & AFORK__LIMIT_READ, write = set->flags & AFORK__LIMIT_WRITE;
-    const char *name = read ? "read_paths" : "write_paths";
+    bool signals = set->flags & AFORK__NO_SIGNALS;
+    const char *name = read ? "read_paths" : write ? "write_paths" : "no_signals";
 
-    if (!read && !write)
+    if (!read && !write && !signals)
         return;
     int version = afork__landlock_version();
     if (version < 0) {
@@ -208,7 +211,14 @@ static void plan_files(struct afork__server *server, struct afork__plan *plan,
         unsupported(server, set->flags, "write_paths",
                     "the Landlock of this kernel does not keep files from being truncated",
                     "the rest is in force");
-    int ruleset = afork__landlock_new(read, write);
+    if (signals && version < AFORK__LANDLOCK_SIGNALS) {
+        unsupported(server, set->flags, "no_signals",
+                    "the Landlock of this kernel does not confine signals", not_in_force);
+        signals = false;
+        if (!read && !write)
+            return;
+    }
+    int ruleset = afork__landlock_new(read, write, signals);
     add_ruleset(server, plan, name, ruleset);
     if (read) { /* it could not be found by who wants a filter later */
         unsigned long long loads = afork__exit_count_loads();
@@ -292,7 +302,7 @@ static void enforce(struct afork__server *server, const struct afork__plan *plan
         fail(server, "no_new_privileges: %s", strerror(errno));
     for (unsigned i = 0; i < plan->n_rulesets; i++)
         if ((result = afork__landlock_enforce(plan->rulesets[i])) < 0)
-            fail(server, "read_paths or write_paths: %s",
+            fail(server, "no_signals, read_paths or write_paths: %s",
                  result == -E2BIG ? "too many confinements, one inside the other"
                                   : strerror(-result));
     if (plan->filter.code && (result = afork__filter_enforce(&plan->filter)) < 0)
@@ -324,7 +334,7 @@ static void check_threads(struct afork__server *server, const struct afork__limi
 
     if (count < 2 || set->flags & AFORK__FORKS_ONLY ||
         !(set->nice || set->flags & (FILTERS | AFORK__NO_NEW_PRIVILEGES | AFORK__LIMIT_READ |
-                                     AFORK__LIMIT_WRITE)))
+                                     AFORK__LIMIT_WRITE | AFORK__NO_SIGNALS)))
         return;
     snprintf(text, sizeof text, "%u threads run here, only one can be confined", count);
     unsupported(server, set->flags, "threads", text, "the others are free");

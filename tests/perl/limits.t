@@ -37,7 +37,7 @@ sub last_words {
 my %broken = (
     'empty'               => '',
     'short'               => substr(payload(), 0, 39),
-    'an unknown flag'     => payload(flags => 1 << 7),
+    'an unknown flag'     => payload(flags => 1 << 8),
     'a nice value'        => payload(nice => 20),
     'a value'             => payload(values => [0, 0, 0, 1 << 63]),
     'a relative path'     => payload(flags => 8, paths => ['rx']),
