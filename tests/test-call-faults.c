@@ -458,15 +458,15 @@ static void ends_are_told_with_reasons(struct test *t)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    test_perl_add("/call-faults/release/end-of-writing", end_of_writing_closes);
-    test_perl_add("/call-faults/release/closing", closing_closes_all);
-    test_perl_add("/call-faults/release/last", last_release_closes);
-    test_perl_add("/call-faults/release/cancelled", cancelled_while_closing);
-    test_perl_add("/call-faults/release/answered", answered_while_closing);
-    test_perl_add("/call-faults/descriptors/rpc", refused_descriptors);
-    test_perl_add("/call-faults/descriptors/pool", refused_in_pools);
-    test_perl_add("/call-faults/cut/nothing", cut_workers_get_nothing);
-    test_perl_add("/call-faults/cut/first", cut_before_an_answer);
-    test_perl_add("/call-faults/template/reasons", ends_are_told_with_reasons);
+    test_calls_add("/call-faults/release/end-of-writing", end_of_writing_closes);
+    test_calls_add("/call-faults/release/closing", closing_closes_all);
+    test_calls_add("/call-faults/release/last", last_release_closes);
+    test_calls_add("/call-faults/release/cancelled", cancelled_while_closing);
+    test_calls_add("/call-faults/release/answered", answered_while_closing);
+    test_calls_add("/call-faults/descriptors/rpc", refused_descriptors);
+    test_calls_add("/call-faults/descriptors/pool", refused_in_pools);
+    test_calls_add("/call-faults/cut/nothing", cut_workers_get_nothing);
+    test_calls_add("/call-faults/cut/first", cut_before_an_answer);
+    test_calls_add("/call-faults/template/reasons", ends_are_told_with_reasons);
     return g_test_run();
 }

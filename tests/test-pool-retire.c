@@ -177,6 +177,8 @@ int main(int argc, char **argv)
     test_perl_add_all("/pool/retire/synchronous", synchronous);
     test_perl_add_all("/pool/retire/asynchronous", asynchronous);
     test_perl_add_all("/pool/retire/events", events_are_events);
-    test_perl_add("/pool/retire/late-modules", modules_may_come_late);
+    test_calls_add("/pool/retire/synchronous", synchronous);
+    test_calls_add("/pool/retire/events", events_are_events);
+    test_calls_add("/pool/retire/late-modules", modules_may_come_late);
     return g_test_run();
 }
