@@ -3,16 +3,23 @@
  * afork-viewer, measured from inside, with whatever workers it is linked with:
  *
  * bench-viewer stall MEGABYTES N: makes the thumbnails of N pictures in a host that holds so much,
- *     while it is scrolled, and prints the longest time that the main loop did not turn, the 99th
- *     percentile of such times, the longest processor time of the main thread between two turns, and
- *     by how much the host's memory has grown: ms, ms, ms, MB.
+ *     while it is scrolled, and prints stalls and by how much the host's memory has grown: ms, MB.
  * bench-viewer first N: opens a folder of N files, and prints when the first of them are on the screen,
- *     when all are read, and when all in view have thumbnails: ms.
+ *     when all are read, when all in view have thumbnails, and the stalls until then: ms.
+ * bench-viewer scroll N: scrolls a folder of N files, by a little in each frame and then to anywhere in
+ *     it, and prints the stalls: ms.
  * bench-viewer close N: closes the window with N calls queued, and prints how long that took: ms.
+ *
+ * Stalls are four numbers: the longest time that the main loop did not turn, and the 99th percentile
+ * of such times; the longest without the time that the main thread was ready, and others had the
+ * processors; and the longest processor time of the main thread from one turn to the next. On a machine
+ * that has nothing else to do, the first is what a user sees; on a busy one the third is what the
+ * viewer and the display answer for, and the fourth is its own work.
  *
  * It takes a display, and $XDG_CACHE_HOME for itself.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +27,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef HAVE_X11
+#include <X11/Xatom.h>
+#include <X11/Xlib.h>
+#endif
+
 #include "bench.h"
 #include "viewer-application.h"
 #include "viewer-window.h"
 
-enum { WIDTH = 1024, HEIGHT = 768, KINDS = 8, SCROLL = 250 };
+enum { WIDTH = 800, HEIGHT = 600, KINDS = 8, REVEAL = 250, STEPS = 300, JUMPS = 60, PIXELS = 40 };
 
 static ViewerThumbnailer *thumbnailer;
 static ViewerWindow *window;
@@ -79,6 +91,13 @@ static gboolean on_keep_turning(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean is_read(void)
+{
+    ViewerFolder *model = viewer_window_get_folder(window);
+
+    return model && !viewer_folder_get_loading(model);
+}
+
 static void open_window(void)
 {
     g_autoptr(GFile) file = g_file_new_for_path(folder);
@@ -97,6 +116,26 @@ static gboolean is_complete(void)
     return in_view && !missing;
 }
 
+/* Without a window manager GTK looks for one in each frame, and waits until the display has answered,
+ * several times. As on a user's desktop, there is one, as far as that can be seen. */
+static void stand_in(void)
+{
+#ifdef HAVE_X11
+    Display *display = XOpenDisplay(NULL);
+
+    if (!display)
+        return;
+    Window root = DefaultRootWindow(display);
+    Window manager = XCreateSimpleWindow(display, root, -1, -1, 1, 1, 0, 0, 0);
+    Atom check = XInternAtom(display, "_NET_SUPPORTING_WM_CHECK", False);
+    unsigned char *value = (unsigned char *)&manager;
+    XChangeProperty(display, root, check, XA_WINDOW, 32, PropModeReplace, value, 1);
+    XChangeProperty(display, manager, check, XA_WINDOW, 32, PropModeReplace, value, 1);
+    XInternAtom(display, "_GTK_WORKAREAS_D0", False); /* names that exist are asked for once */
+    XFlush(display);
+#endif
+}
+
 static void start(void)
 {
     g_type_class_ref(VIEWER_TYPE_APPLICATION);
@@ -109,37 +148,93 @@ static void start(void)
 
 /* --- Stalls --- */
 
+/* Of the main thread, in ms. */
+struct times {
+    double now, cpu, delay; /* `delay`: it was ready, and had no processor */
+};
+
 static struct {
     GArray *gaps; /* double: ms */
-    double last, last_cpu, longest_cpu;
-    size_t position, n;
+    struct times last;
+    double longest_own, longest_cpu;
+    guint timer;
 } stalls;
 
-static double main_cpu(void)
+/* Without statistics of the scheduler, `delay` is 0. */
+static double run_delay(void)
 {
-    struct timespec time;
+    static int fd = -1;
+    char text[64];
+    unsigned long long cpu, delay = 0;
 
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+    if (fd < 0)
+        fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    ssize_t got = pread(fd, text, sizeof text - 1, 0);
+    if (got > 0) {
+        text[got] = '\0';
+        sscanf(text, "%llu %llu", &cpu, &delay);
+    }
+    return (double)delay / 1e6;
+}
+
+static struct times times_now(void)
+{
+    struct timespec cpu;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    return (struct times){
+        .now = bench_now() / 1e3,
+        .cpu = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec / 1e6,
+        .delay = run_delay(),
+    };
 }
 
 /* Each millisecond, before everything else. */
 static gboolean on_tick(gpointer data)
 {
-    double now = bench_now() / 1e3, cpu = main_cpu(), gap = now - stalls.last;
+    struct times times = times_now();
+    double gap = times.now - stalls.last.now;
 
     g_array_append_val(stalls.gaps, gap);
-    stalls.longest_cpu = MAX(stalls.longest_cpu, cpu - stalls.last_cpu);
-    stalls.last = now;
-    stalls.last_cpu = cpu;
+    stalls.longest_own = MAX(stalls.longest_own, gap - (times.delay - stalls.last.delay));
+    stalls.longest_cpu = MAX(stalls.longest_cpu, times.cpu - stalls.last.cpu);
+    stalls.last = times;
     return G_SOURCE_CONTINUE;
 }
 
-/* A row of pictures further, four times a second. */
-static gboolean on_scroll(gpointer data)
+static void stalls_begin(void)
 {
-    stalls.position = (stalls.position + 5) % stalls.n;
-    viewer_grid_reveal(viewer_window_get_grid(window), (guint)stalls.position);
+    stalls.gaps = g_array_new(FALSE, FALSE, sizeof(double));
+    stalls.last = times_now();
+    stalls.timer = g_timeout_add_full(G_PRIORITY_HIGH, 1, on_tick, NULL, NULL);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void stalls_print(const char *behind)
+{
+    double *gaps = (double *)(void *)stalls.gaps->data;
+
+    g_source_remove(stalls.timer);
+    qsort(gaps, stalls.gaps->len, sizeof *gaps, compare);
+    printf("%.2f %.2f %.2f %.2f%s", gaps[stalls.gaps->len - 1], gaps[stalls.gaps->len * 99 / 100],
+           stalls.longest_own, stalls.longest_cpu, behind);
+}
+
+/* --- Thumbnails --- */
+
+/* A row of pictures further, four times a second. */
+static gboolean on_reveal(gpointer data)
+{
+    static size_t position;
+
+    position = (position + 5) % *(size_t *)data;
+    viewer_grid_reveal(viewer_window_get_grid(window), (guint)position);
     return G_SOURCE_CONTINUE;
 }
 
@@ -154,37 +249,23 @@ static double memory(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void stall(size_t megabytes, size_t n)
 {
     make_pictures(n);
     bench_hold(megabytes);
     start();
     open_window();
-    UNTIL(is_complete() && !viewer_folder_get_loading(viewer_window_get_folder(window)));
+    UNTIL(is_read() && is_complete());
     double before = memory();
-    stalls.gaps = g_array_new(FALSE, FALSE, sizeof(double));
-    stalls.n = n;
-    stalls.last = bench_now() / 1e3;
-    stalls.last_cpu = main_cpu();
-    g_timeout_add_full(G_PRIORITY_HIGH, 1, on_tick, NULL, NULL);
-    if (!g_getenv("BENCH_VIEWER_STILL"))
-        g_timeout_add(SCROLL, on_scroll, NULL);
+    stalls_begin();
+    g_timeout_add(REVEAL, on_reveal, &n);
     g_action_group_activate_action(G_ACTION_GROUP(window), "make-all", NULL);
     ViewerBatch *batch = viewer_window_get_batch(window);
     UNTIL(viewer_batch_get_done(batch) == n);
-    double *gaps = (double *)(void *)stalls.gaps->data;
-    qsort(gaps, stalls.gaps->len, sizeof *gaps, compare);
     if (viewer_batch_get_failed(batch))
         bench_fail("some thumbnails failed", 0);
-    printf("%.2f %.2f %.2f %.2f\n", gaps[stalls.gaps->len - 1], gaps[stalls.gaps->len * 99 / 100],
-           stalls.longest_cpu, memory() - before);
+    stalls_print(" ");
+    printf("%.2f\n", memory() - before);
 }
 
 /* --- The rest --- */
@@ -206,16 +287,53 @@ static void first(size_t n)
     start();
     g_signal_connect(gtk_widget_get_frame_clock(GTK_WIDGET(window)), "after-paint",
                      G_CALLBACK(on_after_paint), NULL);
+    stalls_begin();
     double begun = bench_now();
     open_window();
     UNTIL(frames);
     double seen = bench_now();
-    UNTIL(!viewer_folder_get_loading(viewer_window_get_folder(window)));
+    UNTIL(is_read());
     double read = bench_now();
     UNTIL(is_complete());
-    printf("%.2f %.2f %.2f\n", (seen - begun) / 1e3, (read - begun) / 1e3,
+    printf("%.2f %.2f %.2f ", (seen - begun) / 1e3, (read - begun) / 1e3,
            (bench_now() - begun) / 1e3);
+    stalls_print("\n");
 }
+
+/* --- Scrolling --- */
+
+static struct {
+    GtkAdjustment *adjustment;
+    guint frames;
+} scrolling;
+
+/* As a wheel or a touchpad does it: some pixels in each frame; then by the scroll bar. */
+static gboolean on_frame(GtkWidget *widget, GdkFrameClock *clock, gpointer data)
+{
+    double upper = gtk_adjustment_get_upper(scrolling.adjustment);
+    double value = gtk_adjustment_get_value(scrolling.adjustment);
+
+    if (scrolling.frames++ >= STEPS)
+        value = upper * rand() / RAND_MAX;
+    gtk_adjustment_set_value(scrolling.adjustment, value + PIXELS);
+    return G_SOURCE_CONTINUE;
+}
+
+static void scroll(size_t n)
+{
+    make_pictures(n);
+    start();
+    open_window();
+    UNTIL(is_read() && is_complete());
+    GtkWidget *scrolled = gtk_widget_get_first_child(GTK_WIDGET(viewer_window_get_grid(window)));
+    scrolling.adjustment = gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(scrolled));
+    stalls_begin();
+    gtk_widget_add_tick_callback(scrolled, on_frame, NULL, NULL);
+    UNTIL(scrolling.frames == STEPS + JUMPS);
+    stalls_print("\n");
+}
+
+/* --- The end --- */
 
 static size_t n_queued(void)
 {
@@ -242,13 +360,18 @@ static void close_with(size_t n)
 
 int main(int argc, char **argv)
 {
+    stand_in();
     if (argc < 3 || !g_getenv("XDG_CACHE_HOME") || !gtk_init_check())
-        bench_fail("arguments: stall MEGABYTES N | first N | close N, with a display and a cache",
-                   0);
+        bench_fail(
+            "arguments: stall MEGABYTES N | first N | scroll N | close N, with a display and a "
+            "cache",
+            0);
     if (strcmp(argv[1], "stall") == 0 && argc == 4)
         stall(bench_number(argv[2]), bench_number(argv[3]));
     else if (strcmp(argv[1], "first") == 0)
         first(bench_number(argv[2]));
+    else if (strcmp(argv[1], "scroll") == 0)
+        scroll(bench_number(argv[2]));
     else
         close_with(bench_number(argv[2]));
     viewer_workers_close(viewer_thumbnailer_get_workers(thumbnailer));
