@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # afork-viewer with a cache that cannot be made, that is full, or read-only: every picture is shown, and why
-# thumbnails are not kept is told. Each runs tests/viewer-workers.c once.
+# thumbnails are not kept is told. And with the cache of larger thumbnails, which monitors of high resolution
+# need. Each runs a case of tests/viewer-*.c once.
 set -u
 . "${srcdir:-.}/tests/viewer-env.sh"
 VERSION=$(sed -n 's/^AC_INIT(\[afork\], \[\(.*\)\])/\1/p' "${srcdir:-.}/configure.ac")
@@ -25,6 +26,9 @@ check()
     fi
     sed 's/^/# /' "$work/log"
 }
+
+check "larger thumbnails" "" env GDK_SCALE=2 VIEWER_TEST_EXPECTED= \
+    xvfb-run -a -s "-screen 0 2560x1600x24" tests/viewer-grid -p /viewer/grid/thumbnails
 
 export VIEWER_TEST_KEEP_CACHE=1
 echo >"$work/file"

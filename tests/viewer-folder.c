@@ -4,6 +4,7 @@
  */
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "viewer-lib.h"
 
@@ -98,16 +99,17 @@ static gboolean replace(gpointer data)
 /* A file that is replaced every 10 ms is looked at now and then, and at last. */
 static void test_replaced(struct viewer *viewer)
 {
+    enum { REPLACED = 1200 };
     viewer_picture(viewer, "a.png", 64, 64, 0xff0000);
     viewer_picture(viewer, "b.png", 64, 64, 0xff0000);
     viewer_open(viewer);
     UNTIL(viewer_is_complete(viewer));
     guint timer = g_timeout_add(10, replace, viewer);
-    viewer_settle(2000);
+    viewer_settle(REPLACED);
     g_source_remove(timer);
     g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
     g_assert_cmpuint(stats->completed + stats->queued + stats->running, >, 2);
-    g_assert_cmpuint(stats->completed + stats->queued + stats->running, <, 2 + 2000 / 100);
+    g_assert_cmpuint(stats->completed + stats->queued + stats->running, <, 2 + REPLACED / 100);
     g_assert_cmphex(shown_colour(viewer, "b.png"), ==, 0xff0000);
     viewer_picture(viewer, "a.png", 64, 64, 0x00ff00);
     UNTIL(shown_colour(viewer, "a.png") == 0x00ff00);
@@ -129,6 +131,15 @@ static void test_replaced_picture(struct viewer *viewer)
     UNTIL(g_str_equal(viewer_window_get_visible(viewer->window), "placeholder"));
 }
 
+static gint64 cpu(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * G_USEC_PER_SEC +
+           usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
 static void test_vanishes(struct viewer *viewer)
 {
     g_autofree char *away = g_strconcat(viewer->folder, ".away", NULL);
@@ -139,6 +150,9 @@ static void test_vanishes(struct viewer *viewer)
     UNTIL(viewer_folder_get_message(folder(viewer)));
     g_assert_cmpstr(viewer_window_get_visible(viewer->window), ==, "placeholder");
     g_assert_cmpuint(viewer_n_items(viewer), ==, 0);
+    gint64 before = cpu();
+    viewer_settle(1500); /* it is looked for now and then, no more */
+    g_assert_cmpint(cpu() - before, <, G_USEC_PER_SEC / 4);
     g_assert_cmpint(g_rename(away, viewer->folder), ==, 0);
     UNTIL(viewer_n_items(viewer) == 100);
     g_assert_null(viewer_folder_get_message(folder(viewer)));
@@ -165,8 +179,16 @@ static void test_never_there(struct viewer *viewer)
     g_autoptr(GFile) file = g_file_new_for_path(path);
 
     viewer_window_open(viewer->window, file);
+    UNTIL(viewer_is_read(viewer));
     UNTIL(viewer_folder_get_message(folder(viewer)));
     g_assert_nonnull(strstr(viewer_folder_get_message(folder(viewer)), "No such file"));
+    g_assert_cmpint(g_mkdir(path, 0700), ==, 0); /* it comes late */
+    viewer_picture(viewer, "missing/a.png", 40, 30, 0xff0000);
+    UNTIL(viewer_n_items(viewer) == 1);
+    g_assert_null(viewer_folder_get_message(folder(viewer)));
+    UNTIL(viewer_is_complete(viewer));
+    viewer_picture(viewer, "missing/b.png", 40, 30, 0xff0000);
+    UNTIL(viewer_n_items(viewer) == 2);
 }
 
 static void test_odd_names(struct viewer *viewer)
@@ -195,6 +217,89 @@ static void test_odd_names(struct viewer *viewer)
     UNTIL(shown_colour(viewer, names[1]) == 0x00ff00);
     unlink_file(viewer, names[0]);
     UNTIL(!has(viewer, names[0]));
+}
+
+/* Names of folders, too, are octets. */
+static void test_odd_folder(struct viewer *viewer)
+{
+    char *plain = viewer->folder;
+
+    viewer->folder = g_strconcat(plain, "-\xff\n<b>", NULL);
+    g_assert_cmpint(g_mkdir(viewer->folder, 0700), ==, 0);
+    viewer_open(viewer);
+    UNTIL(g_str_equal(viewer_window_get_visible(viewer->window), "placeholder"));
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    UNTIL(viewer_n_items(viewer) == 1 && viewer_is_complete(viewer));
+    g_assert_cmphex(shown_colour(viewer, "a.png"), ==, 0xff0000);
+    g_assert_true(g_utf8_validate(gtk_window_get_title(GTK_WINDOW(viewer->window)), -1, NULL));
+    g_assert_cmpint(g_rmdir(plain), ==, 0);
+    g_free(plain);
+}
+
+/* --- The list --- */
+
+/* What somebody has who knows the list only from what he is told. */
+static void on_items_changed(GListModel *model, guint position, guint removed, guint added,
+                             GPtrArray *copy)
+{
+    g_assert_cmpuint(position + removed, <=, copy->len);
+    if (removed)
+        g_ptr_array_remove_range(copy, position, removed);
+    for (guint i = position; i < position + added; i++) {
+        g_autoptr(ViewerEntry) entry = g_list_model_get_item(model, i);
+        g_ptr_array_insert(copy, (int)i, g_strdup(viewer_entry_get_name(entry)));
+    }
+    g_assert_cmpuint(copy->len, ==, g_list_model_get_n_items(model));
+}
+
+static void check_list(GListModel *model, GPtrArray *copy)
+{
+    g_assert_cmpuint(copy->len, ==, g_list_model_get_n_items(model));
+    g_assert_null(g_list_model_get_item(model, copy->len));
+    for (guint i = 0; i < copy->len; i++) {
+        g_autoptr(ViewerEntry) entry = g_list_model_get_item(model, i);
+        g_assert_cmpstr(viewer_entry_get_name(entry), ==, copy->pdata[i]);
+        guint position;
+        g_assert_true(viewer_folder_find(VIEWER_FOLDER(model), copy->pdata[i], &position));
+        g_assert_cmpuint(position, ==, i);
+    }
+}
+
+/* The list is replaced, again and again; at random some names stay. A selection is of a file, wherever
+ * that is, and goes to another only with it. */
+static void test_list(struct viewer *viewer)
+{
+    enum { N = 400, ROUNDS = 12 };
+    g_autoptr(GPtrArray) copy = g_ptr_array_new_with_free_func(g_free);
+    gboolean there[N] = {FALSE};
+
+    viewer_picture(viewer, "200.png", 4, 3, 0xff0000);
+    viewer_open(viewer);
+    there[200] = TRUE;
+    g_autoptr(ViewerEntry) kept = g_list_model_get_item(G_LIST_MODEL(folder(viewer)), 0);
+    g_autoptr(GtkSingleSelection)
+        selection = gtk_single_selection_new(G_LIST_MODEL(g_object_ref(folder(viewer))));
+    g_ptr_array_add(copy, g_strdup("200.png"));
+    g_signal_connect(folder(viewer), "items-changed", G_CALLBACK(on_items_changed), copy);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (guint i = 0; i < N; i++) {
+            g_autofree char *name = g_strdup_printf("%u.png", i);
+            gboolean wanted = i == 200 || g_test_rand_int_range(0, ROUNDS) > round;
+            if (wanted && !there[i])
+                viewer_file(viewer, name, "");
+            else if (!wanted && there[i])
+                unlink_file(viewer, name);
+            there[i] = wanted;
+        }
+        viewer_folder_reload(folder(viewer));
+        UNTIL(viewer_is_read(viewer));
+        check_list(G_LIST_MODEL(folder(viewer)), copy);
+        g_assert_true(gtk_single_selection_get_selected_item(selection) == kept);
+        guint position;
+        g_assert_true(viewer_folder_find(folder(viewer), "200.png", &position));
+        g_assert_cmpuint(gtk_single_selection_get_selected(selection), ==, position);
+    }
+    g_signal_handlers_disconnect_by_data(folder(viewer), copy);
 }
 
 /* What is no file, or cannot be read. */
@@ -233,12 +338,15 @@ static void test_large(struct viewer *viewer)
     gint64 seen = g_get_monotonic_time();
     UNTIL(viewer_is_complete(viewer));
     gint64 complete = g_get_monotonic_time();
-    UNTIL(!viewer_folder_get_loading(folder(viewer)));
+    UNTIL(viewer_is_read(viewer));
     gint64 read = g_get_monotonic_time();
     g_test_message("seen after %d ms, complete after %d ms, read after %d ms",
                    (int)((seen - begun) / 1000), (int)((complete - begun) / 1000),
                    (int)((read - begun) / 1000));
     g_assert_cmpuint(viewer_n_items(viewer), ==, N);
+    g_assert_true(viewer_grid_is_at_top(viewer_window_get_grid(viewer->window)));
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpint(viewer_state(viewer, "000000.png"), ==, VIEWER_TILE_SHOWN);
     if (!viewer_is_sanitized())
         g_assert_cmpint(seen - begun, <, 2 * G_USEC_PER_SEC); /* tests share the machine */
 }
@@ -255,6 +363,8 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/folder/removed", test_removed);
     viewer_test_add("/viewer/folder/never-there", test_never_there);
     viewer_test_add("/viewer/folder/odd-names", test_odd_names);
+    viewer_test_add("/viewer/folder/odd-folder", test_odd_folder);
+    viewer_test_add("/viewer/folder/list", test_list);
     viewer_test_add("/viewer/folder/no-files", test_no_files);
     viewer_test_add("/viewer/folder/large", test_large);
     return g_test_run();

@@ -8,7 +8,7 @@
 
 static void test_thumbnails(struct viewer *viewer)
 {
-    viewer_picture(viewer, "a.png", 400, 300, 0xff0000);
+    viewer_picture(viewer, "a.png", 800, 600, 0xff0000);
     viewer_picture(viewer, "b.jpg", 300, 400, 0x0000ff);
     viewer_file(viewer, "c.txt", "no picture");
     viewer_picture(viewer, ".hidden.png", 40, 30, 0xff0000);
@@ -19,7 +19,9 @@ static void test_thumbnails(struct viewer *viewer)
     ViewerTile *tile = viewer_grid_find_tile(grid, "a.png");
     GdkTexture *texture = viewer_entry_get_thumbnail(viewer_tile_get_entry(tile));
     g_assert_cmphex(viewer_colour(texture), ==, 0xff0000);
-    g_assert_cmpint(gdk_texture_get_width(texture), ==, 168); /* as large as it is shown */
+    /* As large as it is shown, and in the cache for such a screen. */
+    int scale = gtk_widget_get_scale_factor(GTK_WIDGET(tile));
+    g_assert_cmpint(gdk_texture_get_width(texture), ==, 168 * scale);
     g_assert_cmpuint(viewer_n_cached(), ==, 2);
     g_assert_cmpuint(viewer_n_mapped(), ==, 2); /* there is no copy */
 }
@@ -62,17 +64,17 @@ static void test_broken(struct viewer *viewer)
 /* What is in view comes first, what has left it is dropped. */
 static void test_visible_first(struct viewer *viewer)
 {
-    enum { N = 1000 };
+    enum { N = 6000 }; /* of which 5,000 wait */
     viewer_pictures(viewer, N);
     viewer_open(viewer);
     GAction *make_all = g_action_map_lookup_action(G_ACTION_MAP(viewer->window), "make-all");
     g_action_activate(make_all, NULL);
-    UNTIL(viewer_n_cached() >= 20);
+    UNTIL(viewer_n_cached() >= 20 && viewer_n_queued(viewer) > 4900);
 
     viewer_grid_reveal(viewer_window_get_grid(viewer->window), N - 1);
-    UNTIL(viewer_grid_find_tile(viewer_window_get_grid(viewer->window), "000999.png"));
+    UNTIL(viewer_grid_find_tile(viewer_window_get_grid(viewer->window), "005999.png"));
     g_autoptr(GAforkPoolStats) before = viewer_stats(viewer);
-    UNTIL(viewer_is_complete(viewer) && viewer_state(viewer, "000999.png") == VIEWER_TILE_SHOWN);
+    UNTIL(viewer_is_complete(viewer) && viewer_state(viewer, "005999.png") == VIEWER_TILE_SHOWN);
     g_autoptr(GAforkPoolStats) after = viewer_stats(viewer);
     guint in_view, missing;
     viewer_grid_count(viewer_window_get_grid(viewer->window), &in_view, &missing);
@@ -84,10 +86,7 @@ static void test_visible_first(struct viewer *viewer)
 static void test_dropped(struct viewer *viewer)
 {
     enum { N = 400 };
-    for (guint i = 0; i < N; i++) {
-        g_autofree char *name = g_strdup_printf("%03u.png", i);
-        viewer_picture(viewer, name, 900, 900, i);
-    }
+    viewer_pictures_of(viewer, N, 900, 900);
     viewer_open(viewer);
     ViewerGrid *grid = viewer_window_get_grid(viewer->window);
     for (guint i = 0; i < N; i += 40) {
@@ -95,8 +94,8 @@ static void test_dropped(struct viewer *viewer)
         viewer_settle(20);
     }
     viewer_grid_reveal(grid, N - 1);
-    UNTIL(viewer_grid_find_tile(grid, "399.png") &&
-          viewer_state(viewer, "399.png") == VIEWER_TILE_SHOWN && viewer_is_complete(viewer));
+    UNTIL(viewer_grid_find_tile(grid, "000399.png") &&
+          viewer_state(viewer, "000399.png") == VIEWER_TILE_SHOWN && viewer_is_complete(viewer));
     g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
     g_assert_cmpuint(stats->cancelled, >, 0);
     g_assert_cmpuint(stats->completed, <, N / 2);
@@ -120,6 +119,38 @@ static void test_memory(struct viewer *viewer)
     viewer_grid_count(grid, &in_view, &missing);
     g_assert_cmpuint(viewer_n_cached(), >, N / 2);
     g_assert_cmpuint(most, <=, 4 * in_view + 20);
+}
+
+/* As many tiles as GTK wants for the columns there are: more take time, and memory. */
+static void test_tiles(struct viewer *viewer)
+{
+    enum { N = 500, ROWS = 30, SLACK = 2 };
+    guint in_view, missing, tiles = 0;
+
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    viewer_settle(100);
+    ViewerGrid *grid = viewer_window_get_grid(viewer->window);
+    viewer_grid_count(grid, &in_view, &missing);
+    g_assert_true(viewer_grid_is_at_top(grid));
+    for (guint i = 0; i < N; i++) {
+        g_autofree char *name = g_strdup_printf("%06u.png", i);
+        tiles += viewer_grid_find_tile(grid, name) != NULL;
+    }
+    int columns = gtk_widget_get_width(GTK_WIDGET(grid)) / 168;
+    g_test_message("%u tiles, %u in view, at most %d columns", tiles, in_view, columns);
+    g_assert_cmpuint(tiles, <=, (guint)(columns + SLACK) * ROWS);
+}
+
+/* One is a worker, not workers. */
+static void test_one_worker(struct viewer *viewer)
+{
+    g_setenv("AFORK_CPUS", "1", TRUE);
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_shows(viewer, "1 picture"));
+    UNTIL(viewer_shows(viewer, "1 worker · idle"));
 }
 
 /* --- A picture in full --- */
@@ -149,11 +180,74 @@ static void test_picture(struct viewer *viewer)
     activate(viewer, "next");
     UNTIL(viewer_page_get_texture(page));
     g_assert_cmpint(gdk_texture_get_height(viewer_page_get_texture(page)), ==, 200);
-    activate(viewer, "next"); /* there is none */
+    GActionGroup *actions = G_ACTION_GROUP(viewer->window);
+    g_assert_false(g_action_group_get_action_enabled(actions, "next")); /* there is none */
+    g_assert_true(g_action_group_get_action_enabled(actions, "previous"));
+    activate(viewer, "next");
     g_assert_cmpint(gdk_texture_get_height(viewer_page_get_texture(page)), ==, 200);
     activate(viewer, "back");
     g_assert_cmpstr(viewer_window_get_visible(viewer->window), ==, "grid");
     g_assert_null(viewer_page_get_texture(page));
+}
+
+static GtkWidget *find(GtkWidget *widget, GType type)
+{
+    GtkWidget *found = G_TYPE_CHECK_INSTANCE_TYPE(widget, type) ? widget : NULL;
+
+    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
+         child = gtk_widget_get_next_sibling(child))
+        found = find(child, type);
+    return found;
+}
+
+static double middle(GtkAdjustment *adjustment)
+{
+    return (gtk_adjustment_get_value(adjustment) + gtk_adjustment_get_page_size(adjustment) / 2) /
+           gtk_adjustment_get_upper(adjustment);
+}
+
+/* What is in the middle stays there. */
+static void test_zoom(struct viewer *viewer)
+{
+    viewer_picture(viewer, "a.png", 1400, 1300, 0xff0000);
+    viewer_open(viewer);
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    UNTIL(viewer_page_get_texture(page));
+    GtkWidget *scrolled = find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW);
+    GtkAdjustment *x = gtk_scrolled_window_get_hadjustment(GTK_SCROLLED_WINDOW(scrolled));
+    GtkAdjustment *y = gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(scrolled));
+    activate(viewer, "zoom-original");
+    UNTIL(gtk_adjustment_get_upper(x) == 1400 && gtk_adjustment_get_upper(y) == 1300);
+    g_assert_cmpfloat_with_epsilon(middle(x), 0.5, 0.01);
+    g_assert_cmpfloat_with_epsilon(middle(y), 0.5, 0.01);
+    gtk_adjustment_set_value(y, 300);
+    double there = middle(y);
+    for (int i = 0; i < 3; i++)
+        activate(viewer, "zoom-in");
+    viewer_settle(100); /* the layout has the last word */
+    g_assert_cmpfloat(gtk_adjustment_get_upper(y), >, 2500);
+    g_assert_cmpfloat_with_epsilon(middle(x), 0.5, 0.01);
+    g_assert_cmpfloat_with_epsilon(middle(y), there, 0.01);
+    activate(viewer, "zoom-fit");
+    UNTIL(gtk_adjustment_get_upper(y) <= gtk_adjustment_get_page_size(y));
+}
+
+/* A picture is selected until another is, also when the folder is read again. */
+static void test_selected(struct viewer *viewer)
+{
+    viewer_pictures(viewer, 5);
+    viewer_open(viewer);
+    GtkWidget *view = find(GTK_WIDGET(viewer_window_get_grid(viewer->window)), GTK_TYPE_GRID_VIEW);
+    GtkSelectionModel *model = gtk_grid_view_get_model(GTK_GRID_VIEW(view));
+    g_assert_true(gtk_selection_model_is_selected(model, 0));
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(3));
+    activate(viewer, "back");
+    viewer_picture(viewer, "000001a.png", 40, 30, 0); /* comes before it */
+    activate(viewer, "reload");
+    UNTIL(viewer_is_read(viewer) && viewer_n_items(viewer) == 6);
+    g_assert_true(gtk_selection_model_is_selected(model, 4));
+    UNTIL(viewer_is_complete(viewer));
 }
 
 /* Someone who holds the key down does not have every picture decoded. */
@@ -190,6 +284,25 @@ static void test_open_picture(struct viewer *viewer)
     g_assert_cmpint(gdk_texture_get_width(viewer_page_get_texture(page)), ==, 40);
 }
 
+/* The last that was opened is shown, whatever is known first; and none if the window is closed. */
+static void test_opened_twice(struct viewer *viewer)
+{
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_picture(viewer, "b.png", 50, 30, 0x00ff00);
+    g_autoptr(GFile) folder = g_file_new_for_path(viewer->folder);
+    g_autoptr(GFile) a = g_file_get_child(folder, "a.png"), b = g_file_get_child(folder, "b.png");
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+    viewer_window_open(viewer->window, folder);
+    viewer_window_open(viewer->window, a);
+    viewer_window_open(viewer->window, b);
+    g_assert_null(viewer_window_get_folder(viewer->window));
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_cmpint(gdk_texture_get_width(viewer_page_get_texture(page)), ==, 50);
+    viewer_window_open(viewer->window, a);
+    viewer_close(viewer);
+    viewer_settle(100);
+}
+
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
@@ -199,8 +312,13 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/grid/visible-first", test_visible_first);
     viewer_test_add("/viewer/grid/dropped", test_dropped);
     viewer_test_add("/viewer/grid/memory", test_memory);
+    viewer_test_add("/viewer/grid/tiles", test_tiles);
+    viewer_test_add("/viewer/grid/one-worker", test_one_worker);
     viewer_test_add("/viewer/picture/shown", test_picture);
+    viewer_test_add("/viewer/picture/zoom", test_zoom);
+    viewer_test_add("/viewer/picture/selected", test_selected);
     viewer_test_add("/viewer/picture/hurry", test_hurry);
     viewer_test_add("/viewer/picture/opened", test_open_picture);
+    viewer_test_add("/viewer/picture/opened-twice", test_opened_twice);
     return g_test_run();
 }

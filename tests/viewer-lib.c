@@ -92,6 +92,11 @@ void viewer_picture(struct viewer *viewer, const char *name, int width, int heig
 
 void viewer_pictures(struct viewer *viewer, guint n)
 {
+    viewer_pictures_of(viewer, n, 64, 48);
+}
+
+void viewer_pictures_of(struct viewer *viewer, guint n, int width, int height)
+{
     enum { LINKS_MAX = 20000 };
     g_autofree char *first = NULL;
 
@@ -100,7 +105,7 @@ void viewer_pictures(struct viewer *viewer, guint n)
         g_snprintf(name, sizeof name, "%06u.png", i);
         g_autofree char *path = viewer_path(viewer, name);
         if (i % LINKS_MAX == 0) {
-            viewer_picture(viewer, name, 64, 48, 0x3584e4);
+            viewer_picture(viewer, name, width, height, 0x3584e4);
             g_free(first);
             first = g_steal_pointer(&path);
         } else {
@@ -119,9 +124,16 @@ static guint count(const char *path)
     return n;
 }
 
+static char *cache_path(void)
+{
+    gboolean fine = g_strcmp0(g_getenv("GDK_SCALE"), "2") == 0;
+
+    return g_build_filename(top, "cache", "thumbnails", fine ? "x-large" : "large", NULL);
+}
+
 guint viewer_n_cached(void)
 {
-    g_autofree char *path = g_build_filename(top, "cache", "thumbnails", "large", NULL);
+    g_autofree char *path = cache_path();
 
     return count(path);
 }
@@ -139,7 +151,7 @@ guint viewer_n_mapped(void)
 
 static gboolean has_temporary(void)
 {
-    g_autofree char *path = g_build_filename(top, "cache", "thumbnails", "large", NULL);
+    g_autofree char *path = cache_path();
     g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
     const char *name;
 
@@ -160,6 +172,23 @@ guint32 viewer_colour(GdkTexture *texture)
     return pixels[(height / 2) * width + width / 2] & 0xffffff;
 }
 
+static gboolean has_label(GtkWidget *widget, const char *text)
+{
+    if (GTK_IS_LABEL(widget) && gtk_widget_get_mapped(widget) &&
+        g_str_equal(gtk_label_get_text(GTK_LABEL(widget)), text))
+        return TRUE;
+    for (GtkWidget *child = gtk_widget_get_first_child(widget); child;
+         child = gtk_widget_get_next_sibling(child))
+        if (has_label(child, text))
+            return TRUE;
+    return FALSE;
+}
+
+gboolean viewer_shows(struct viewer *viewer, const char *text)
+{
+    return has_label(GTK_WIDGET(viewer->window), text);
+}
+
 gboolean viewer_is_complete(struct viewer *viewer)
 {
     guint in_view, missing;
@@ -176,6 +205,13 @@ ViewerTileState viewer_state(struct viewer *viewer, const char *name)
     return viewer_tile_get_state(tile);
 }
 
+gboolean viewer_is_read(struct viewer *viewer)
+{
+    ViewerFolder *folder = viewer_window_get_folder(viewer->window);
+
+    return folder && !viewer_folder_get_loading(folder);
+}
+
 guint viewer_n_items(struct viewer *viewer)
 {
     return g_list_model_get_n_items(G_LIST_MODEL(viewer_window_get_folder(viewer->window)));
@@ -187,6 +223,13 @@ GAforkPoolStats *viewer_stats(struct viewer *viewer)
     GAforkPool *pool = viewer_workers_get_pool(workers);
 
     return pool ? gafork_pool_get_stats(pool, NULL) : NULL;
+}
+
+guint viewer_n_queued(struct viewer *viewer)
+{
+    g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
+
+    return stats ? (guint)stats->queued : 0;
 }
 
 /* --- Cases --- */
@@ -222,7 +265,7 @@ void viewer_open(struct viewer *viewer)
     g_autoptr(GFile) file = g_file_new_for_path(viewer->folder);
 
     viewer_window_open(viewer->window, file);
-    UNTIL(!viewer_folder_get_loading(viewer_window_get_folder(viewer->window)));
+    UNTIL(viewer_is_read(viewer));
     if (viewer_n_items(viewer))
         UNTIL(g_str_equal(viewer_window_get_visible(viewer->window), "grid"));
 }
@@ -243,6 +286,7 @@ static void run(gconstpointer data)
 {
     void (*test)(struct viewer *) = (void (*)(struct viewer *))data;
     const char *given = g_getenv("VIEWER_TEST_FOLDER");
+    g_auto(GStrv) environment = g_get_environ();
     struct viewer viewer = {.folder = given ? g_strdup(given)
                                             : g_build_filename(top, "pictures", NULL)};
     g_autofree char *cache = g_build_filename(top, "cache", NULL);
@@ -260,6 +304,11 @@ static void run(gconstpointer data)
 
     test(&viewer);
 
+    const char *cpus = g_environ_getenv(environment, "AFORK_CPUS");
+    if (cpus)
+        g_setenv("AFORK_CPUS", cpus, TRUE);
+    else if (g_getenv("AFORK_CPUS"))
+        g_unsetenv("AFORK_CPUS");
     viewer_close(&viewer);
     while (G_OBJECT(viewer.thumbnailer)->ref_count > 1)
         viewer_turn(); /* threads that look at a file hold it */

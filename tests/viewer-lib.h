@@ -47,6 +47,9 @@ void viewer_test_add(const char *path, void (*test)(struct viewer *viewer));
 /* Opens the folder, and waits until it is read and tiles are in view. */
 void viewer_open(struct viewer *viewer);
 
+/* Whether the folder is known, and all of it. */
+gboolean viewer_is_read(struct viewer *viewer);
+
 /* Whether nothing in view waits for its thumbnail. */
 gboolean viewer_is_complete(struct viewer *viewer);
 
@@ -56,10 +59,14 @@ guint viewer_n_items(struct viewer *viewer);
 
 /* Makes a picture of one colour, 0xRRGGBB, by its suffix, at once complete. */
 void viewer_picture(struct viewer *viewer, const char *name, int width, int height, guint32 colour);
-/* Makes many small ones: 000000.png, ... */
+/* Makes many that are the same: 000000.png, ...; small ones, or of that size. */
 void viewer_pictures(struct viewer *viewer, guint n);
+void viewer_pictures_of(struct viewer *viewer, guint n, int width, int height);
 void viewer_file(struct viewer *viewer, const char *name, const char *content);
 char *viewer_path(struct viewer *viewer, const char *name);
+
+/* Whether a label of the window reads so. */
+gboolean viewer_shows(struct viewer *viewer, const char *text);
 
 /* The colour in the middle of a texture. */
 guint32 viewer_colour(GdkTexture *texture);
@@ -72,6 +79,9 @@ guint viewer_n_mapped(void);
 
 /* Of the pool that makes thumbnails; NULL before it is needed. */
 GAforkPoolStats *viewer_stats(struct viewer *viewer);
+
+/* Calls that wait in it. */
+guint viewer_n_queued(struct viewer *viewer);
 
 /* Ends it all before the end of the case; returns the microseconds that took. */
 gint64 viewer_close(struct viewer *viewer);

@@ -54,7 +54,7 @@ static void add_accels(GtkApplication *self)
         {"win.open", {"<Control>o"}},
         {"win.reload", {"F5", "<Control>r"}},
         {"window.close", {"<Control>w"}},
-        {"win.back", {"Escape"}},
+        {"win.back", {"Escape", "<Alt>Left"}},
         {"win.fullscreen", {"F11"}},
         {"win.zoom-in", {"<Control>plus", "<Control>equal"}},
         {"win.zoom-out", {"<Control>minus"}},

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "viewer-batch.h"
 
+#include "viewer-scan.h"
+
 enum { STEP = 8 }; /* requests between other events */
 
 struct _ViewerBatch {
@@ -29,7 +31,8 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
 
     if (!viewer_thumbnailer_make_finish(VIEWER_THUMBNAILER(source), result, &error)) {
         self->failed++;
-        g_debug("a thumbnail was not made: %s", error->message);
+        if (!g_cancellable_is_cancelled(self->cancellable))
+            g_debug("a thumbnail was not made: %s", error->message);
     }
     self->under_way--;
     self->done++;
@@ -77,7 +80,7 @@ static void viewer_batch_finalize(GObject *object)
     g_object_unref(self->thumbnailer);
     g_object_unref(self->cancellable);
     g_free(self->folder);
-    g_ptr_array_unref(self->names);
+    viewer_names_release(self->names);
     G_OBJECT_CLASS(viewer_batch_parent_class)->finalize(object);
 }
 

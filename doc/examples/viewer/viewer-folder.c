@@ -11,11 +11,20 @@ enum {
     SHARE = 4, /* of the time, at most one part in so many is spent reading it again */
 };
 
+/* While a list is replaced, from its end to its beginning, it consists of the first of the old names
+ * and the last of the new ones. */
+struct change {
+    GPtrArray *old; /* NULL: there are `names`, and no more */
+    guint n_old;    /* that are left */
+    guint first;    /* of the new ones */
+};
+
 struct _ViewerFolder {
     GObject parent_instance;
 
     char *path;
     GPtrArray *names;  /* GRefString, sorted */
+    struct change change;
     GHashTable *alive; /* name -> entry that somebody has; the name is the entry's */
     ViewerWatch *watch;
     GCancellable *cancellable; /* of the reading that goes on, or NULL */
@@ -42,7 +51,9 @@ static GType get_item_type(GListModel *model)
 
 static guint get_n_items(GListModel *model)
 {
-    return VIEWER_FOLDER(model)->names->len;
+    ViewerFolder *self = VIEWER_FOLDER(model);
+
+    return self->change.n_old + self->names->len - self->change.first;
 }
 
 static void on_entry_gone(gpointer data, GObject *entry)
@@ -52,13 +63,21 @@ static void on_entry_gone(gpointer data, GObject *entry)
     g_hash_table_remove(self->alive, viewer_entry_get_name((ViewerEntry *)entry));
 }
 
+static const char *get_name(ViewerFolder *self, guint position)
+{
+    if (position < self->change.n_old)
+        return self->change.old->pdata[position];
+    position = position - self->change.n_old + self->change.first;
+    return position < self->names->len ? self->names->pdata[position] : NULL;
+}
+
 static gpointer get_item(GListModel *model, guint position)
 {
     ViewerFolder *self = VIEWER_FOLDER(model);
 
-    if (position >= self->names->len)
+    const char *name = get_name(self, position);
+    if (!name)
         return NULL;
-    const char *name = self->names->pdata[position];
     ViewerEntry *entry = g_hash_table_lookup(self->alive, name);
     if (entry)
         return g_object_ref(entry);
@@ -78,24 +97,87 @@ static void list_model_init(GListModelInterface *iface)
 static void tell(ViewerFolder *self, guint position, guint removed, guint added)
 {
     g_list_model_items_changed(G_LIST_MODEL(self), position, removed, added);
-    if (removed != added)
+    if (removed != added && !self->change.old)
         g_object_notify_by_pspec(G_OBJECT(self), props[PROP_N_ITEMS]);
 }
 
-/* Replaces the list. What is equal at both ends is not told. */
+/* A name that is in both lists, and that somebody looks at. */
+struct fixed {
+    guint old, new;
+};
+
+static int compare_fixed(gconstpointer a, gconstpointer b)
+{
+    const struct fixed *x = a, *y = b;
+
+    return (x->old < y->old) - (x->old > y->old); /* the last comes first */
+}
+
+static GArray *find_fixed(ViewerFolder *self, GPtrArray *old)
+{
+    GArray *all = g_array_new(FALSE, FALSE, sizeof(struct fixed));
+    GHashTableIter i;
+    gpointer name;
+
+    g_hash_table_iter_init(&i, self->alive);
+    while (g_hash_table_iter_next(&i, &name, NULL)) {
+        struct fixed fixed;
+        if (viewer_names_find(old, name, &fixed.old) &&
+            viewer_names_find(self->names, name, &fixed.new))
+            g_array_append_val(all, fixed);
+    }
+    g_array_sort(all, compare_fixed);
+    return all;
+}
+
+/* Names of one reading are the same strings. */
+static gboolean is_equal(const char *a, const char *b)
+{
+    return a == b || strcmp(a, b) == 0;
+}
+
+/* Goes on to what is behind these. In two steps: who is told that something was replaced looks for it
+ * among what is new, and has all those entries made. */
+static void change(ViewerFolder *self, guint old, guint new)
+{
+    guint removed = self->change.n_old - old, added = self->change.first - new;
+
+    self->change.n_old = old;
+    if (removed)
+        tell(self, old, removed, 0);
+    self->change.first = new;
+    if (added)
+        tell(self, old, 0, added);
+}
+
+/* Replaces the list. What is the same at both ends is not told; what somebody looks at is not touched if it
+ * is in the new list, too: views stay where they are. */
 static void take_names(ViewerFolder *self, GPtrArray *names)
 {
-    g_autoptr(GPtrArray) old = self->names;
+    GPtrArray *old = self->names;
     guint n = MIN(old->len, names->len), before = 0, behind = 0;
 
     self->names = g_ptr_array_ref(names);
-    while (before < n && strcmp(old->pdata[before], names->pdata[before]) == 0)
+    while (before < n && is_equal(old->pdata[before], names->pdata[before]))
         before++;
-    while (behind < n - before && strcmp(old->pdata[old->len - 1 - behind],
-                                         names->pdata[names->len - 1 - behind]) == 0)
+    while (behind < n - before &&
+           is_equal(old->pdata[old->len - 1 - behind], names->pdata[names->len - 1 - behind]))
         behind++;
-    if (old->len != names->len || before < n)
-        tell(self, before, old->len - before - behind, names->len - before - behind);
+    self->change = (struct change){old, old->len - behind, names->len - behind};
+    g_autoptr(GArray) all = find_fixed(self, old);
+    for (guint i = 0; i < all->len; i++) {
+        struct fixed fixed = g_array_index(all, struct fixed, i);
+        if (fixed.old >= self->change.n_old || fixed.old < before)
+            continue;
+        change(self, fixed.old + 1, fixed.new + 1);
+        self->change.n_old = fixed.old;
+        self->change.first = fixed.new;
+    }
+    change(self, before, before);
+    self->change = (struct change){0};
+    if (old->len != names->len)
+        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_N_ITEMS]);
+    viewer_names_release(old);
 }
 
 /* --- Reading --- */
@@ -141,6 +223,8 @@ static void on_read(GObject *source, GAsyncResult *result, gpointer data)
     else
         empty(self);
     set_message(self, error ? error->message : NULL);
+    if (self->watch && g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+        viewer_watch_set_gone(self->watch);
     if (self->again && names)
         viewer_folder_reload(self);
     else
@@ -172,7 +256,7 @@ static void insert(ViewerFolder *self, const char *name)
 
     if (viewer_names_find(self->names, name, &position))
         return;
-    g_ptr_array_insert(self->names, (int)position, g_ref_string_new(name));
+    g_ptr_array_insert(self->names, (int)position, viewer_name_new(name));
     tell(self, position, 0, 1);
 }
 
@@ -272,7 +356,7 @@ static void viewer_folder_finalize(GObject *object)
     ViewerFolder *self = VIEWER_FOLDER(object);
 
     g_free(self->path);
-    g_ptr_array_unref(self->names);
+    viewer_names_release(self->names);
     g_hash_table_unref(self->alive);
     g_free(self->message);
     G_OBJECT_CLASS(viewer_folder_parent_class)->finalize(object);

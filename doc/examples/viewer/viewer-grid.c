@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * GtkGridView has tiles for more than is in view, a few hundred. This file tells each how far from
- * view it is, after the layout: tiles then ask for thumbnails, or let go of them.
+ * GtkGridView has tiles for more than is in view: so many rows as it thinks could be, and in each
+ * as many tiles as there may be columns. It is allowed as many columns as fit, since each tile
+ * costs time when a folder is opened, and when it is scrolled. This file also tells tiles how far
+ * from view they are, after the layout: they then ask for thumbnails, or let go of them.
  */
 #include "viewer-grid.h"
 
-enum { COLUMNS_MAX = 30 };
+enum { COLUMNS = 5 }; /* before anything is laid out */
 
 struct _ViewerGrid {
     GtkWidget parent_instance;
@@ -41,6 +43,18 @@ static void find_view(ViewerGrid *self, guint *first, guint *last)
     }
 }
 
+/* One more than what fits, so that a window that is made wider has no gaps until the next frame. */
+static void allow_columns(ViewerGrid *self, GtkWidget *tile)
+{
+    int least;
+
+    gtk_widget_measure(gtk_widget_get_parent(tile), GTK_ORIENTATION_HORIZONTAL, -1, &least, NULL, NULL,
+                       NULL);
+    guint columns = (guint)(gtk_widget_get_width(self->view) / MAX(least, 1)) + 1;
+    if (columns != gtk_grid_view_get_max_columns(GTK_GRID_VIEW(self->view)))
+        gtk_grid_view_set_max_columns(GTK_GRID_VIEW(self->view), columns);
+}
+
 /* The keys go on from where the picture is, not from where they were before. */
 static void focus(ViewerGrid *self, GtkWidget *tile)
 {
@@ -53,7 +67,7 @@ static gboolean on_idle(gpointer data)
     ViewerGrid *self = data;
     guint first, last;
     GHashTableIter i;
-    gpointer tile, item, revealed = NULL;
+    gpointer tile, item, revealed = NULL, any = NULL;
 
     self->idle = 0;
     find_view(self, &first, &last);
@@ -65,9 +79,12 @@ static gboolean on_idle(gpointer data)
         viewer_tile_set_distance(tile, first > last ? 1 : (double)away / (last - first + 1));
         if (position == self->revealed && gtk_widget_get_mapped(tile))
             revealed = tile;
+        any = tile;
     }
     if (revealed)
         focus(self, revealed); /* which may scroll, and change what is in the table */
+    else if (any)
+        allow_columns(self, any); /* the same */
     return G_SOURCE_REMOVE;
 }
 
@@ -111,6 +128,12 @@ void viewer_grid_refresh(ViewerGrid *self)
     look_soon(self);
 }
 
+gboolean viewer_grid_is_at_top(ViewerGrid *self)
+{
+    return gtk_adjustment_get_value(gtk_scrolled_window_get_vadjustment(
+               GTK_SCROLLED_WINDOW(self->scrolled))) <= 0;
+}
+
 void viewer_grid_count(ViewerGrid *self, guint *in_view, guint *missing)
 {
     GHashTableIter i;
@@ -151,6 +174,19 @@ static void viewer_grid_map(GtkWidget *widget)
     look_soon(VIEWER_GRID(widget));
 }
 
+static void viewer_grid_measure(GtkWidget *widget, GtkOrientation orientation, int for_size,
+                                int *minimum, int *natural, int *minimum_baseline,
+                                int *natural_baseline)
+{
+    gtk_widget_measure(VIEWER_GRID(widget)->scrolled, orientation, for_size, minimum, natural, NULL, NULL);
+}
+
+static void viewer_grid_size_allocate(GtkWidget *widget, int width, int height, int baseline)
+{
+    gtk_widget_allocate(VIEWER_GRID(widget)->scrolled, width, height, baseline, NULL);
+    look_soon(VIEWER_GRID(widget));
+}
+
 static gboolean viewer_grid_grab_focus(GtkWidget *widget)
 {
     return gtk_widget_grab_focus(VIEWER_GRID(widget)->view);
@@ -183,7 +219,8 @@ static void viewer_grid_class_init(ViewerGridClass *klass)
     G_OBJECT_CLASS(klass)->finalize = viewer_grid_finalize;
     widget_class->map = viewer_grid_map;
     widget_class->grab_focus = viewer_grid_grab_focus;
-    gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
+    widget_class->measure = viewer_grid_measure;
+    widget_class->size_allocate = viewer_grid_size_allocate;
     activate_signal = g_signal_new("activate", VIEWER_TYPE_GRID, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
                                    NULL, G_TYPE_NONE, 1, G_TYPE_UINT);
 }
@@ -204,7 +241,7 @@ GtkWidget *viewer_grid_new(ViewerThumbnailer *thumbnailer)
     g_signal_connect(factory, "bind", G_CALLBACK(on_bind), self);
     g_signal_connect(factory, "unbind", G_CALLBACK(on_unbind), self);
     self->view = gtk_grid_view_new(NULL, factory);
-    gtk_grid_view_set_max_columns(GTK_GRID_VIEW(self->view), COLUMNS_MAX);
+    gtk_grid_view_set_max_columns(GTK_GRID_VIEW(self->view), COLUMNS);
     g_signal_connect(self->view, "activate", G_CALLBACK(on_activate), self);
     self->scrolled = gtk_scrolled_window_new();
     gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(self->scrolled), GTK_POLICY_NEVER,

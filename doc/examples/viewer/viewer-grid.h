@@ -21,6 +21,9 @@ void viewer_grid_set_model(ViewerGrid *self, GtkSingleSelection *model);
 /* Brings a picture into view, and gives it the focus if a picture has it. */
 void viewer_grid_reveal(ViewerGrid *self, guint position);
 
+/* Whether nothing is above what is in view. */
+gboolean viewer_grid_is_at_top(ViewerGrid *self);
+
 /* Asks again for the thumbnails that are missing. */
 void viewer_grid_refresh(ViewerGrid *self);
 

@@ -9,11 +9,13 @@ struct _ViewerPage {
     GtkWidget parent_instance;
 
     ViewerWorkers *workers;
-    GtkWidget *overlay, *stack, *picture, *reason_label, *spinner;
+    GtkWidget *overlay, *stack, *scrolled, *picture, *reason_label, *spinner;
     ViewerEntry *entry;
     GdkTexture *texture;
     char *reason;
     double zoom; /* 0: to fit */
+    double pointer_x, pointer_y;
+    double grip_x, grip_y; /* where the picture was when it was gripped */
     guint timer;
     GCancellable *cancellable; /* of the call under way, or NULL */
 };
@@ -139,23 +141,79 @@ static double current_zoom(ViewerPage *self)
     return self->zoom > 0 ? self->zoom : MIN(MIN(x, y), 1);
 }
 
-void viewer_page_zoom(ViewerPage *self, double factor)
+static GtkAdjustment *adjustment(ViewerPage *self, GtkOrientation orientation)
+{
+    GtkScrolledWindow *scrolled = GTK_SCROLLED_WINDOW(self->scrolled);
+
+    return orientation == GTK_ORIENTATION_HORIZONTAL ? gtk_scrolled_window_get_hadjustment(scrolled)
+                                                     : gtk_scrolled_window_get_vadjustment(scrolled);
+}
+
+/* What was `at` so many pixels from the edge of the view stays there; it is told before the layout. */
+static void keep_place(GtkAdjustment *adjustment, double at, double size)
+{
+    double page = gtk_adjustment_get_page_size(adjustment);
+    double old = gtk_adjustment_get_upper(adjustment), upper = MAX(page, size);
+    double value = gtk_adjustment_get_value(adjustment);
+
+    if (old > 0)
+        gtk_adjustment_configure(adjustment, (value + at) * upper / old - at, 0, upper, page / 10,
+                                 page, page);
+}
+
+static void zoom_at(ViewerPage *self, double factor, double x, double y)
 {
     if (!self->texture)
         return;
+    double scale = gtk_widget_get_scale_factor(GTK_WIDGET(self));
     double zoom = factor < 0 ? 1 : factor * current_zoom(self);
     set_zoom(self, zoom > 0 ? CLAMP(zoom, zoom_min, zoom_max) : 0);
+    keep_place(adjustment(self, GTK_ORIENTATION_HORIZONTAL), x,
+               self->zoom * gdk_texture_get_width(self->texture) / scale);
+    keep_place(adjustment(self, GTK_ORIENTATION_VERTICAL), y,
+               self->zoom * gdk_texture_get_height(self->texture) / scale);
 }
 
-static gboolean on_scroll(GtkEventControllerScroll *controller, double x, double y, gpointer data)
+void viewer_page_zoom(ViewerPage *self, double factor)
 {
-    GdkModifierType state = gtk_event_controller_get_current_event_state(
-        GTK_EVENT_CONTROLLER(controller));
+    zoom_at(self, factor, gtk_widget_get_width(self->scrolled) / 2.0,
+            gtk_widget_get_height(self->scrolled) / 2.0);
+}
 
-    if (!(state & GDK_CONTROL_MASK))
+static void on_motion(GtkEventControllerMotion *controller, double x, double y, gpointer data)
+{
+    ViewerPage *self = data;
+
+    self->pointer_x = x;
+    self->pointer_y = y;
+}
+
+static gboolean on_scroll(GtkEventController *controller, double x, double y, gpointer data)
+{
+    ViewerPage *self = data;
+
+    if (!(gtk_event_controller_get_current_event_state(controller) & GDK_CONTROL_MASK))
         return FALSE;
-    viewer_page_zoom(data, y < 0 ? 1.1 : 1 / 1.1);
+    zoom_at(self, y < 0 ? 1.1 : 1 / 1.1, self->pointer_x, self->pointer_y);
     return TRUE;
+}
+
+/* --- The picture follows the pointer --- */
+
+static void on_drag_begin(GtkGestureDrag *gesture, double x, double y, gpointer data)
+{
+    ViewerPage *self = data;
+
+    self->grip_x = gtk_adjustment_get_value(adjustment(self, GTK_ORIENTATION_HORIZONTAL));
+    self->grip_y = gtk_adjustment_get_value(adjustment(self, GTK_ORIENTATION_VERTICAL));
+}
+
+static void on_drag_update(GtkGestureDrag *gesture, double x, double y, gpointer data)
+{
+    ViewerPage *self = data;
+
+    gtk_adjustment_set_value(adjustment(self, GTK_ORIENTATION_HORIZONTAL), self->grip_x - x);
+    gtk_adjustment_set_value(adjustment(self, GTK_ORIENTATION_VERTICAL), self->grip_y - y);
 }
 
 /* --- The widget --- */
@@ -180,10 +238,14 @@ static void viewer_page_class_init(ViewerPageClass *klass)
     gtk_widget_class_set_template_from_resource(widget_class, "/org/afork/Viewer/page.ui");
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, overlay);
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, stack);
+    gtk_widget_class_bind_template_child(widget_class, ViewerPage, scrolled);
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, picture);
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, reason_label);
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, spinner);
+    gtk_widget_class_bind_template_callback(widget_class, on_motion);
     gtk_widget_class_bind_template_callback(widget_class, on_scroll);
+    gtk_widget_class_bind_template_callback(widget_class, on_drag_begin);
+    gtk_widget_class_bind_template_callback(widget_class, on_drag_update);
     gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
 }
 

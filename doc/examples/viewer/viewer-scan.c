@@ -12,15 +12,10 @@
 
 enum { FIRST_USEC = 100 * 1000 };
 
-struct item {
-    char *key;  /* by which it is sorted */
-    char *name; /* GRefString */
-};
-
 struct scan {
     char *folder;
     ViewerScanFunc partial;
-    GArray *items;     /* struct item */
+    GPtrArray *names;  /* as they come */
     GHashTable *types; /* suffix -> whether it is one of pictures */
 };
 
@@ -31,20 +26,12 @@ struct news {
     GPtrArray *names;
 };
 
-static void item_clear(gpointer data)
-{
-    struct item *item = data;
-
-    g_free(item->key);
-    g_ref_string_release(item->name);
-}
-
 static void scan_free(gpointer data)
 {
     struct scan *scan = data;
 
     g_free(scan->folder);
-    g_array_unref(scan->items);
+    g_ptr_array_unref(scan->names);
     g_hash_table_unref(scan->types);
     g_free(scan);
 }
@@ -54,6 +41,24 @@ static void scan_free(gpointer data)
 GPtrArray *viewer_names_new(void)
 {
     return g_ptr_array_new_with_free_func((GDestroyNotify)g_ref_string_release);
+}
+
+static void release(gpointer names, gpointer data)
+{
+    g_ptr_array_unref(names);
+}
+
+void viewer_names_release(GPtrArray *names)
+{
+    enum { SHORT = 1000 };
+    static GThreadPool *thread;
+
+    if (!thread)
+        thread = g_thread_pool_new(release, NULL, 1, FALSE, NULL);
+    if (names->len > SHORT)
+        g_thread_pool_push(thread, names, NULL);
+    else
+        g_ptr_array_unref(names);
 }
 
 gboolean viewer_name_is_picture(const char *name)
@@ -71,37 +76,51 @@ static char *make_key(const char *name)
     return g_utf8_collate_key_for_filename(display, -1);
 }
 
+/* The key lies behind the name: making it anew for each comparison would take ten times as long. */
+char *viewer_name_new(const char *name)
+{
+    g_autofree char *key = make_key(name);
+    g_autofree char *both = g_strconcat(name, "/", key, NULL);
+    gsize len = strlen(name);
+
+    both[len] = '\0';
+    return g_ref_string_new_len(both, (gssize)(len + 1 + strlen(key)));
+}
+
+static const char *key_of(const char *name)
+{
+    return name + strlen(name) + 1;
+}
+
+static int compare(const char *a, const char *b)
+{
+    int result = strcmp(key_of(a), key_of(b));
+
+    return result ? result : strcmp(a, b);
+}
+
 static int compare_items(gconstpointer a, gconstpointer b)
 {
-    const struct item *x = a, *y = b;
-    int result = strcmp(x->key, y->key);
-
-    return result ? result : strcmp(x->name, y->name);
+    return compare(*(char *const *)a, *(char *const *)b);
 }
 
 gboolean viewer_names_find(GPtrArray *names, const char *name, guint *position)
 {
-    g_autofree char *key = make_key(name);
+    char *wanted = viewer_name_new(name);
     guint low = 0, high = names->len;
+    int result = 1;
 
-    while (low < high) {
+    while (low < high && result) {
         guint middle = (low + high) / 2;
-        const char *other = names->pdata[middle];
-        g_autofree char *other_key = make_key(other);
-        int result = strcmp(key, other_key);
-        if (!result)
-            result = strcmp(name, other);
-        if (!result) {
-            *position = middle;
-            return TRUE;
-        }
-        if (result < 0)
-            high = middle;
-        else
+        result = compare(wanted, names->pdata[middle]);
+        if (result > 0)
             low = middle + 1;
+        else
+            high = middle; /* where it is, if they are equal */
     }
-    *position = low;
-    return FALSE;
+    g_ref_string_release(wanted);
+    *position = result ? low : high;
+    return !result;
 }
 
 /* --- In the thread --- */
@@ -128,17 +147,16 @@ static void take(struct scan *scan, const struct dirent *found)
         return;
     if (!is_picture(scan, found->d_name))
         return;
-    struct item item = {make_key(found->d_name), g_ref_string_new(found->d_name)};
-    g_array_append_val(scan->items, item);
+    g_ptr_array_add(scan->names, viewer_name_new(found->d_name));
 }
 
 static GPtrArray *sorted(struct scan *scan)
 {
     GPtrArray *names = viewer_names_new();
 
-    g_array_sort(scan->items, compare_items);
-    for (guint i = 0; i < scan->items->len; i++)
-        g_ptr_array_add(names, g_ref_string_acquire(g_array_index(scan->items, struct item, i).name));
+    g_ptr_array_sort(scan->names, compare_items);
+    for (guint i = 0; i < scan->names->len; i++)
+        g_ptr_array_add(names, g_ref_string_acquire(scan->names->pdata[i]));
     return names;
 }
 
@@ -171,6 +189,19 @@ static void send_news(GTask *task, struct scan *scan)
     g_source_attach(source, g_task_get_context(task));
 }
 
+static void give_result(GTask *task, struct scan *scan, int code)
+{
+    GPtrArray *names = code ? NULL : sorted(scan);
+
+    /* Here, where it stops nobody: who asked would have to do it, else. */
+    g_ptr_array_set_size(scan->names, 0);
+    if (names)
+        g_task_return_pointer(task, names, (GDestroyNotify)g_ptr_array_unref);
+    else
+        g_task_return_new_error(task, G_IO_ERROR, (int)g_io_error_from_errno(code), "%s",
+                                g_strerror(code));
+}
+
 static void run(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
     struct scan *scan = data;
@@ -189,11 +220,7 @@ static void run(GTask *task, gpointer source, gpointer data, GCancellable *cance
     int code = errno;
     if (directory)
         closedir(directory);
-    if (code)
-        g_task_return_new_error(task, G_IO_ERROR, (int)g_io_error_from_errno(code), "%s",
-                                g_strerror(code));
-    else
-        g_task_return_pointer(task, sorted(scan), (GDestroyNotify)g_ptr_array_unref);
+    give_result(task, scan, code);
 }
 
 void viewer_scan_async(GObject *source, const char *folder, ViewerScanFunc partial,
@@ -205,10 +232,9 @@ void viewer_scan_async(GObject *source, const char *folder, ViewerScanFunc parti
     *scan = (struct scan){
         .folder = g_strdup(folder),
         .partial = partial,
-        .items = g_array_new(FALSE, FALSE, sizeof(struct item)),
+        .names = viewer_names_new(),
         .types = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
     };
-    g_array_set_clear_func(scan->items, item_clear);
     g_task_set_task_data(task, scan, scan_free);
     g_task_run_in_thread(task, run);
 }

@@ -2,7 +2,8 @@
  *
  * Reads a folder in a thread, and sorts the names of its pictures as people expect them: 2 before 10.
  *
- * A list of names is a GPtrArray of GRefStrings, octets.
+ * A list of names is a GPtrArray of GRefStrings made by viewer_name_new(): octets, and what they are
+ * sorted by. Lists of one reading share them.
  */
 #ifndef VIEWER_SCAN_H
 #define VIEWER_SCAN_H
@@ -19,6 +20,9 @@ void viewer_scan_async(GObject *source, const char *folder, ViewerScanFunc parti
 /* All names; NULL and `error` if the folder cannot be read. */
 GPtrArray *viewer_scan_finish(GAsyncResult *result, GError **error);
 
+/* A name for a list: a GRefString. */
+char *viewer_name_new(const char *name);
+
 /* Whether it is a picture as far as its name tells; hidden files are none. */
 gboolean viewer_name_is_picture(const char *name);
 
@@ -26,5 +30,8 @@ gboolean viewer_name_is_picture(const char *name);
 gboolean viewer_names_find(GPtrArray *names, const char *name, guint *position);
 
 GPtrArray *viewer_names_new(void);
+
+/* Releases a list. Of a long one a thread does: it takes milliseconds. */
+void viewer_names_release(GPtrArray *names);
 
 #endif

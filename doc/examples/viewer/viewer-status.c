@@ -41,7 +41,8 @@ static void show_pictures(ViewerStatus *self)
     if (!self->folder || viewer_folder_get_message(self->folder))
         set_text(self->pictures, NULL);
     else if (viewer_folder_get_loading(self->folder))
-        set_text(self->pictures, g_strdup_printf("%'u pictures so far…", n));
+        set_text(self->pictures,
+                 g_strdup_printf(n == 1 ? "%'u picture so far…" : "%'u pictures so far…", n));
     else
         set_text(self->pictures, g_strdup_printf(n == 1 ? "%'u picture" : "%'u pictures", n));
 }
@@ -73,12 +74,13 @@ static gboolean show_activity(ViewerStatus *self)
     self->completed = stats->completed;
     self->looked = now;
     guint64 calls = stats->queued + stats->running;
+    const char *workers = stats->workers == 1 ? "worker" : "workers";
     if (calls)
         set_text(self->activity,
-                 g_strdup_printf("%u workers · %'" G_GUINT64_FORMAT " in queue · %.0f/s",
-                                 stats->workers, stats->queued, self->rate));
+                 g_strdup_printf("%u %s · %'" G_GUINT64_FORMAT " in queue · %.0f/s", stats->workers,
+                                 workers, stats->queued, self->rate));
     else
-        set_text(self->activity, g_strdup_printf("%u workers · idle", stats->workers));
+        set_text(self->activity, g_strdup_printf("%u %s · idle", stats->workers, workers));
     return calls > 0;
 }
 

@@ -11,8 +11,8 @@
 
 #include "cache.h"
 
-enum { BOX = 256 };
-#define BOX_TEXT "256"
+/* Thumbnails of the desktop, and where tiles have more than one pixel for each of their own. */
+enum { BOX = 256, BOX_FINE = 512 };
 
 struct _ViewerThumbnailer {
     GObject parent_instance;
@@ -26,7 +26,8 @@ struct _ViewerThumbnailer {
 struct request {
     struct cache *cache;
     char *path;
-    struct job *job; /* set by the thread */
+    struct job *job; /* set by the thread, or NULL and `error`, an errno */
+    int error;
     int side;        /* pixels that are wanted; 0: none are */
     GAforkCallOptions *options;
     gboolean force; /* whatever is in the cache */
@@ -79,6 +80,36 @@ static void send(GTask *task, gboolean cached)
                               g_object_ref(task));
 }
 
+/* In a thread, as all that touches the cache. */
+static void remember(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+    struct request *request = data;
+
+    cache_finish(request->cache, request->job);
+    g_task_return_boolean(task, TRUE);
+}
+
+static void on_remembered(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    struct request *request = g_task_get_task_data(task);
+
+    g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_PICTURE, "%s", request->job->reason);
+}
+
+/* Who asks again finds it in the cache. */
+static void return_failure(GTask *task, const char *reason)
+{
+    struct request *request = g_task_get_task_data(task);
+    g_autoptr(GTask) inner = g_task_new(g_task_get_source_object(task), NULL, on_remembered,
+                                        g_object_ref(task));
+
+    job_settle(request->job, JOB_FAILED, "%s", reason);
+    cache_begin(request->cache, request->job);
+    g_task_set_task_data(inner, request, NULL); /* the outer one lives longer */
+    g_task_run_in_thread(inner, remember);
+}
+
 static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
@@ -94,14 +125,11 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
         send(task, FALSE);
         return;
     }
-    if (g_error_matches(error, VIEWER_ERROR, VIEWER_ERROR_PICTURE) && self->cache) {
-        job_settle(request->job, JOB_FAILED, "%s", error->message);
-        cache_begin(self->cache, request->job);
-        cache_finish(self->cache, request->job); /* remembers it */
-    }
     if (texture && !cached && self->cache)
         set_message(self, trouble);
-    if (texture)
+    if (g_error_matches(error, VIEWER_ERROR, VIEWER_ERROR_PICTURE) && self->cache)
+        return_failure(task, error->message);
+    else if (texture)
         g_task_return_pointer(task, texture, g_object_unref);
     else
         g_task_return_error(task, g_steal_pointer(&error));
@@ -109,23 +137,35 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 
 /* --- Before --- */
 
-/* In a thread, since disks and networks can be slow. */
-static void look(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+static void examine(struct request *request)
 {
-    struct request *request = data;
     struct stat info;
 
-    if (g_task_return_error_if_cancelled(task))
-        return;
     if (stat(request->path, &info) < 0 || (!S_ISREG(info.st_mode) && (errno = EINVAL))) {
-        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "%s", g_strerror(errno));
+        request->error = errno;
         return;
     }
     request->job = job_new(request->path, &info, FALSE);
     request->job->type = g_content_type_guess(request->path, NULL, 0, NULL);
     if (request->cache)
         cache_examine(request->cache, request->job, request->force);
-    g_task_return_boolean(task, TRUE);
+}
+
+static gboolean on_looked(gpointer data);
+
+/* In a thread, since disks and networks can be slow. Threads of GTask take locks of GObject that the
+ * main loop needs all the time, and may lose the processor while they have them; this one does not. */
+static void look(gpointer data, gpointer user_data)
+{
+    GTask *task = data;
+    struct request *request = g_task_get_task_data(task);
+
+    if (!g_cancellable_is_cancelled(g_task_get_cancellable(task)))
+        examine(request);
+    g_autoptr(GSource) source = g_idle_source_new();
+    g_source_set_priority(source, request->side ? G_PRIORITY_DEFAULT_IDLE : G_PRIORITY_LOW);
+    g_source_set_callback(source, on_looked, task, NULL);
+    g_source_attach(source, g_task_get_context(task));
 }
 
 /* It may come from the cache, to which others write. */
@@ -136,27 +176,39 @@ static void return_reason(GTask *task, const char *reason)
     g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "%s", text);
 }
 
-static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
+static gboolean on_looked(gpointer data)
 {
     g_autoptr(GTask) task = data;
     struct request *request = g_task_get_task_data(task);
-    GError *error = NULL;
 
-    if (!g_task_propagate_boolean(G_TASK(result), &error))
-        g_task_return_error(task, error);
+    if (g_task_return_error_if_cancelled(task))
+        return G_SOURCE_REMOVE;
+    if (!request->job)
+        return_reason(task, g_strerror(request->error));
     else if (request->job->state == JOB_VALID && !request->side)
         g_task_return_pointer(task, NULL, NULL);
     else if (request->job->state == JOB_VALID || request->job->state == JOB_WAITING)
         send(task, request->job->state == JOB_VALID);
     else
         return_reason(task, request->job->reason);
+    return G_SOURCE_REMOVE;
+}
+
+/* Those that somebody waits for do not stand behind the others. */
+static GThreadPool *threads(gboolean urgent)
+{
+    enum { THREADS = 4 };
+    static GThreadPool *pools[2];
+
+    if (!pools[urgent])
+        pools[urgent] = g_thread_pool_new(look, NULL, THREADS, FALSE, NULL);
+    return pools[urgent];
 }
 
 static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, int side)
 {
     ViewerThumbnailer *self = g_task_get_source_object(task);
     struct request *request = g_new0(struct request, 1);
-    g_autoptr(GTask) inner = g_task_new(self, g_task_get_cancellable(task), on_looked, task);
 
     *request = (struct request){
         .cache = self->cache,
@@ -166,9 +218,7 @@ static void begin(GTask *task, ViewerEntry *entry, GAforkCallOptions *options, i
         .side = side,
     };
     g_task_set_task_data(task, request, request_free);
-    g_task_set_task_data(inner, request, NULL); /* the outer one lives longer */
-    g_task_set_priority(inner, side ? G_PRIORITY_DEFAULT_IDLE : G_PRIORITY_LOW);
-    g_task_run_in_thread(inner, look);
+    g_thread_pool_push(threads(side > 0), task, NULL);
 }
 
 void viewer_thumbnailer_get_async(ViewerThumbnailer *self, ViewerEntry *entry, int side,
@@ -237,14 +287,29 @@ static void viewer_thumbnailer_class_init(ViewerThumbnailerClass *klass)
     g_object_class_install_properties(object_class, N_PROPS, props);
 }
 
+/* Whether any of the monitors has more than one pixel for each of a widget's. */
+static gboolean is_fine(void)
+{
+    GListModel *monitors = gdk_display_get_monitors(gdk_display_get_default());
+    gboolean fine = FALSE;
+
+    for (guint i = 0; i < g_list_model_get_n_items(monitors); i++) {
+        g_autoptr(GdkMonitor) monitor = g_list_model_get_item(monitors, i);
+        fine |= gdk_monitor_get_scale_factor(monitor) > 1;
+    }
+    return fine;
+}
+
 static void viewer_thumbnailer_init(ViewerThumbnailer *self)
 {
+    guint box = is_fine() ? BOX_FINE : BOX;
+    g_autofree char *size = g_strdup_printf("%u", box);
     g_autoptr(GError) error = NULL;
 
-    self->cache = cache_open(BOX_TEXT, &error);
+    self->cache = cache_open(size, &error);
     if (error)
         self->message = g_strdup(error->message);
-    self->workers = viewer_workers_new(self->cache ? self->cache->directory : "/", BOX);
+    self->workers = viewer_workers_new(self->cache ? self->cache->directory : "/", box);
 }
 
 ViewerThumbnailer *viewer_thumbnailer_new(void)

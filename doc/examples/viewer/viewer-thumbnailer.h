@@ -19,9 +19,10 @@ ViewerThumbnailer *viewer_thumbnailer_new(void);
 ViewerWorkers *viewer_thumbnailer_get_workers(ViewerThumbnailer *self);
 const char *viewer_thumbnailer_get_message(ViewerThumbnailer *self);
 
-/* Gets an entry's thumbnail, with at most `side` pixels in width and height. `options` are of this call alone: their priority says how urgent it is,
- * and can change. A call that is cancelled leaves the queue, unless a worker has it, who finishes
- * it for the cache. Errors: VIEWER_ERROR, G_IO_ERROR_CANCELLED. */
+/* Gets an entry's thumbnail, with at most `side` pixels in width and height. `options` are of this
+ * call alone: their priority says how urgent it is, and can change. A call that is cancelled leaves
+ * the queue, unless a worker has it, who finishes it for the cache. Errors: VIEWER_ERROR,
+ * G_IO_ERROR_CANCELLED. */
 void viewer_thumbnailer_get_async(ViewerThumbnailer *self, ViewerEntry *entry, int side,
                                   GAforkCallOptions *options, GCancellable *cancellable,
                                   GAsyncReadyCallback callback, gpointer user_data);

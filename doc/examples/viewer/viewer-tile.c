@@ -41,6 +41,10 @@ static void request(ViewerTile *self);
 static void set_state(ViewerTile *self, ViewerTileState state, GdkTexture *texture,
                       const char *reason)
 {
+    /* Whoever cannot see that it is broken is told so. */
+    if (g_strcmp0(self->reason, reason) != 0)
+        gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_DESCRIPTION,
+                                       reason ? reason : "", -1);
     if (self->entry)
         viewer_entry_set_thumbnail(self->entry, texture);
     self->state = state;
@@ -112,8 +116,8 @@ static void request(ViewerTile *self)
     self->options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "priority", priority(self), NULL);
     self->generation = viewer_entry_get_generation(self->entry);
     viewer_thumbnailer_get_async(self->thumbnailer, self->entry,
-                                 SIDE * gtk_widget_get_scale_factor(GTK_WIDGET(self)), self->options, self->cancellable,
-                                 on_thumbnail, g_object_ref(self));
+                                 SIDE * gtk_widget_get_scale_factor(GTK_WIDGET(self)),
+                                 self->options, self->cancellable, on_thumbnail, g_object_ref(self));
 }
 
 /* A file that changes all the time has one request at a time, and shows the last that went well. */
@@ -157,6 +161,15 @@ void viewer_tile_set_entry(ViewerTile *self, ViewerEntry *entry)
     gtk_inscription_set_text(GTK_INSCRIPTION(self->label), name);
     gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_LABEL, name, -1);
     g_signal_connect(entry, "changed", G_CALLBACK(on_entry_changed), self);
+}
+
+/* The window went to another monitor: what was made for the old one stays until there is a better. */
+static void on_scale_factor(ViewerTile *self)
+{
+    if (self->entry && self->distance < 1) {
+        drop_request(self);
+        request(self);
+    }
 }
 
 /* --- The widget --- */
@@ -265,6 +278,7 @@ static void viewer_tile_init(ViewerTile *self)
     gtk_widget_set_parent(self->label, GTK_WIDGET(self));
     gtk_widget_set_has_tooltip(GTK_WIDGET(self), TRUE);
     g_signal_connect(self, "query-tooltip", G_CALLBACK(on_query_tooltip), NULL);
+    g_signal_connect(self, "notify::scale-factor", G_CALLBACK(on_scale_factor), NULL);
 }
 
 GtkWidget *viewer_tile_new(ViewerThumbnailer *thumbnailer)

@@ -5,7 +5,8 @@
 
 #include "viewer-scan.h"
 
-enum { PAUSE = 200 };
+/* Milliseconds between looks; the second, while there is no folder. */
+enum { PAUSE = 200, PAUSE_GONE = 1000 };
 
 struct _ViewerWatch {
     GObject parent_instance;
@@ -32,6 +33,7 @@ enum { CHANGED, GONE, BACK, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 static void wake(ViewerWatch *self);
+static gboolean monitor(ViewerWatch *self, GError **error);
 
 static GHashTable *names_new(void)
 {
@@ -73,13 +75,16 @@ static void on_looked(GObject *object, GAsyncResult *result, gpointer data)
     self->busy = FALSE;
     if (!g_task_propagate_boolean(G_TASK(result), NULL))
         return;
-    if (look->gone != self->gone) {
-        self->gone = look->gone;
-        g_signal_emit(self, signals[look->gone ? GONE : BACK], 0);
+    if (look->gone && !self->gone) {
+        self->gone = TRUE;
+        g_signal_emit(self, signals[GONE], 0);
+    } else if (self->gone && !look->gone && monitor(self, NULL)) {
+        self->gone = FALSE;
+        g_signal_emit(self, signals[BACK], 0);
     } else if (!look->gone && g_hash_table_size(look->names)) {
         g_signal_emit(self, signals[CHANGED], 0, look->names);
     }
-    if (g_hash_table_size(self->names))
+    if (self->monitor && (g_hash_table_size(self->names) || self->gone))
         wake(self);
 }
 
@@ -102,7 +107,7 @@ static gboolean on_timer(gpointer data)
 static void wake(ViewerWatch *self)
 {
     if (!self->timer && !self->busy)
-        self->timer = g_timeout_add(self->pause, on_timer, self);
+        self->timer = g_timeout_add(self->gone ? PAUSE_GONE : self->pause, on_timer, self);
 }
 
 static void note(ViewerWatch *self, GFile *file)
@@ -127,6 +132,31 @@ static void on_event(GFileMonitor *monitor, GFile *file, GFile *other, GFileMoni
             return;
     }
     wake(self);
+}
+
+static void unmonitor(ViewerWatch *self)
+{
+    if (!self->monitor)
+        return;
+    g_signal_handlers_disconnect_by_data(self->monitor, self);
+    g_file_monitor_cancel(self->monitor);
+    g_clear_object(&self->monitor);
+}
+
+/* A new one each time that the folder is back: it may be another, and the old one finds out later than
+ * we do. */
+static gboolean monitor(ViewerWatch *self, GError **error)
+{
+    g_autoptr(GFile) file = g_file_new_for_path(self->folder);
+    GFileMonitor *new = g_file_monitor_directory(file, G_FILE_MONITOR_WATCH_MOVES, NULL, error);
+
+    if (!new)
+        return FALSE;
+    unmonitor(self);
+    self->monitor = new;
+    g_file_monitor_set_rate_limit(new, PAUSE);
+    g_signal_connect(new, "changed", G_CALLBACK(on_event), self);
+    return TRUE;
 }
 
 static void viewer_watch_dispose(GObject *object)
@@ -176,18 +206,10 @@ static void viewer_watch_init(ViewerWatch *self)
 
 ViewerWatch *viewer_watch_new(const char *folder, GError **error)
 {
-    g_autoptr(GFile) file = g_file_new_for_path(folder);
-    g_autoptr(GFileMonitor) monitor =
-        g_file_monitor_directory(file, G_FILE_MONITOR_WATCH_MOVES, NULL, error);
+    g_autoptr(ViewerWatch) self = g_object_new(VIEWER_TYPE_WATCH, NULL);
 
-    if (!monitor)
-        return NULL;
-    ViewerWatch *self = g_object_new(VIEWER_TYPE_WATCH, NULL);
     self->folder = g_strdup(folder);
-    self->monitor = g_steal_pointer(&monitor);
-    g_file_monitor_set_rate_limit(self->monitor, PAUSE);
-    g_signal_connect(self->monitor, "changed", G_CALLBACK(on_event), self);
-    return self;
+    return monitor(self, error) ? g_steal_pointer(&self) : NULL;
 }
 
 void viewer_watch_set_pause(ViewerWatch *self, guint milliseconds)
@@ -195,13 +217,15 @@ void viewer_watch_set_pause(ViewerWatch *self, guint milliseconds)
     self->pause = MAX(milliseconds, PAUSE);
 }
 
+void viewer_watch_set_gone(ViewerWatch *self)
+{
+    self->gone = TRUE;
+    wake(self);
+}
+
 void viewer_watch_stop(ViewerWatch *self)
 {
     g_cancellable_cancel(self->cancellable);
     g_clear_handle_id(&self->timer, g_source_remove);
-    if (self->monitor) {
-        g_signal_handlers_disconnect_by_data(self->monitor, self);
-        g_file_monitor_cancel(self->monitor);
-        g_clear_object(&self->monitor);
-    }
+    unmonitor(self);
 }

@@ -23,6 +23,9 @@ ViewerWatch *viewer_watch_new(const char *folder, GError **error);
 /* Nothing is told for at least so long; for who needs time to deal with it. */
 void viewer_watch_set_pause(ViewerWatch *self, guint milliseconds);
 
+/* The folder was not there; when it is, "back" tells. */
+void viewer_watch_set_gone(ViewerWatch *self);
+
 /* Nothing is told any more. */
 void viewer_watch_stop(ViewerWatch *self);
 

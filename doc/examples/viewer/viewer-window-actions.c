@@ -111,10 +111,7 @@ static void fullscreen(GSimpleAction *action, GVariant *parameter, gpointer data
 
 static void on_fullscreened(ViewerWindow *self)
 {
-    if (gtk_window_is_fullscreen(GTK_WINDOW(self)))
-        gtk_widget_add_css_class(GTK_WIDGET(self), "immersed");
-    else
-        gtk_widget_remove_css_class(GTK_WIDGET(self), "immersed");
+    viewer_window_immerse(self, gtk_window_is_fullscreen(GTK_WINDOW(self)));
     viewer_window_update_actions(self);
 }
 
@@ -151,13 +148,17 @@ static void enable(ViewerWindow *self, const char *name, gboolean enabled)
 
 void viewer_window_update_actions(ViewerWindow *self)
 {
-    const char *picture_actions[] = {"next",     "previous", "first",         "last", "zoom-in",
-                                     "zoom-out", "zoom-fit", "zoom-original"};
+    const char *picture_actions[] = {"zoom-in", "zoom-out", "zoom-fit", "zoom-original"};
+    const char *forward[] = {"next", "last"}, *backward[] = {"previous", "first"};
     gboolean picture = viewer_window_shows_picture(self);
     gboolean folder = viewer_window_get_folder(self) != NULL;
 
     for (gsize i = 0; i < G_N_ELEMENTS(picture_actions); i++)
         enable(self, picture_actions[i], picture);
+    for (gsize i = 0; i < G_N_ELEMENTS(forward); i++) {
+        enable(self, forward[i], viewer_window_can_step(self, 1));
+        enable(self, backward[i], viewer_window_can_step(self, -1));
+    }
     enable(self, "back", picture || gtk_window_is_fullscreen(GTK_WINDOW(self)));
     enable(self, "reload", folder);
     enable(self, "make-all", folder);

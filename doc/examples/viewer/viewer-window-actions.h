@@ -17,6 +17,8 @@ gboolean viewer_window_shows_picture(ViewerWindow *self);
 void viewer_window_show_picture(ViewerWindow *self, guint position);
 void viewer_window_show_grid(ViewerWindow *self);
 void viewer_window_step(ViewerWindow *self, int by);
+gboolean viewer_window_can_step(ViewerWindow *self, int by); /* a picture is shown, and there is another */
+void viewer_window_immerse(ViewerWindow *self, gboolean immersed); /* nothing but pictures */
 void viewer_window_make_all(ViewerWindow *self);
 ViewerThumbnailer *viewer_window_get_thumbnailer(ViewerWindow *self);
 

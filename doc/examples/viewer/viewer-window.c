@@ -11,10 +11,13 @@ struct _ViewerWindow {
     ViewerFolder *folder;
     GtkSingleSelection *selection;
     ViewerBatch *batch;
+    GCancellable *opening; /* while it is looked what a file is, or NULL */
     char *pending; /* name of the picture that is to be shown once it is in the list */
+    gboolean settled;      /* the folder was read once */
 
-    GtkWidget *back_button, *zoom_buttons, *title_label, *subtitle_label;
-    GtkWidget *notice, *notice_label, *stack, *placeholder_title, *placeholder_text;
+    GtkWidget *back_button, *open_button, *title_label, *subtitle_label;
+    GtkWidget *notice, *notice_label, *stack;
+    GtkWidget *placeholder_title, *placeholder_text, *placeholder_button;
     GtkWidget *grid_place, *picture_place, *status_place;
     GtkWidget *grid, *page, *status;
 };
@@ -42,6 +45,7 @@ static void set_title(ViewerWindow *self)
     gtk_label_set_text(GTK_LABEL(self->subtitle_label), place ? place : "");
     gtk_widget_set_visible(self->subtitle_label, place != NULL);
     gtk_window_set_title(GTK_WINDOW(self), title);
+    viewer_window_update_actions(self);
 }
 
 static void show(ViewerWindow *self, const char *name)
@@ -50,8 +54,6 @@ static void show(ViewerWindow *self, const char *name)
 
     gtk_stack_set_visible_child_name(GTK_STACK(self->stack), name);
     gtk_widget_set_visible(self->back_button, picture);
-    gtk_widget_set_visible(self->zoom_buttons, picture);
-    viewer_window_update_actions(self);
     set_title(self);
     if (picture)
         gtk_widget_grab_focus(self->page);
@@ -63,7 +65,29 @@ static void show_placeholder(ViewerWindow *self, const char *title, const char *
 {
     gtk_label_set_text(GTK_LABEL(self->placeholder_title), title);
     gtk_label_set_text(GTK_LABEL(self->placeholder_text), text);
+    /* Where the only thing to do is to open a folder, it is offered in the middle. */
+    gtk_widget_set_visible(self->placeholder_button, !self->folder && !self->opening);
+    gtk_widget_set_visible(self->open_button, self->folder || self->opening);
     show(self, "placeholder");
+}
+
+static void show_reading(ViewerWindow *self, const char *path)
+{
+    g_autofree char *name = g_filename_display_name(path);
+
+    show_placeholder(self, "Reading…", name);
+}
+
+/* What is read later may belong before the first; who has not begun to look around stays at the top. */
+static void stay_at_top(ViewerWindow *self)
+{
+    if (!self->settled && !viewer_window_shows_picture(self) &&
+        viewer_grid_is_at_top(VIEWER_GRID(self->grid)) &&
+        gtk_single_selection_get_selected(self->selection)) {
+        gtk_single_selection_set_selected(self->selection, 0);
+        viewer_grid_reveal(VIEWER_GRID(self->grid), 0);
+    }
+    self->settled |= !viewer_folder_get_loading(self->folder);
 }
 
 /* The state of the folder decides, as long as no picture is shown in full. */
@@ -73,13 +97,14 @@ static void on_folder_changed(ViewerWindow *self)
     const char *message = viewer_folder_get_message(self->folder);
     gboolean loading = viewer_folder_get_loading(self->folder);
 
+    stay_at_top(self);
     if (self->pending && viewer_folder_find(self->folder, self->pending, &position)) {
         g_clear_pointer(&self->pending, g_free);
         viewer_window_show_picture(self, position);
     } else if (message) {
         show_placeholder(self, "Folder Cannot Be Shown", message);
     } else if (!n && loading) {
-        show_placeholder(self, "Reading…", viewer_folder_get_path(self->folder));
+        show_reading(self, viewer_folder_get_path(self->folder));
     } else if (!n) {
         show_placeholder(self, "No Pictures", "There are no pictures in this folder.");
     } else if (!viewer_window_shows_picture(self) &&
@@ -115,6 +140,16 @@ static void on_workers_message(ViewerWindow *self)
 }
 
 /* --- Pictures --- */
+
+gboolean viewer_window_can_step(ViewerWindow *self, int by)
+{
+    if (!viewer_window_shows_picture(self))
+        return FALSE;
+    guint selected = gtk_single_selection_get_selected(self->selection);
+
+    return by < 0 ? selected > 0
+                  : selected + 1 < g_list_model_get_n_items(G_LIST_MODEL(self->selection));
+}
 
 gboolean viewer_window_shows_picture(ViewerWindow *self)
 {
@@ -165,6 +200,9 @@ void viewer_window_make_all(ViewerWindow *self)
 
 static void close_folder(ViewerWindow *self)
 {
+    if (self->opening)
+        g_cancellable_cancel(self->opening);
+    g_clear_object(&self->opening);
     if (self->batch)
         viewer_batch_stop(self->batch);
     g_clear_object(&self->batch);
@@ -182,20 +220,17 @@ static void close_folder(ViewerWindow *self)
     g_clear_pointer(&self->pending, g_free);
 }
 
-void viewer_window_open(ViewerWindow *self, GFile *file)
+/* `name` is that of a picture in it, or NULL. */
+static void open_folder(ViewerWindow *self, GFile *folder, const char *name)
 {
-    gboolean is_folder = g_file_query_file_type(file, G_FILE_QUERY_INFO_NONE, NULL) ==
-                         G_FILE_TYPE_DIRECTORY;
-    gboolean is_file = !is_folder && g_file_query_exists(file, NULL);
-    g_autoptr(GFile) folder = is_file ? g_file_get_parent(file) : g_object_ref(file);
     g_autofree char *path = folder ? g_file_get_path(folder) : NULL;
 
-    close_folder(self);
     if (!path) {
         show_placeholder(self, "Folder Cannot Be Shown", "It is not on this computer.");
         return;
     }
-    self->pending = is_file ? g_file_get_basename(file) : NULL;
+    self->pending = g_strdup(name);
+    self->settled = FALSE;
     self->folder = viewer_folder_new(path);
     self->selection = gtk_single_selection_new(G_LIST_MODEL(g_object_ref(self->folder)));
     g_signal_connect_swapped(self->selection, "notify::selected-item", G_CALLBACK(on_selected), self);
@@ -204,6 +239,37 @@ void viewer_window_open(ViewerWindow *self, GFile *file)
     g_signal_connect_swapped(self->folder, "notify", G_CALLBACK(on_folder_changed), self);
     show(self, "placeholder");
     on_folder_changed(self);
+}
+
+static void on_type(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(ViewerWindow) self = data;
+    GFile *file = G_FILE(source);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GFileInfo) info = g_file_query_info_finish(file, result, &error);
+
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+        return; /* another was opened, or the window is closed */
+    g_clear_object(&self->opening);
+    if (!info || g_file_info_get_file_type(info) == G_FILE_TYPE_DIRECTORY) {
+        open_folder(self, file, NULL); /* which tells why it cannot be read */
+        return;
+    }
+    g_autoptr(GFile) folder = g_file_get_parent(file);
+    g_autofree char *name = g_file_get_basename(file);
+    open_folder(self, folder, name);
+}
+
+/* It may be at the other end of a network: that is waited for, but not here. */
+void viewer_window_open(ViewerWindow *self, GFile *file)
+{
+    g_autofree char *name = g_file_get_parse_name(file);
+
+    close_folder(self);
+    self->opening = g_cancellable_new();
+    show_reading(self, name);
+    g_file_query_info_async(file, G_FILE_ATTRIBUTE_STANDARD_TYPE, G_FILE_QUERY_INFO_NONE,
+                            G_PRIORITY_DEFAULT, self->opening, on_type, g_object_ref(self));
 }
 
 static gboolean on_drop(GtkDropTarget *target, const GValue *value, double x, double y,
@@ -245,7 +311,7 @@ static void viewer_window_class_init(ViewerWindowClass *klass)
     G_OBJECT_CLASS(klass)->dispose = viewer_window_dispose;
     gtk_widget_class_set_template_from_resource(widget_class, "/org/afork/Viewer/window.ui");
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, back_button);
-    gtk_widget_class_bind_template_child(widget_class, ViewerWindow, zoom_buttons);
+    gtk_widget_class_bind_template_child(widget_class, ViewerWindow, open_button);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, title_label);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, subtitle_label);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, notice);
@@ -253,6 +319,7 @@ static void viewer_window_class_init(ViewerWindowClass *klass)
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, stack);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, placeholder_title);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, placeholder_text);
+    gtk_widget_class_bind_template_child(widget_class, ViewerWindow, placeholder_button);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, grid_place);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, picture_place);
     gtk_widget_class_bind_template_child(widget_class, ViewerWindow, status_place);
@@ -307,6 +374,11 @@ ViewerGrid *viewer_window_get_grid(ViewerWindow *self)
 ViewerPage *viewer_window_get_page(ViewerWindow *self)
 {
     return VIEWER_PAGE(self->page);
+}
+
+void viewer_window_immerse(ViewerWindow *self, gboolean immersed)
+{
+    gtk_widget_set_visible(self->status_place, !immersed);
 }
 
 ViewerBatch *viewer_window_get_batch(ViewerWindow *self)

@@ -11,6 +11,7 @@ enum {
     TIMEOUT = 30, /* seconds */
     ANSWER_MAX = 64 * 1024,
     FAILURES_MAX = 10, /* workers that are killed one after the other */
+    CALLS_MAX = 500,   /* of one worker: what decoders leak goes with it */
     SPARES = 1,
 };
 
@@ -97,9 +98,9 @@ static GAforkPoolOptions *make_options(gboolean single)
         g_object_set(limits, "no-network", TRUE, "no-new-processes", TRUE, "unsupported",
                      GAFORK_UNSUPPORTED_WARN, NULL);
     else
-        g_object_set(limits, "nice", 5, NULL);
+        g_object_set(limits, "nice", 5, NULL); /* what is drawn comes first */
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, "limits", limits, "max-failures",
-                        FAILURES_MAX, "single-call", single, "spares", single ? SPARES : 0, "crash",
+                        FAILURES_MAX, "retire-calls", (guint64)CALLS_MAX, "single-call", single, "spares", single ? SPARES : 0, "crash",
                         single ? GAFORK_CRASH_FAIL : GAFORK_CRASH_RETRY_ONCE, "start", (gint64)0,
                         NULL);
 }
