@@ -36,7 +36,7 @@
 #include "viewer-application.h"
 #include "viewer-window.h"
 
-enum { WIDTH = 800, HEIGHT = 600, KINDS = 8, REVEAL = 250, STEPS = 300, JUMPS = 60, PIXELS = 40 };
+enum { WIDTH = 640, HEIGHT = 480, KINDS = 8, REVEAL = 250, STEPS = 300, JUMPS = 60, PIXELS = 40 };
 
 static ViewerThumbnailer *thumbnailer;
 static ViewerWindow *window;
