@@ -38,6 +38,14 @@ tool()
 tool "desktop file" desktop-file-validate "$files.desktop"
 tool "metainfo" appstreamcli validate --no-net "$files.metainfo.xml"
 
+# Without a screen.
+version()
+{
+    env -u DISPLAY -u WAYLAND_DISPLAY ./afork-viewer --version | grep '^afork-viewer [0-9]' &&
+        env -u DISPLAY -u WAYLAND_DISPLAY ./afork-viewer --help | grep -F '[FOLDER|PICTURE]...'
+}
+result "version and help" version
+
 # In a session of its own: $1 is the folder. Each call waits for its answer.
 cat >"$work/session" <<'END'
 G_DEBUG=fatal-criticals afork-viewer "$1" &

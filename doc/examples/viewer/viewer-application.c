@@ -106,6 +106,15 @@ static void viewer_application_shutdown(GApplication *application)
     g_clear_object(&self->thumbnailer);
 }
 
+/* Also where there is no screen. */
+static int viewer_application_handle_local_options(GApplication *application, GVariantDict *options)
+{
+    if (!g_variant_dict_contains(options, "version"))
+        return -1; /* goes on */
+    g_print("afork-viewer %s\n", AFORK_VERSION);
+    return 0;
+}
+
 static void viewer_application_class_init(ViewerApplicationClass *klass)
 {
     GApplicationClass *application_class = G_APPLICATION_CLASS(klass);
@@ -115,10 +124,17 @@ static void viewer_application_class_init(ViewerApplicationClass *klass)
     application_class->activate = viewer_application_activate;
     application_class->open = viewer_application_open;
     application_class->shutdown = viewer_application_shutdown;
+    application_class->handle_local_options = viewer_application_handle_local_options;
 }
 
 static void viewer_application_init(ViewerApplication *self)
 {
+    GApplication *application = G_APPLICATION(self);
+
+    g_application_add_main_option(application, "version", 0, 0, G_OPTION_ARG_NONE,
+                                  "Show the version", NULL);
+    g_application_set_option_context_parameter_string(application, "[FOLDER|PICTURE]...");
+    g_application_set_option_context_summary(application, "Shows the pictures of folders.");
 }
 
 GtkApplication *viewer_application_new(void)
