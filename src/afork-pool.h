@@ -39,9 +39,8 @@ struct afork_pool_options {
      * own. */
     struct afork_rpc_options rpc;
 
-    unsigned max; /* most workers at a time, up to INT_MAX; 0: afork_cpu_count() */
-    unsigned
-        idle; /* workers that are kept even if they have nothing to do, up to `max`; default 0 */
+    unsigned max;  /* most workers at a time, up to INT_MAX; 0: afork_cpu_count() */
+    unsigned idle; /* workers kept though they have nothing to do, up to `max`; default 0 */
     unsigned load; /* calls that a worker is given at a time, at most 65,536; 0: 2 */
 
     /* Microseconds that calls wait for a busy worker before another is started, 0: 100,000; and
