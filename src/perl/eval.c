@@ -8,7 +8,9 @@
 #include "server.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "wire.h"
 
@@ -59,28 +61,21 @@ static bool push_strings(pTHX_ struct afork__strings list)
     return more == 0;
 }
 
-/* Notes threads that a command started, under a name its user will recognise. */
-static void note_threads(struct afork__server *server, struct afork__strings list)
+/* "require" and the modules that a list names, as far as they fit; returns the length. */
+static size_t name_modules(struct afork__strings list, char label[AFORK__THREADS_LABEL_MAX])
 {
-    const void *code;
-    size_t len;
+    size_t used = strlen("require"), len;
+    const void *name;
 
-    if (afork__threads_count() <= server->threads.count)
-        return;
-    afork__strings_next(&list, &code, &len);
-    if (len != strlen(AFORK__REQUIRE_CODE) || memcmp(code, AFORK__REQUIRE_CODE, len)) {
-        afork__threads_note(&server->threads, code, len);
-        return;
-    }
-
-    char label[AFORK__THREADS_LABEL_MAX] = "require";
-    size_t used = strlen(label);
-    while (afork__strings_next(&list, &code, &len) > 0 && used + len + 2 < sizeof label) {
+    memcpy(label, "require", used);
+    afork__strings_next(&list, &name, &len); /* the code */
+    while (afork__strings_next(&list, &name, &len) > 0 &&
+           used + len + 2 < AFORK__THREADS_LABEL_MAX) {
         label[used++] = ' ';
-        memcpy(label + used, code, len);
+        memcpy(label + used, name, len);
         used += len;
     }
-    afork__threads_note(&server->threads, label, used);
+    return used;
 }
 
 static bool is_require(struct afork__strings list)
@@ -90,6 +85,58 @@ static bool is_require(struct afork__strings list)
 
     return afork__strings_next(&list, &code, &len) > 0 && len == strlen(AFORK__REQUIRE_CODE) &&
            !memcmp(code, AFORK__REQUIRE_CODE, len);
+}
+
+/* Notes threads that a command started, under a name its user will recognise. */
+static void note_threads(struct afork__server *server, struct afork__strings list)
+{
+    const void *code;
+    size_t len;
+    char label[AFORK__THREADS_LABEL_MAX];
+
+    if (afork__threads_count() <= server->threads.count)
+        return;
+    if (is_require(list)) {
+        len = name_modules(list, label);
+        afork__threads_note(&server->threads, label, len);
+        return;
+    }
+    afork__strings_next(&list, &code, &len);
+    afork__threads_note(&server->threads, code, len);
+}
+
+/* What is being evaluated. Where that loads a module that was built for a perl with another
+ * interpreter, perl itself calls exit(), which the host would see as an end without a reason. */
+static struct {
+    struct afork__server *server;
+    struct afork__strings list;
+} evaluated;
+
+static void tell_of_exit(void)
+{
+    static const char why[] =
+        ": something called exit(), as perl does for a module that was built for another perl\n";
+    struct afork__server *server = evaluated.server;
+    char text[AFORK__THREADS_LABEL_MAX + sizeof why] = "eval";
+
+    if (!server || (pid_t)server->reporter.pid != getpid())
+        return;
+    bool require = is_require(evaluated.list);
+    size_t len = require ? name_modules(evaluated.list, text) : strlen(text);
+    memcpy(text + len, why, sizeof why - 1);
+    afork__report(&server->reporter, AFORK__ERROR, require ? AFORK__PHASE_REQUIRE : AFORK__PHASE_EVAL,
+                  text, len + sizeof why - 1);
+    afork__report_drain(&server->reporter);
+}
+
+void afork__server_set_evaluated(struct afork__server *server, struct afork__strings list)
+{
+    static bool registered;
+
+    if (server && !registered)
+        registered = !atexit(tell_of_exit);
+    evaluated.server = server;
+    evaluated.list = list;
 }
 
 void afork__server_before_code(struct afork__server *server)
@@ -129,8 +176,10 @@ void afork__server_eval(pTHX_ struct afork__server *server, const char *payload,
                            STR_WITH_LEN("malformed list of strings - stream corrupted?"));
 
     afork__server_before_code(server);
+    afork__server_set_evaluated(server, list);
     errno = 0;
     call_sv((SV *)evaluate, G_SCALAR);
+    afork__server_set_evaluated(NULL, list);
     SPAGAIN;
     SV *error = POPs;
     PUTBACK;

@@ -590,6 +590,7 @@ void afork__serve_leave(void)
 {
     struct afork__server *server = &the_server;
 
+    afork__server_set_evaluated(NULL, (struct afork__strings){NULL, NULL});
     if (server->active && (pid_t)server->reporter.pid == getpid())
         afork__report_drain(&server->reporter);
 }

@@ -11,6 +11,7 @@
 #include "reap.h"
 #include "report.h"
 #include "threads.h"
+#include "wire.h"
 
 enum { AFORK__SMALL_PAYLOAD = 512 };
 
@@ -91,6 +92,9 @@ void afork__server_confine(pTHX_ struct afork__server *server);
 void afork__server_drop_plan(struct afork__server *server);
 /* Tells the host that nothing more will come from this server, and waits until all is said. */
 void afork__server_report_entered(struct afork__server *server);
+
+/* What an exit that perl knows nothing of is blamed on; nothing if `server` is NULL. */
+void afork__server_set_evaluated(struct afork__server *server, struct afork__strings list);
 
 /* Commands. `payload` is that of the frame. */
 void afork__server_eval(pTHX_ struct afork__server *server, const char *payload, size_t len);

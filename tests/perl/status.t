@@ -341,6 +341,42 @@ subtest 'warnings of threads' => sub {
     is Host::slurp($root->run_code('print $fd "on"')), 'on', 'the template goes on';
 };
 
+# A library that calls exit(), as perl does where a module was built for another interpreter.
+subtest 'an end that perl knows nothing of' => sub {
+    my $dir = File::Temp->newdir;
+    open my $source, '>', "$dir/end.c" or die $!;
+    print $source '#include <stdlib.h>', "\n__attribute__((constructor)) static void end(void) { exit(1); }\n";
+    close $source or die $!;
+    system($ENV{CC} // 'cc', split(' ', $ENV{AFORK_TEST_SANITIZERS} // ''), '-shared', '-fPIC', '-o',
+        "$dir/end.so", "$dir/end.c") == 0
+        or plan skip_all => 'no compiler';
+    open my $module, '>', "$dir/Foreign.pm" or die $!;
+    print $module "package Foreign; require DynaLoader; DynaLoader::dl_load_file('$dir/end.so'); 1;\n";
+    close $module or die $!;
+
+    my $server = Host->start(switches => ["-I$dir"], stderr => $null);
+    my %ends = (
+        require => [pack('(w/a*)*', 'require "$_.pm" for @_', 'Foreign'), qr/^require Foreign: .*another perl$/],
+        eval    => [pack('(w/a*)*', 'require Foreign'), qr/^eval: .*another perl$/],
+    );
+    for my $phase (sort keys %ends) {
+        my ($payload, $text) = @{ $ends{$phase} };
+        my $child = $server->fork;
+        $child->command(e => $payload);
+        my $story = story($server, $child);
+        is types($story), 'forked error exited', $phase;
+        is $story->[1]{phase}, $phase, 'its phase';
+        like $story->[1]{text}, $text, 'its text';
+        is $story->[2]{value}, 1 << 8, 'its status';
+    }
+    for my $code ('exit 1', 'require POSIX; POSIX::_exit(1)', 'exit 1 if !CORE::fork; wait; exit 1') {
+        my $child = $server->fork;
+        $child->eval($code);
+        is types(story($server, $child)), 'forked exited', "nothing is told of $code";
+    }
+    is $server->end, 0, 'the template is well';
+};
+
 # Both start threads when they first work on a picture, and hang in a process forked after that.
 my %decoders = (
     'Graphics::Magick' => 'my $picture = Graphics::Magick->new(size => "800x800");'
