@@ -98,6 +98,24 @@ AS_IF([test -n "$with_static_xs"], [
 AC_SUBST([PERL_STATIC_XS])
 ])
 
+# AFORK_PERL_LIBS
+# Looks for a libperl that works: have_perl, perl_link, PERL_LIBS.
+AC_DEFUN([AFORK_PERL_LIBS], [
+AFORK_PERL_STATIC_LIBS
+AS_IF([test "$with_perl_link" != shared && test -n "$perl_static_libs"], [
+    AC_MSG_CHECKING([whether a program with libperl.a works])
+    AFORK_PERL_LINK_TEST([$perl_static_libs],
+        [have_perl=yes perl_link=static PERL_LIBS=$perl_static_libs])
+    AC_MSG_RESULT([$have_perl])
+])
+AS_IF([test "$with_perl_link:$have_perl" != static:no && test $have_perl = no], [
+    AC_MSG_CHECKING([whether a program with the shared libperl works])
+    AFORK_PERL_LINK_TEST([$perl_shared_libs],
+        [have_perl=yes perl_link=shared PERL_LIBS=$perl_shared_libs])
+    AC_MSG_RESULT([$have_perl])
+])
+])
+
 # AFORK_CHECK_PERL
 # Sets PERL_CFLAGS, PERL_LDFLAGS and PERL_LIBS for a program with an interpreter, perl_link (static
 # or shared), and have_perl. PERL_SHARED_LIBS is what other programs that embed perl use.
@@ -119,19 +137,9 @@ AFORK_CHECK_PACKED_RELOCATIONS
 # Not -L for what perl's own packages do not use: it would be told to users by pkg-config.
 perl_shared_libs=`$PERL -MExtUtils::Embed -e ldopts 2>/dev/null | $SED 's|-L */usr/local/lib||'`
 
-AFORK_PERL_STATIC_LIBS
-AS_IF([test "$with_perl_link" != shared && test -n "$perl_static_libs"], [
-    AC_MSG_CHECKING([whether a program with libperl.a works])
-    AFORK_PERL_LINK_TEST([$perl_static_libs],
-        [have_perl=yes perl_link=static PERL_LIBS=$perl_static_libs])
-    AC_MSG_RESULT([$have_perl])
-])
-AS_IF([test "$with_perl_link:$have_perl" != static:no && test $have_perl = no], [
-    AC_MSG_CHECKING([whether a program with the shared libperl works])
-    AFORK_PERL_LINK_TEST([$perl_shared_libs],
-        [have_perl=yes perl_link=shared PERL_LIBS=$perl_shared_libs])
-    AC_MSG_RESULT([$have_perl])
-])
+AS_IF([test "`$PERL -MConfig -e 'print $Config{usemultiplicity} // "no"' 2>/dev/null`" = no],
+      [AC_MSG_WARN([$PERL was built without MULTIPLICITY, which afork-perl needs (-Dusethreads or -Dusemultiplicity)])],
+      [AFORK_PERL_LIBS])
 AFORK_PERL_STATIC_XS
 AC_SUBST([PERL_CFLAGS])
 AC_SUBST([PERL_LDFLAGS])
