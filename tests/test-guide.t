@@ -15,6 +15,7 @@
 #   part-of=PATH     is a part of this file of the tree, perhaps indented; with file=, it is all of it
 #   needs=NAME,...   is skipped where a program or a module of Perl is missing; "limits" stands for what
 #                    these take, "attach" for the right to debug what runs
+#   nix              needs Nix, and is run by tests/nix/check
 #   norun            only parsed: installs something, or goes to another machine; the programs of the
 #                    tree that it names exist
 #
@@ -134,6 +135,7 @@ sub may_attach {
 sub missing {
     my ($block) = @_;
     my $text = $block->{text};
+    return 'tests/nix/check does' if $block->{nix} && !$ENV{AFORK_GUIDE_NIX};
     return 'no script' if $block->{tty} && system('command -v script >/dev/null') != 0;
     for ($text =~ /\b(afork(?:-\w+)*-1\.0)\b/g) {
         (my $name = $_) =~ s/-1\.0//;
@@ -255,7 +257,9 @@ sub check {
         save($name, $text);
         (my $module = $name) =~ s{^lib/|\.pm$}{}g;
         $module =~ s{/}{::}g;
-        return index($later, $name) < 0 && index($later, $module) < 0 ? "nothing uses $name" : '';
+        my ($dir) = $name =~ m{^([^/]+)/};
+        my $used = grep index($later, $_) >= 0, $name, $module, $dir ? "./$dir" : ();
+        return $used ? '' : "nothing uses $name";
     }
     return '' if $block->{'part-of'};
     return parsed($text) if $block->{norun} && $language eq 'sh';

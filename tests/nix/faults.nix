@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+#
+# What the stand-in has to find: packages that must not be built, each with the words, a regular
+# expression, that it must fail with. With `again` it is the second build that has to fail; without words
+# it has to go well.
+{
+  pkgs ? import ./nixpkgs { overlays = [ (import ../../packaging/nix/overlay.nix) ]; },
+}:
+
+let
+  inherit (pkgs) lib stdenv;
+
+  # A small package in the manner of Autotools: a library that needs two others, and a header.
+  small =
+    changes:
+    stdenv.mkDerivation (
+      {
+        name = "small";
+        strictDeps = true;
+        outputs = [
+          "out"
+          "dev"
+        ];
+        nativeBuildInputs = [ pkgs.pkg-config ];
+        buildInputs = [
+          pkgs.libev
+          pkgs.libuv
+        ];
+        code = ''
+          #include <ev.h>
+          #include <uv.h>
+          int code(void) { return ev_version_major() + (int)uv_version(); }
+        '';
+        configure = ''
+          #!/bin/sh
+          # It has enable-static and dependency-tracking.
+          echo "$*" > flags
+          case $* in *typo*) echo 'configure: WARNING: unrecognized options: --with-typo' > config.log ;; esac
+          pkg-config --print-errors --exists libuv
+        '';
+        makefile = ''
+          where = $(shell sed -n 's/.*--$(1)=\([^ ]*\).*/\1/p' flags)
+          libcode.so: code.c
+          	$(CC) -shared -fPIC -o $@ $(FLAGS) code.c -lev -luv
+          check:
+          	$(CHECK)
+          install:
+          	install -D libcode.so $(call where,libdir)/libcode.so
+          	install -D -m 644 code.c $(call where,includedir)/code.h
+          	$(INSTALL)
+        '';
+        unpackPhase = ''
+          mkdir source
+          cd source
+          printf '%s\n' "$configure" > configure
+          printf '%s\n' "$code" > code.c
+          printf '%s\n' "$makefile" > Makefile
+          chmod +x configure
+          unset makefile
+        '';
+        doCheck = true;
+        meta.description = "Library";
+      }
+      // changes
+    );
+
+  fault = words: changes: {
+    inherit words;
+    package = small changes;
+  };
+
+  # The core alone is soon configured.
+  core = pkgs.afork.override {
+    withGlib = false;
+    withLibev = false;
+    withLibuv = false;
+    withPerl = false;
+  };
+in
+{
+  none = fault "" { };
+
+  undeclared-library = fault "needs libev.so.4, but libev is not in buildInputs" {
+    buildInputs = [ pkgs.libuv ];
+  };
+  undeclared-module = fault "Package '?libuv'?.* not found" { buildInputs = [ pkgs.libev ]; };
+  library-as-tool = fault "needs libev.so.4, but libev is not in buildInputs" {
+    buildInputs = [ pkgs.libuv ];
+    nativeBuildInputs = [
+      pkgs.pkg-config
+      pkgs.libev
+    ];
+  };
+  perl-as-tool = fault "needs libperl.so.*, but perl is not in buildInputs" {
+    FLAGS = "-Wl,--no-as-needed -lperl";
+    nativeBuildInputs = [
+      pkgs.perl
+      pkgs.pkg-config
+    ];
+  };
+  tool-as-library = fault "pkg-config: (command )?not found" {
+    nativeBuildInputs = [ ];
+    buildInputs = [
+      pkgs.libev
+      pkgs.libuv
+      pkgs.pkg-config
+    ];
+  };
+  undeclared-tool = fault "perl: .*not found|perl: No such file" { CHECK = "perl -e 1"; };
+  undeclared-macro = fault "possibly undefined macro" {
+    nativeBuildInputs = [ pkgs.autoreconfHook ];
+    configure_ac = ''
+      AC_INIT([small], [1])
+      m4_pattern_forbid([^PKG_])
+      PKG_CHECK_MODULES([UV], [libuv])
+      AC_OUTPUT
+    '';
+    preAutoreconf = ''
+      rm configure
+      printf '%s\n' "$configure_ac" > configure.ac
+    '';
+  };
+  unknown-flag = fault "unrecognized options: --with-typo" { configureFlags = [ "--with-typo" ]; };
+  unknown-package = {
+    words = "no package 'libuv1'";
+    package = pkgs.callPackage ({ libuv1 }: small { buildInputs = [ libuv1 ]; }) { };
+  };
+  no-package = fault "null in buildInputs" {
+    buildInputs = [
+      pkgs.libev
+      pkgs.libuv
+      null
+    ];
+  };
+  article = fault "must not begin with an article" { meta.description = "A library"; };
+
+  network = fault "make check failed" {
+    nativeBuildInputs = [
+      pkgs.perl
+      pkgs.pkg-config
+    ];
+    CHECK = "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(q(192.0.2.1:80)) or die q(no network)'";
+  };
+  failing-check = fault "make check failed" { CHECK = "false"; };
+  install-outside = fault "cannot create directory|Permission denied" {
+    INSTALL = "mkdir -p /usr/share/afork-planted";
+  };
+  insecure-format = fault "format-security" {
+    code = ''
+      #include <stdio.h>
+      int code(const char *text) { return printf(text); }
+    '';
+  };
+  build-place = fault "names the build directory" {
+    FLAGS = "-DPLACE='\"$(CURDIR)\"'";
+    code = ''
+      const char *code(void) { return PLACE; }
+    '';
+    INSTALL = "echo 'prefix=$(CURDIR)' > $(call where,includedir)/small.pc";
+  };
+  build-run-path = fault "has a bad run path" { FLAGS = "-Wl,-rpath,$(CURDIR)"; };
+  build-time = fault "may not be deterministic" {
+    FLAGS = "-DTIME=$(shell date +%s%N)";
+    code = ''
+      long code(void) { return TIME; }
+    '';
+  } // { again = true; };
+  dangling-link = fault "broken symlink" { INSTALL = "ln -s nothing $(call where,includedir)/link.h"; };
+  unknown-interpreter = fault "interpreter perl is not among the build inputs" {
+    INSTALL = "(echo '#!/usr/bin/perl'; echo 1) > $(call where,libdir)/script; chmod +x $(call where,libdir)/script";
+  };
+  outputs-in-a-ring = fault "cycle detected" {
+    INSTALL = "ln -s $(call where,libdir) $(call where,includedir)/lib; ln -s $(call where,includedir) $(call where,libdir)/include";
+  };
+
+  # Of afork itself.
+  afork-unknown-flag = {
+    words = "unrecognized options: --with-typo";
+    package = core.overrideAttrs (old: {
+      configureFlags = old.configureFlags ++ [ "--with-typo" ];
+    });
+  };
+  afork-missing-input = {
+    words = "--with-libuv was given, but what it needs was not found";
+    package = (core.override { withLibuv = true; }).overrideAttrs { propagatedBuildInputs = [ ]; };
+  };
+  afork-undeclared-library = {
+    words = "needs libev.so.4, but libev is not in buildInputs";
+    package = (core.override { withLibev = true; }).overrideAttrs {
+      buildInputs = [ ];
+      doCheck = false;
+    };
+  };
+  afork-perl-not-declared = {
+    words = "--with-perl was given, but what it needs was not found";
+    package = pkgs.afork-minimal.overrideAttrs (old: {
+      nativeBuildInputs = lib.remove pkgs.perl old.nativeBuildInputs;
+      postPatch = "";
+    });
+  };
+  afork-perl-without-multiplicity = {
+    words = "was built without MULTIPLICITY";
+    package = pkgs.afork-minimal.override {
+      perl =
+        pkgs.perl
+        // pkgs.writeShellScriptBin "perl" ''
+          case "$*" in *usemultiplicity*) echo no; exit ;; esac
+          exec ${lib.getExe pkgs.perl} "$@"
+        '';
+    };
+  };
+  afork-parts-that-others-need = {
+    words = "withGtk needs withGlib and withPerl";
+    package = pkgs.afork.override {
+      withGtk = true;
+      withPerl = false;
+    };
+  };
+  afork-foreign-module = {
+    words = "Other is a module of perl-5.8.8, and afork-perl is perl-";
+    package = pkgs.afork.withPerlPackages (_: [
+      (
+        pkgs.libev
+        // {
+          name = "Other";
+          perlModule = pkgs.libev // {
+            name = "perl-5.8.8";
+          };
+        }
+      )
+    ]);
+  };
+  afork-elsewhere = {
+    words = "not available on aarch64-darwin";
+    package =
+      (import ./nixpkgs {
+        system = "aarch64-darwin";
+        overlays = [ (import ../../packaging/nix/overlay.nix) ];
+      }).afork;
+  };
+}
