@@ -86,7 +86,7 @@ static void test_visible_first(struct viewer *viewer)
 static void test_dropped(struct viewer *viewer)
 {
     enum { N = 400 };
-    viewer_pictures_of(viewer, N, 900, 900);
+    viewer_pictures_of(viewer, N, 2500, 2500); /* slow ones, or none would wait */
     viewer_open(viewer);
     ViewerGrid *grid = viewer_window_get_grid(viewer->window);
     for (guint i = 0; i < N; i += 40) {
