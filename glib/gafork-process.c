@@ -129,13 +129,15 @@ static void on_run(G_GNUC_UNUSED struct afork_process *core, int fd,
 
     run_free(run);
     gafork__process_update_pids(self);
-    if (!task) {
-        if (fd >= 0)
-            close(fd);
-    } else if (error) {
+    if (task && error) {
         g_task_return_error(task, g_steal_pointer(&error));
-    } else {
+    } else if (task && !g_task_return_error_if_cancelled(task)) {
+        /* From here on it is the caller's: a task that looked once more would keep the connection
+         * for as long as somebody has the result. */
+        g_task_set_check_cancellable(task, FALSE);
         return_fd(task, fd);
+    } else if (fd >= 0) {
+        close(fd);
     }
 }
 

@@ -5,6 +5,8 @@
 import json
 import os
 import signal
+import tempfile
+import time
 
 import gi
 
@@ -262,6 +264,29 @@ def test_cancel():
     wait(lambda: results)
     fails(domain, code, process.run_finish, results[0])
     assert wait_exit(process).get_status() == 0
+    context.close()
+
+
+def test_cancel_late():
+    """The connection has come, but nobody is to have it: the function meets its end of file."""
+    if not os.path.exists(PERL):
+        return "afork-perl was not built"
+    context = Afork.Context(perl=PERL)
+    process = Afork.Process.new(context)
+    cancellable = Gio.Cancellable()
+    results = []
+    with tempfile.TemporaryDirectory() as top:
+        process.eval("sub hold { open my $f, '>', $_[1]; sysread $_[0], my $octet, 1; exit 7 }", None)
+        process.send_arg(top + "/entered")
+        process.run_async("hold", cancellable, lambda source, result: results.append(result))
+        deadline = time.monotonic() + 60
+        while not os.path.exists(top + "/entered"):  # what tells it waits for the loop
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        cancellable.cancel()
+        wait(lambda: results)
+        fails(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED, process.run_finish, results[0])
+        assert wait_exit(process).get_status() == 7
     context.close()
 
 
