@@ -34,8 +34,8 @@ int afork__process_check_server(const struct afork_process *process)
         return result;
     if (process->run != AFORK__RUN_NONE)
         return -EINVAL;
-    bool lost = process->ended || (process->fd < 0 && !process->remote) || process->hung_up ||
-                process->broken;
+    /* One that is broken takes them to no effect: its end, which is yet to be told, says why. */
+    bool lost = process->ended || (process->fd < 0 && !process->remote) || process->hung_up;
     return lost ? -ESRCH : 0;
 }
 

@@ -155,7 +155,7 @@ struct afork_process {
     bool poll;                /* the timer has yet to look at it */
     bool watch_end;           /* nobody would report its end: watch for end of file */
     bool hung_up; /* the peer was given end of file; the socket is kept until the pid is known */
-    bool broken;  /* the peer closed it */
+    bool broken;  /* the peer closed it: what is queued from then on is never sent */
     bool leaving; /* the same, and nothing but looking at it tells of the end */
 
     char *perl;     /* of executed ones: what was started, for messages */

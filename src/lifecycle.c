@@ -56,7 +56,7 @@ static void update_watch(struct afork_process *process)
         return;
     if (process->watch_end)
         events = AFORK_IN | AFORK_BACKGROUND;
-    if (!afork__queue_is_empty(&process->queue) && !process->retry)
+    if (!afork__queue_is_empty(&process->queue) && !process->retry && !process->broken)
         events = (events & AFORK_IN) | AFORK_OUT;
     process->context->loop->ops->io_set(process->io, events);
 }
@@ -392,7 +392,8 @@ void afork__process_send(struct afork_process *process, size_t limit)
 {
     if (process->remote)
         afork__remote_send(process);
-    if (process->remote || process->fd < 0 || process->hung_up || is_copy(process))
+    if (process->remote || process->fd < 0 || process->hung_up || process->broken ||
+        is_copy(process))
         return;
     afork__process_ref_memory(process); /* releasing what was sent may call the library */
     int result = afork__queue_send(&process->queue, process->fd, limit);
@@ -418,7 +419,7 @@ void afork__process_release(struct afork_process *process)
     if (process->run == AFORK__RUN_NONE && process->remote && !is_copy(process))
         afork__process_ended(process, -1, NULL);
     if (process->run == AFORK__RUN_NONE && process->fd >= 0 &&
-        afork__queue_is_empty(&process->queue))
+        (process->broken || afork__queue_is_empty(&process->queue)))
         is_copy(process) ? afork__process_forget_socket(process) : flushed(process);
 }
 

@@ -20,7 +20,7 @@
 #include "pool.h"
 #include "util.h"
 
-enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000, PATIENCE_USEC = 2000000 };
+enum { BACK_OFF_USEC = 100000, BACK_OFF_MAX_USEC = 10000000 };
 
 /* ---- The template ---- */
 
@@ -41,23 +41,10 @@ void afork__pool_drop_template(struct afork_pool *pool)
     struct afork_process *template = pool->template;
 
     pool->template = NULL;
-    pool->lost_at = 0;
     if (!template)
         return;
     afork_process_on_exit(template, NULL, NULL);
     afork_process_unref(template);
-}
-
-/* It takes no commands any more; its end, with the reason, is about to be told. Not for ever. */
-static bool is_template_ending(struct afork_pool *pool)
-{
-    const struct afork_process *template = pool->template;
-
-    if (!template || template->ended || afork__process_check_server(template) != -ESRCH)
-        return false;
-    if (!pool->lost_at)
-        pool->lost_at = afork__now();
-    return afork__now() - pool->lost_at < PATIENCE_USEC;
 }
 
 static bool is_source_left(const struct afork_pool *pool)
@@ -238,10 +225,6 @@ static void start_failed(struct afork_pool *pool, int error)
 
 void afork__pool_grow(struct afork_pool *pool)
 {
-    if (is_wanted(pool) && is_template_ending(pool)) {
-        wait_until(pool, afork__later(pool->lost_at, PATIENCE_USEC));
-        return;
-    }
     while (is_wanted(pool) && may_start(pool)) {
         int result = start_worker(pool);
         if (pool->closed)

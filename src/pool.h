@@ -102,8 +102,7 @@ struct afork_pool {
 
     unsigned failures; /* in a row */
     int64_t failed_at, retry_at;
-    int64_t lost_at; /* when the template was found to end; 0: it was not */
-    bool hopeless;   /* there is nothing left to fork workers from */
+    bool hopeless; /* there is nothing left to fork workers from */
     bool broken;
     int error; /* the last failure */
     char *message;

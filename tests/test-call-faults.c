@@ -455,6 +455,27 @@ static void ends_are_told_with_reasons(struct test *t)
     test_pool_finish(&pool);
 }
 
+/* The same before there is a pool. */
+static void pools_of_what_is_gone_know_why(struct test *t)
+{
+    struct test_pool pool = {0};
+    struct afork_pool_options options = test_pool_options(&pool);
+    struct afork_process *process = test_rpc_process(t, "require AFork::Nowhere;");
+    test_reply_auto reply = {0};
+
+    wait_for_hang_up(process);
+    test_ok(afork_process_send_arg(process, "x", 1));
+    g_assert_true(process->broken);
+    test_ok(afork_pool_new(process, "f", &options, &pool.pool));
+    afork_process_unref(process);
+    pool.t = t;
+    test_ok(test_pool_call(&pool, &reply, "x", NULL, NULL, NULL));
+    test_wait(t, !pool.open);
+    g_assert_cmpint(reply.error, ==, -EIO);
+    g_assert_nonnull(strstr(reply.message, "AFork/Nowhere.pm"));
+    test_pool_finish(&pool);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -468,5 +489,6 @@ int main(int argc, char **argv)
     test_calls_add("/call-faults/cut/nothing", cut_workers_get_nothing);
     test_calls_add("/call-faults/cut/first", cut_before_an_answer);
     test_calls_add("/call-faults/template/reasons", ends_are_told_with_reasons);
+    test_calls_add("/call-faults/template/gone", pools_of_what_is_gone_know_why);
     return g_test_run();
 }

@@ -22,8 +22,7 @@ struct workers {
     struct afork_context *context;
     struct afork_process *template; /* NULL until there is a job */
     struct afork_pool *pool;        /* the same */
-    char *temporary;     /* directory for pictures that are not trusted; NULL: they are */
-    char *start_failure; /* what the template ended of before there was a pool, or NULL */
+    char *temporary; /* directory for pictures that are not trusted; NULL: they are */
     bool any_ran, stopping, pool_ended, template_ended;
     guint stop_timer;
 };
@@ -100,7 +99,6 @@ void workers_free(struct workers *workers)
     afork_context_close(workers->context);
     afork_process_unref(workers->template);
     remove_temporary(workers->temporary);
-    g_free(workers->start_failure);
     g_free(workers);
 }
 
@@ -122,12 +120,10 @@ static void check_stopped(struct workers *workers)
 }
 
 static void on_template_exit(G_GNUC_UNUSED struct afork_process *process,
-                             const struct afork_exit *exit, void *data)
+                             G_GNUC_UNUSED const struct afork_exit *exit, void *data)
 {
     struct workers *workers = data;
 
-    if (!workers->pool)
-        workers->start_failure = g_strdup(exit->message);
     workers->template_ended = true;
     check_stopped(workers);
 }
@@ -374,15 +370,6 @@ static int submit(struct workers *workers, struct job *job)
     return result;
 }
 
-/* A perl that ends at once can be gone before there is a pool: its end, which the loop is about to
- * tell, says why. */
-static const char *describe_failure(struct workers *workers, int result)
-{
-    while (result == -ESRCH && workers->template && !workers->pool && !workers->template_ended)
-        g_main_context_iteration(NULL, TRUE);
-    return workers->start_failure ? workers->start_failure : g_strerror(-result);
-}
-
 void workers_push(struct workers *workers, struct job *job)
 {
     int result = workers->pool || workers->template ? 0 : start(workers);
@@ -392,8 +379,7 @@ void workers_push(struct workers *workers, struct job *job)
     if (!result)
         return;
     if (!workers->stopping) {
-        g_autofree char *message = g_strdup_printf("the Perl server: %s",
-                                                   describe_failure(workers, result));
+        g_autofree char *message = g_strdup_printf("the Perl server: %s", g_strerror(-result));
         workers->callbacks.failed(message, workers->callbacks.data);
     }
     cancel(&(struct call){workers, job});
