@@ -116,10 +116,10 @@ static void install_sizes(void)
     props[GAFORK__POOL_PROP_LOAD] = g_param_spec_uint("load", NULL, NULL, 1, 65536, 2, changed);
 }
 
+static const GParamFlags told = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+
 static void install_numbers(void)
 {
-    const GParamFlags told = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
-
     /**
      * GAforkPool:n-workers: (getter get_n_workers)
      *
@@ -159,7 +159,10 @@ static void install_numbers(void)
      */
     props[GAFORK__POOL_PROP_N_RUNNING] = g_param_spec_uint("n-running", NULL, NULL, 0, G_MAXUINT, 0,
                                                            told);
+}
 
+static void install_state(void)
+{
     /**
      * GAforkPool:broken: (getter get_broken)
      *
@@ -283,6 +286,7 @@ void gafork__pool_install(GObjectClass *object_class)
     object_class->get_property = get_property;
     install_sizes();
     install_numbers();
+    install_state();
     g_object_class_install_properties(object_class, GAFORK__POOL_N_PROPS, props);
     g_object_class_override_property(object_class, GAFORK__POOL_PROP_TIMEOUT, "timeout");
     install_signals();
