@@ -49,12 +49,12 @@ struct afork_pool_options {
     int64_t start, stop;
 
     /* Each call has a process of its own, forked for it, which ends with it: nothing of a call is
-     * left for the next. `spares` make it faster. `load` is 1, `idle` and retirement mean nothing. One that ends in its call
-     * has not failed; only that call has. */
+     * left for the next. `spares` make it faster. `load` is 1, `idle` and retirement mean nothing.
+     * One that ends in its call has not failed; only that call has. */
     bool single_call;
 
-    /* Children of the pool's template that are forked in advance, see afork_process_set_spares(), so that
-     * a worker is there sooner; 0: none. Not with AFORK_PEER_ORIGINAL. */
+    /* Children of the pool's template that are forked in advance, see afork_process_set_spares(), so
+     * that a worker is there sooner; 0: none. Not with AFORK_PEER_ORIGINAL. */
     unsigned spares;
 
     /* Most calls that wait in the queue; 0: no limit. Beyond it a call is refused with -ENOSPC;

@@ -496,8 +496,8 @@ void afork__rpc_try_end(struct afork_rpc *rpc)
     afork__rpc_unref_memory(rpc);
 }
 
-/* Calls were begun; what was cancelled or timed out completes; and the end that came inside a call of the library is
- * told of. */
+/* Tells of calls that were begun, completes what was cancelled or timed out, and tells of an end
+ * that came inside a call of the library. */
 static void after_close(struct afork__turn *turn)
 {
     struct afork_rpc *rpc = AFORK__CONTAINER(turn, struct afork_rpc, due.turn);
@@ -534,7 +534,7 @@ void afork_rpc_close(struct afork_rpc *rpc)
     forget_process(rpc);
     while ((call = TAILQ_FIRST(&rpc->sent)) || (call = TAILQ_FIRST(&rpc->unsent))) {
         remove_call(rpc, call);
-        if (call->pool) /* which drops it when all its workers are closed: drops may turn the loop */
+        if (call->pool) /* which drops it when its workers are closed: drops may turn the loop */
             afork__due_add(afork__pool_due(call->pool), call, -ECANCELED);
         else
             afork__call_drop(call);

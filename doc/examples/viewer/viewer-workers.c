@@ -100,7 +100,8 @@ static GAforkPoolOptions *make_options(gboolean single)
     else
         g_object_set(limits, "nice", 5, NULL); /* what is drawn comes first */
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, "limits", limits, "max-failures",
-                        FAILURES_MAX, "retire-calls", (guint64)CALLS_MAX, "single-call", single, "spares", single ? SPARES : 0, "crash",
+                        FAILURES_MAX, "retire-calls", (guint64)CALLS_MAX, "single-call", single,
+                        "spares", single ? SPARES : 0, "crash",
                         single ? GAFORK_CRASH_FAIL : GAFORK_CRASH_RETRY_ONCE, "start", (gint64)0,
                         NULL);
 }
