@@ -250,6 +250,24 @@ static void test_selected(struct viewer *viewer)
     UNTIL(viewer_is_complete(viewer));
 }
 
+/* Who goes on with the keys before the list is drawn again is not called back to the picture. */
+static void test_quick(struct viewer *viewer)
+{
+    viewer_pictures(viewer, 5);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    ViewerGrid *grid = viewer_window_get_grid(viewer->window);
+    GtkWidget *view = find(GTK_WIDGET(grid), GTK_TYPE_GRID_VIEW);
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    UNTIL(viewer_page_get_texture(viewer_window_get_page(viewer->window)));
+    activate(viewer, "back");
+    GtkWidget *next = gtk_widget_get_parent(GTK_WIDGET(viewer_grid_find_tile(grid, "000001.png")));
+    g_assert_true(gtk_widget_grab_focus(next));
+    gtk_selection_model_select_item(gtk_grid_view_get_model(GTK_GRID_VIEW(view)), 1, TRUE);
+    viewer_settle(100);
+    g_assert_true(gtk_window_get_focus(GTK_WINDOW(viewer->window)) == next);
+}
+
 /* Someone who holds the key down does not have every picture decoded. */
 static void test_hurry(struct viewer *viewer)
 {
@@ -317,6 +335,7 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/picture/shown", test_picture);
     viewer_test_add("/viewer/picture/zoom", test_zoom);
     viewer_test_add("/viewer/picture/selected", test_selected);
+    viewer_test_add("/viewer/grid/quick", test_quick);
     viewer_test_add("/viewer/picture/hurry", test_hurry);
     viewer_test_add("/viewer/picture/opened", test_open_picture);
     viewer_test_add("/viewer/picture/opened-twice", test_opened_twice);

@@ -17,6 +17,7 @@ struct _ViewerGrid {
     GHashTable *tiles; /* that have an entry -> their GtkListItem; borrowed */
     guint idle;
     guint revealed; /* position that gets the focus once it is there; GTK_INVALID_LIST_POSITION: none */
+    guint selected; /* when that was asked for: who went on with the keys since then is not called back */
 };
 
 G_DEFINE_TYPE(ViewerGrid, viewer_grid, GTK_TYPE_WIDGET)
@@ -55,11 +56,20 @@ static void allow_columns(ViewerGrid *self, GtkWidget *tile)
         gtk_grid_view_set_max_columns(GTK_GRID_VIEW(self->view), columns);
 }
 
+static guint selected(ViewerGrid *self)
+{
+    GtkSelectionModel *model = gtk_grid_view_get_model(GTK_GRID_VIEW(self->view));
+
+    return model ? gtk_single_selection_get_selected(GTK_SINGLE_SELECTION(model))
+                 : GTK_INVALID_LIST_POSITION;
+}
+
 /* The keys go on from where the picture is, not from where they were before. */
 static void focus(ViewerGrid *self, GtkWidget *tile)
 {
     self->revealed = GTK_INVALID_LIST_POSITION;
-    gtk_widget_grab_focus(gtk_widget_get_parent(tile));
+    if (selected(self) == self->selected)
+        gtk_widget_grab_focus(gtk_widget_get_parent(tile));
 }
 
 static gboolean on_idle(gpointer data)
@@ -266,5 +276,6 @@ void viewer_grid_reveal(ViewerGrid *self, guint position)
     gtk_widget_activate_action(self->view, "list.scroll-to-item", "u", position);
     if (gtk_widget_get_focus_child(GTK_WIDGET(self)))
         self->revealed = position;
+    self->selected = selected(self);
     look_soon(self);
 }
