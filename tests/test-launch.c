@@ -115,10 +115,10 @@ static void pid_is_told(struct test *t)
     g_assert_cmpint(afork_process_pid(process), ==, 0);
     test_ok(afork_process_on_exit(process, test_on_exit, &end));
     test_ok(afork_process_kill(process, SIGTERM)); /* as soon as it is known */
-    afork_process_unref(process);
     test_wait(t, end.calls);
     g_assert_cmpint(end.wait_status, ==, SIGTERM);
     g_assert_true(end.has_usage);
+    afork_process_unref(process); /* not before: the server would end by itself */
 }
 
 /* A child of the program that has ended, and waits to be reaped. */
