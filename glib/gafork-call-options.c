@@ -36,7 +36,6 @@ enum {
     PROP_PRIORITY,
     PROP_FD_LIST,
     PROP_CANCEL_MODE,
-    PROP_KILL_ON_CANCEL,
     PROP_RESULT_TYPE,
     N_PROPS
 };
@@ -130,24 +129,12 @@ static void set_priority(GAforkCallOptions *self, int priority)
         afork_call_set_priority(link->data, priority);
 }
 
-/* Two properties say the same. */
 static void set_cancel_mode(GAforkCallOptions *self, enum afork_cancel mode)
 {
-    gboolean kills = mode == AFORK_CANCEL_KILL;
-    gboolean killed = self->cancel_mode == AFORK_CANCEL_KILL;
-
     if (self->cancel_mode == mode)
         return;
     self->cancel_mode = mode;
     g_object_notify_by_pspec(G_OBJECT(self), props[PROP_CANCEL_MODE]);
-    if (kills != killed)
-        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_KILL_ON_CANCEL]);
-}
-
-static void set_kill_on_cancel(GAforkCallOptions *self, gboolean kills)
-{
-    if (kills != (self->cancel_mode == AFORK_CANCEL_KILL))
-        set_cancel_mode(self, kills ? AFORK_CANCEL_KILL : AFORK_CANCEL_ABANDON);
 }
 
 /* --- GObject --- */
@@ -171,9 +158,6 @@ static void set_property(GObject *object, guint id, const GValue *value, GParamS
         break;
     case PROP_CANCEL_MODE:
         set_cancel_mode(self, (enum afork_cancel)g_value_get_enum(value));
-        break;
-    case PROP_KILL_ON_CANCEL:
-        set_kill_on_cancel(self, g_value_get_boolean(value));
         break;
     case PROP_RESULT_TYPE:
         g_variant_type_free(self->result_type);
@@ -203,9 +187,6 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *p
         break;
     case PROP_CANCEL_MODE:
         g_value_set_enum(value, (int)self->cancel_mode);
-        break;
-    case PROP_KILL_ON_CANCEL:
-        g_value_set_boolean(value, self->cancel_mode == AFORK_CANCEL_KILL);
         break;
     case PROP_RESULT_TYPE:
         g_value_set_boxed(value, self->result_type);
@@ -293,17 +274,6 @@ static void install_others(void)
     props[PROP_CANCEL_MODE] = g_param_spec_enum("cancel-mode", NULL, NULL, GAFORK_TYPE_CANCEL_MODE,
                                                 GAFORK_CANCEL_MODE_ABANDON,
                                                 PLAIN | G_PARAM_EXPLICIT_NOTIFY);
-
-    /**
-     * GAforkCallOptions:kill-on-cancel:
-     *
-     * Whether [property@Afork.CallOptions:cancel-mode] is %GAFORK_CANCEL_MODE_KILL. %FALSE makes it
-     * %GAFORK_CANCEL_MODE_ABANDON, if it was.
-     *
-     * Since: 0.1
-     */
-    props[PROP_KILL_ON_CANCEL] = g_param_spec_boolean("kill-on-cancel", NULL, NULL, FALSE,
-                                                      PLAIN | G_PARAM_EXPLICIT_NOTIFY);
 
     /**
      * GAforkCallOptions:result-type:

@@ -151,13 +151,11 @@ const tests = {
         equal(Afork.PoolOptions.new().max_failures, 5);
 
         const how = Afork.CallOptions.new();
-        const ways = {timeout: 5, run_timeout: 6, priority: -7, kill_on_cancel: true};
+        equal(how.cancel_mode, Afork.CancelMode.ABANDON);
+        const ways = {timeout: 5, run_timeout: 6, priority: -7, cancel_mode: Afork.CancelMode.KILL};
         Object.assign(how, ways);
         for (const [name, value] of Object.entries(ways))
             equal(how[name], value);
-        equal(how.cancel_mode, Afork.CancelMode.KILL);
-        how.cancel_mode = Afork.CancelMode.QUEUED;
-        assert(how.cancel_mode === Afork.CancelMode.QUEUED && !how.kill_on_cancel, 'cancel_mode');
         equal(how.fd_list, null);
     },
 

@@ -163,11 +163,10 @@ def test_options():
 
     how = Afork.CallOptions.new()
     p = how.props
-    p.timeout, p.run_timeout, p.priority, p.kill_on_cancel = 5, 6, -7, True
-    assert (p.timeout, p.run_timeout, p.priority, p.kill_on_cancel) == (5, 6, -7, True)
+    assert p.cancel_mode == Afork.CancelMode.ABANDON
+    p.timeout, p.run_timeout, p.priority, p.cancel_mode = 5, 6, -7, Afork.CancelMode.KILL
+    assert (p.timeout, p.run_timeout, p.priority) == (5, 6, -7)
     assert p.cancel_mode == Afork.CancelMode.KILL
-    p.cancel_mode = Afork.CancelMode.QUEUED
-    assert p.cancel_mode == Afork.CancelMode.QUEUED and not p.kill_on_cancel
     assert p.fd_list is None
 
 

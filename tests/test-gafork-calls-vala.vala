@@ -171,11 +171,10 @@ void test_options () throws Error
     how.timeout = 5;
     how.run_timeout = 6;
     how.priority = -7;
-    how.kill_on_cancel = true;
-    assert (how.timeout == 5 && how.run_timeout == 6 && how.priority == -7 && how.kill_on_cancel);
+    assert (how.cancel_mode == Afork.CancelMode.ABANDON);
+    how.cancel_mode = Afork.CancelMode.KILL;
+    assert (how.timeout == 5 && how.run_timeout == 6 && how.priority == -7);
     assert (how.cancel_mode == Afork.CancelMode.KILL);
-    how.cancel_mode = Afork.CancelMode.QUEUED;
-    assert (how.cancel_mode == Afork.CancelMode.QUEUED && !how.kill_on_cancel);
 }
 
 void test_descriptors () throws Error

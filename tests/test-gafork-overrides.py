@@ -174,7 +174,7 @@ def test_future():
 def test_asyncio():
     async def both(pool):
         assert await asyncio.gather(pool.call("1"), pool.call("2")) == [["1"], ["2"]]
-        call = pool.call("5000", kill_on_cancel=True)
+        call = pool.call("5000", cancel_mode=Afork.CancelMode.KILL)
         try:
             await asyncio.wait_for(call, 0.05)
             raise AssertionError("it was not late")
@@ -217,7 +217,7 @@ def test_asyncio():
 def test_spawn():
     with context() as held, Afork.Pool(Afork.Process(held, eval=CODE), "nap", max=2) as pool:
         async def inner(value):
-            return await pool.call(value, kill_on_cancel=True)
+            return await pool.call(value, cancel_mode=Afork.CancelMode.KILL)
 
         async def outer():
             first, second = Afork.spawn(inner("2")), Afork.spawn(inner("1"))

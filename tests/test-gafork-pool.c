@@ -320,7 +320,7 @@ static void not_killed_on_cancel(struct gafork_test *f)
 {
     g_autoptr(GAforkPoolOptions) options = options_of(1);
     g_autoptr(GAforkCallOptions)
-        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+        how = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "cancel-mode", GAFORK_CANCEL_MODE_KILL, NULL);
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     gafork_call_auto call = {0};
     unsigned n_events = 0;

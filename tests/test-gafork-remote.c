@@ -154,7 +154,7 @@ static void cannot_be_killed(struct gafork_test *f)
                                                                     note_destroyed, NULL, NULL);
     g_autoptr(GAforkPoolOptions) one = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", 1, NULL);
     g_autoptr(GAforkCallOptions)
-        options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, NULL);
+        options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "cancel-mode", GAFORK_CANCEL_MODE_KILL, NULL);
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     gafork_call_auto first = {0}, second = {0};
     unsigned n_events = 0;

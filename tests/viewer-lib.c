@@ -144,7 +144,7 @@ guint viewer_n_mapped(void)
     guint n = 0;
 
     g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
-    for (const char *line = maps; (line = strstr(line, "memfd:picture")); line++)
+    for (const char *line = maps; (line = strstr(line, "memfd:AFork")); line++)
         n++;
     return n;
 }

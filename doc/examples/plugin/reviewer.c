@@ -34,8 +34,8 @@ struct reviewer *reviewer_get(const char *perl_dir)
         the_reviewer->perl_dir = g_strdup(perl_dir);
         /* What is not wanted any more makes room at once. */
         the_reviewer->call_options =
-            g_object_new(GAFORK_TYPE_CALL_OPTIONS, "kill-on-cancel", TRUE, "run-timeout",
-                         (gint64)SECONDS * G_USEC_PER_SEC, NULL);
+            g_object_new(GAFORK_TYPE_CALL_OPTIONS, "cancel-mode", GAFORK_CANCEL_MODE_KILL,
+                         "run-timeout", (gint64)SECONDS * G_USEC_PER_SEC, NULL);
     }
     the_reviewer->refs++;
     return the_reviewer;

@@ -7,14 +7,6 @@ package Viewer;
 use strict;
 use warnings;
 
-# Linux: a file that has no name, and can be sealed.
-my $memfd_create = eval { require 'syscall.ph'; SYS_memfd_create() };
-use constant {
-    ALLOW_SEALING => 2,
-    ADD_SEALS     => 1033,
-    ALL_SEALS     => 1 | 2 | 4 | 8, # no more seals, shorter, longer, other octets
-};
-
 my ($directory, $max_pixels, $temporary);
 
 sub init {
@@ -71,25 +63,8 @@ sub pixels {
     my ($pixbuf) = @_;
 
     return unless $pixbuf;
-    my $data = $pixbuf->read_pixel_bytes->get_data;
-    my $file = memory();
-    for (my $done = 0; $done < length $data;) {
-        $done += syswrite($file, $data, length($data) - $done, $done)
-            // die "cannot hand over a picture: $!\n";
-    }
-    fcntl $file, ADD_SEALS, ALL_SEALS; # where it cannot be sealed, the viewer makes a copy
-    return ($pixbuf->get_width, $pixbuf->get_height, $pixbuf->get_rowstride,
-        $pixbuf->get_n_channels, $file);
-}
-
-sub memory {
-    my $file;
-    if ($memfd_create) {
-        my $fd = syscall $memfd_create, my $name = 'picture', ALLOW_SEALING;
-        return $file if $fd >= 0 && open $file, '+<&=', $fd;
-    }
-    open $file, '+>', undef or die "cannot hand over a picture: $!\n";
-    return $file;
+    return ($pixbuf->get_width, $pixbuf->get_height, $pixbuf->get_rowstride, $pixbuf->get_n_channels,
+        AFork::memfd($pixbuf->read_pixel_bytes->get_data));
 }
 
 1;

@@ -197,8 +197,8 @@ static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *
         g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_WORKERS, "%s", error->message);
         return;
     }
-    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "kill-on-cancel",
-                 single, NULL);
+    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "cancel-mode",
+                 single ? GAFORK_CANCEL_MODE_KILL : GAFORK_CANCEL_MODE_ABANDON, NULL);
     gafork_callable_call_fds_async(GAFORK_CALLABLE(single ? self->singles : self->thumbnails), bytes,
                                    options, g_task_get_cancellable(task), on_answer,
                                    g_steal_pointer(&taken));
