@@ -266,7 +266,7 @@ traces = shutil.which("strace") and \
 prose = file_of("letter.txt", "Paris in the\nthe spring \nis fine.\n")
 good = file_of("good.json", '{"a": [1, 2, 3]}\n')
 bad = file_of("bad.json", '{\n  "a": 1,\n  "b" 2\n}\n')
-pod = file_of("script.pl", "print 1;\n\n=head1 NAME\n\nB<bold\n\n=cut\n")
+pod = file_of("script.pl", "print 1;\n\n=head1 NAME\n\nB<bold of of it\n\n=cut\n")
 slow = file_of("slow.json", "[\n" + "[1, 2],\n" * SLOW + "0]\n")
 PROSE = "3 lines, 7 words, 33 characters; 2 findings", "Line 2: “the” twice", \
     "Line 2: space at the end"
@@ -288,7 +288,7 @@ def test_next_documents():
     editor.open(bad)
     shows("4 lines, 6 words", "Line 3: JSON: ':' expected")
     editor.open(pod)
-    shows("7 lines, 6 words", "Line 5: POD: ")
+    shows("7 lines, 9 words", "Line 5: POD: ", "Line 5: “of” twice")
     editor.open(good)
     shows(*GOOD)
     editor.open(prose)

@@ -76,7 +76,20 @@ sub pod
     $checker->{findings} = [];
     $checker->output_string(\my $unused);
     $checker->parse_string_document($text);
-    @{$checker->{findings}}
+    (@{$checker->{findings}}, prose(paragraphs($text)))
+}
+
+# What is written to be read, in its lines: no code, and no commands.
+sub paragraphs
+{
+    my $inside = 0;
+    my $text = '';
+
+    for (split /^/, $_[0]) {
+        $inside = !/^=cut\b/ if /^=[a-z]/i;
+        $text .= $inside && /^[^=\s]/ ? $_ : "\n";
+    }
+    $text
 }
 
 sub prose
