@@ -101,11 +101,10 @@ enum input_state input_next(struct input *input, const char **ret, size_t *ret_l
     struct buffer *buffer = &input->buffer;
 
     for (;;) {
-        const char *begin = buffer->data + buffer->start;
-        size_t left = buffer->len - input->searched;
-        const char *end = left ? memchr(begin + input->searched, input->separator, left) : NULL;
+        size_t start = buffer->start + input->searched, left = buffer->len - input->searched;
+        const char *end = left ? memchr(buffer->data + start, input->separator, left) : NULL;
         if (end)
-            return hand_out(input, (size_t)(end - begin), 1, ret, ret_len);
+            return hand_out(input, (size_t)(end - buffer->data) - buffer->start, 1, ret, ret_len);
         input->searched = buffer->len;
         if (input->error)
             return INPUT_ERROR;
