@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # bounded.pl SECONDS COMMAND...: a test that hangs fails, and what is left of a test is ended: it
-# would hold the pipe open that the results are read from.
+# would hold the pipe open that the results are read from. A second is for what cleans up, as Xvfb does.
 use strict;
 use warnings;
 
@@ -12,5 +12,10 @@ if (!$pid) {
 }
 waitpid $pid, 0;
 my $status = $?;
+kill TERM => -$pid;
+for (1 .. 100) {
+    last unless kill 0 => -$pid;
+    select undef, undef, undef, 0.01;
+}
 kill KILL => -$pid;
 exit($status >> 8 || $status && 128 + $status);
