@@ -478,6 +478,8 @@ static GVariant *read_value(struct reader *r, const GVariantType *type)
 GVariant *gafork__json_to_variant(const char *json, gsize len, const GVariantType *type,
                                   GError **error)
 {
+    if (!len)
+        json = ""; /* what is NULL has no end to compute */
     struct reader r = {json, json, json + len, 0, error};
 
     if (type && !g_variant_type_is_definite(type)) {

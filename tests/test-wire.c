@@ -135,7 +135,7 @@ static void random_lists_stay_in_bounds(struct test *t)
 {
     for (unsigned round = 0; round < 20000; round++) {
         size_t size = (size_t)g_test_rand_int_range(0, 24);
-        g_autofree uint8_t *octets = g_malloc(size);
+        g_autofree uint8_t *octets = g_malloc(MAX(size, 1)); /* of none it would return NULL */
         for (size_t i = 0; i < size; i++)
             octets[i] = (uint8_t)(g_test_rand_int() & g_test_rand_int());
 

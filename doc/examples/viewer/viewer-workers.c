@@ -77,9 +77,13 @@ static GAforkProcess *make_template(ViewerWorkers *self, GError **error)
     return g_steal_pointer(&template);
 }
 
+#ifndef __has_feature /* clang's */
+#define __has_feature(name) 0
+#endif
+
 static guint64 memory_max(void)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
     return 0; /* the sanitizer needs terabytes */
 #else
     return (guint64)MEMORY_MAX_MB * 1000 * 1000;
