@@ -65,8 +65,7 @@ static void end_of_a_held_server(struct test *t)
         test_turn_for(t, 50 * 1000);
         test_ok(afork_process_kill(process, SIGKILL));
         test_wait(t, end.calls);
-        g_assert_cmpint(end.cause, ==, AFORK_CAUSE_SIGNALLED);
-        g_assert_cmpint(end.status, ==, SIGKILL);
+        g_assert_cmpint(end.wait_status, ==, SIGKILL); /* it may not have served yet */
         afork_process_unref(process);
         afork_context_close(t->context);
         t->context = NULL;
