@@ -30,6 +30,7 @@ struct call {
     char **arguments;
     char *directory;
     int fd;
+    guint box;
 };
 
 G_DEFINE_TYPE(ViewerWorkers, viewer_workers, G_TYPE_OBJECT)
@@ -49,12 +50,12 @@ static void call_free(gpointer data)
     g_free(call);
 }
 
-/* As decode.pl: "show" URI BOX, or "thumbnail" URI TYPE MTIME SIZE NAME BOX. */
+/* As decode.pl: "show" URI, or "thumbnail" URI TYPE MTIME SIZE NAME. */
 static GdkPixbuf *decode(const struct call *call, GError **error)
 {
     char **argument = call->arguments;
     gboolean thumbnail = strcmp(argument[0], "thumbnail") == 0;
-    int box = thumbnail ? 256 : atoi(argument[2]), width = 0, height = 0;
+    int box = thumbnail ? 256 : (int)call->box, width = 0, height = 0;
     g_autofree char *path = g_filename_from_uri(argument[1], NULL, error);
 
     if (!path || !gdk_pixbuf_get_file_info(path, &width, &height))
@@ -73,7 +74,7 @@ static GdkPixbuf *decode(const struct call *call, GError **error)
                         "peer", "tEXt::Thumb::URI", argument[1], "tEXt::Thumb::MTime", argument[3],
                         "tEXt::Thumb::Size", argument[4], NULL))
         g_rename(temporary, name);
-    double scale = MIN(1.0, atof(argument[6]) /
+    double scale = MIN(1.0, call->box * 1.0 /
                                 MAX(gdk_pixbuf_get_width(upright), gdk_pixbuf_get_height(upright)));
     GdkPixbuf *shown = gdk_pixbuf_scale_simple(
         upright, MAX(1, (int)(scale * gdk_pixbuf_get_width(upright))),
@@ -101,7 +102,7 @@ static void work(const struct call *call)
     _exit(0);
 }
 
-static GdkTexture *take(int fd)
+static GdkTexture *take(int fd, guint box)
 {
     gint32 head[4];
     off_t size = lseek(fd, 0, SEEK_END);
@@ -112,7 +113,7 @@ static GdkTexture *take(int fd)
     g_auto(GStrv) numbers = g_strsplit(text, " ", 0);
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE) < 0)
         return NULL;
-    return viewer_pixels_to_texture((const char *const *)numbers, fd, NULL);
+    return viewer_pixels_to_texture((const char *const *)numbers, fd, box, NULL);
 }
 
 static void on_exit_of(GPid pid, int status, gpointer data)
@@ -120,7 +121,7 @@ static void on_exit_of(GPid pid, int status, gpointer data)
     g_autoptr(GTask) task = data;
     ViewerWorkers *self = g_task_get_source_object(task);
     struct call *call = g_task_get_task_data(task);
-    GdkTexture *texture = status ? NULL : take(call->fd);
+    GdkTexture *texture = status ? NULL : take(call->fd, call->box);
 
     self->running--;
     if (texture)
@@ -219,13 +220,13 @@ ViewerWorkers *viewer_workers_new(const char *directory, guint box)
 }
 
 void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char *const *arguments,
-                               GAforkCallOptions *options, GCancellable *cancellable,
+                               guint box, GAforkCallOptions *options, GCancellable *cancellable,
                                GAsyncReadyCallback callback, gpointer user_data)
 {
     GTask *task = g_task_new(self, cancellable, callback, user_data);
     struct call *call = g_new(struct call, 1);
 
-    *call = (struct call){g_strdupv((char **)arguments), g_strdup(self->directory), -1};
+    *call = (struct call){g_strdupv((char **)arguments), g_strdup(self->directory), -1, box};
     g_task_set_priority(task, GDK_PRIORITY_REDRAW + 5);
     g_task_set_task_data(task, call, call_free);
     submit(self, task);

@@ -37,7 +37,8 @@ sub thumbnail {
     return ($answer, pixels($pixbuf && fit($pixbuf, $box)));
 }
 
-# The viewer does not even scale.
+# The viewer does not even scale, and takes nothing larger: a file may hold more than it says at its
+# beginning.
 sub fit {
     my ($pixbuf, $box) = @_;
 
@@ -55,7 +56,7 @@ sub show {
 
     my ($pixbuf, $width, $height, $type) = AFork::Thumbnail::reduce($uri, $box, $max_pixels);
     return AFork::Thumbnail::octets($pixbuf) unless ref $pixbuf;
-    return ("made $width $height $type", pixels($pixbuf));
+    return ("made $width $height $type", pixels(fit($pixbuf, $box)));
 }
 
 # Width, height, octets from one row to the next, channels, and a handle on the pixels.

@@ -108,15 +108,16 @@ void viewer_answer_return(GTask *task, char **answer, GUnixFDList *fds)
 {
     const char *text = answer[0] ? answer[0] : "";
     gboolean failed = g_str_has_prefix(text, "failed ");
+    struct viewer_call *call = g_task_get_task_data(task);
     g_autoptr(GError) error = NULL;
     GdkTexture *texture = NULL;
 
     if (fds && answer[0]) {
         int fd = g_unix_fd_list_peek_fds(fds, NULL)[0];
-        texture = viewer_pixels_to_texture((const char *const *)answer + 1, fd, &error);
+        texture = viewer_pixels_to_texture((const char *const *)answer + 1, fd, call->box, &error);
     }
     if (texture && g_str_has_prefix(text, "error "))
-        g_task_set_task_data(task, g_strdup(text + strlen("error ")), g_free);
+        call->trouble = g_strdup(text + strlen("error "));
     if (texture)
         g_task_return_pointer(task, texture, g_object_unref);
     else if (error)

@@ -7,6 +7,12 @@
 
 #include "viewer-workers.h"
 
+/* What a task of ViewerWorkers is about; its data. */
+struct viewer_call {
+    guint box;     /* pixels that the picture fits into */
+    char *trouble; /* why the thumbnail could not be kept, or NULL */
+};
+
 /* Has a task of ViewerWorkers return: with what was answered, or with why nothing was. */
 void viewer_answer_return(GTask *task, char **answer, GUnixFDList *fds);
 void viewer_answer_return_error(GTask *task, GAforkPool *pool, GError *error);

@@ -94,14 +94,13 @@ static void decode(ViewerPage *self)
 {
     g_autofree char *path = viewer_entry_dup_path(self->entry);
     g_autofree char *uri = g_filename_to_uri(path, NULL, NULL);
-    g_autofree char *side = g_strdup_printf("%d", VIEWER_SIDE_MAX);
-    const char *arguments[] = {"show", uri, side, NULL};
+    const char *arguments[] = {"show", uri, NULL};
     g_autoptr(GAforkCallOptions) options = gafork_call_options_new();
 
     self->timer = g_timeout_add(PATIENCE, on_timer, self);
     self->cancellable = g_cancellable_new();
-    viewer_workers_call_async(self->workers, TRUE, arguments, options, self->cancellable, on_decoded,
-                              g_object_ref(self));
+    viewer_workers_call_async(self->workers, TRUE, arguments, VIEWER_SIDE_MAX, options,
+                              self->cancellable, on_decoded, g_object_ref(self));
 }
 
 /* What is shown stays until the new one is there. */

@@ -71,13 +71,12 @@ static void send(GTask *task, gboolean cached)
     g_autofree char *cached_uri = cached ? g_filename_to_uri(cached_path, NULL, NULL) : NULL;
     g_autofree char *mtime = g_strdup_printf("%" G_GINT64_FORMAT, job->mtime);
     g_autofree char *size = g_strdup_printf("%" G_GINT64_FORMAT, job->size);
-    g_autofree char *side = g_strdup_printf("%d", MAX(request->side, 1));
-    const char *make[] = {"thumbnail", job->uri, job->type, mtime, size, job->name, side, NULL};
-    const char *show[] = {"show", cached ? cached_uri : job->uri, side, NULL};
+    const char *make[] = {"thumbnail", job->uri, job->type, mtime, size, job->name, NULL};
+    const char *show[] = {"show", cached ? cached_uri : job->uri, NULL};
 
     viewer_workers_call_async(self->workers, FALSE, cached || !self->cache ? show : make,
-                              request->options, g_task_get_cancellable(task), on_answer,
-                              g_object_ref(task));
+                              (guint)MAX(request->side, 1), request->options,
+                              g_task_get_cancellable(task), on_answer, g_object_ref(task));
 }
 
 /* In a thread, as all that touches the cache. */

@@ -194,10 +194,13 @@ static void viewer_tile_size_allocate(GtkWidget *widget, int width, int height, 
     gtk_widget_size_allocate(VIEWER_TILE(widget)->label, &below, -1);
 }
 
-/* Pixel for pixel: workers make it as large as it is shown. */
+/* Pixel for pixel: workers make it as large as it is shown. One that was made for another monitor is
+ * kept within its place until there is a better. */
 static void draw_texture(ViewerTile *self, GtkSnapshot *snapshot, int width)
 {
-    float scale = (float)gtk_widget_get_scale_factor(GTK_WIDGET(self));
+    float larger = (float)MAX(gdk_texture_get_width(self->texture),
+                              gdk_texture_get_height(self->texture));
+    float scale = MAX((float)gtk_widget_get_scale_factor(GTK_WIDGET(self)), larger / SIDE);
     float texture_width = (float)gdk_texture_get_width(self->texture) / scale;
     float texture_height = (float)gdk_texture_get_height(self->texture) / scale;
 

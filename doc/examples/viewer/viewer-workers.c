@@ -185,17 +185,39 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
         viewer_answer_return_error(task, GAFORK_POOL(source), error);
 }
 
-static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *const *arguments,
-                 GAforkCallOptions *options)
+static void call_free(gpointer data)
 {
+    struct viewer_call *call = data;
+
+    g_free(call->trouble);
+    g_free(call);
+}
+
+static GBytes *pack(const char *const *arguments, guint box, GError **error)
+{
+    g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
+    g_autofree char *last = g_strdup_printf("%u", box);
+
+    g_strv_builder_addv(builder, (const char **)arguments);
+    g_strv_builder_add(builder, last);
+    g_auto(GStrv) all = g_strv_builder_end(builder);
+    return gafork_strv_to_bytes((const char *const *)all, error);
+}
+
+static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *const *arguments,
+                 guint box, GAforkCallOptions *options)
+{
+    struct viewer_call *call = g_new(struct viewer_call, 1);
     g_autoptr(GTask) taken = task;
     g_autoptr(GError) error = NULL;
 
+    *call = (struct viewer_call){.box = box};
+    g_task_set_task_data(task, call, call_free);
     if (self->closed) {
         g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "the program ends");
         return;
     }
-    g_autoptr(GBytes) bytes = start(self, &error) ? gafork_strv_to_bytes(arguments, &error) : NULL;
+    g_autoptr(GBytes) bytes = start(self, &error) ? pack(arguments, box, &error) : NULL;
     if (!bytes) {
         viewer_workers_set_message(self, error->message);
         g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_WORKERS, "%s", error->message);
@@ -209,17 +231,19 @@ static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *
 }
 
 void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char *const *arguments,
-                               GAforkCallOptions *options, GCancellable *cancellable,
+                               guint box, GAforkCallOptions *options, GCancellable *cancellable,
                                GAsyncReadyCallback callback, gpointer user_data)
 {
-    call(self, g_task_new(self, cancellable, callback, user_data), single, arguments, options);
+    call(self, g_task_new(self, cancellable, callback, user_data), single, arguments, box, options);
 }
 
 GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, char **trouble,
                                   GError **error)
 {
+    struct viewer_call *call = g_task_get_task_data(G_TASK(result));
+
     if (trouble)
-        *trouble = g_strdup(g_task_get_task_data(G_TASK(result)));
+        *trouble = g_strdup(call->trouble);
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 

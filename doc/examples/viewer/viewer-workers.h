@@ -31,10 +31,11 @@ GQuark viewer_error_quark(void);
  * well. */
 ViewerWorkers *viewer_workers_new(const char *directory, guint box);
 
-/* Has a function of decode.pl called: arguments[0] is its name. `single`: by a process that does
- * nothing else, may do little, and ends then; it is killed when the call is cancelled. */
+/* Has a function of decode.pl called: arguments[0] is its name, and `box` is added as the last: pixels
+ * that the picture is reduced to fit into. `single`: by a process that does nothing else, and ends
+ * then; it is killed when the call is cancelled. */
 void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char *const *arguments,
-                               GAforkCallOptions *options, GCancellable *cancellable,
+                               guint box, GAforkCallOptions *options, GCancellable *cancellable,
                                GAsyncReadyCallback callback, gpointer user_data);
 
 /* The picture. `trouble`, if not NULL, is set to why its thumbnail could not be kept, or to NULL. */

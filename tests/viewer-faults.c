@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * afork-viewer: workers that are hostile, or cannot start; windows that share them; the keys.
+ */
+#include <glib/gstdio.h>
+
+#include "viewer-lib.h"
+
+
+static const char *reason(struct viewer *viewer, const char *name)
+{
+    return viewer_tile_get_reason(
+        viewer_grid_find_tile(viewer_window_get_grid(viewer->window), name));
+}
+
+/* --- What workers say --- */
+
+struct module {
+    char *real, *lib, *folder, *file;
+};
+
+/* AFork::Thumbnail with more code at its end. */
+static void module_begin(struct module *module, const char *code)
+{
+    module->real = g_strdup(g_getenv("AFORK_THUMBNAILS_LIB"));
+    module->lib = g_dir_make_tmp("afork-viewer-lib-XXXXXX", NULL);
+    module->folder = g_build_filename(module->lib, "AFork", NULL);
+    module->file = g_build_filename(module->folder, "Thumbnail.pm", NULL);
+    g_autofree char *text = g_strdup_printf("do '%s/AFork/Thumbnail.pm' or die $@;"
+                                            "package AFork::Thumbnail; no warnings; %s; 1",
+                                            module->real, code);
+    g_assert_cmpint(g_mkdir(module->folder, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(module->file, text, -1, NULL));
+    g_setenv("AFORK_THUMBNAILS_LIB", module->lib, TRUE);
+}
+
+static void module_end(struct module *module)
+{
+    g_setenv("AFORK_THUMBNAILS_LIB", module->real, TRUE);
+    g_unlink(module->file);
+    g_rmdir(module->folder);
+    g_rmdir(module->lib);
+    g_free(module->real);
+    g_free(module->lib);
+    g_free(module->folder);
+    g_free(module->file);
+}
+
+/* More pixels than were asked for, and such as a worker could still change: neither is shown. */
+static void test_pixels(struct viewer *viewer)
+{
+    struct module module;
+
+    module_begin(&module, "my $init = \\&init; *init = sub { $init->(@_);"
+                          "  my $pixels = \\&Viewer::pixels; *Viewer::pixels = sub {"
+                          "    my $width = $_[0]->get_width;"
+                          "    return (1000, 900, 3000, 3, AFork::memfd('x' x 2_700_000)) if $width == 40;"
+                          "    open my $file, '+>', undef or die $!; syswrite $file, 'x' x 3690;"
+                          "    return $width == 41 ? (41, 30, 123, 3, $file) : $pixels->(@_) } }");
+    viewer_picture(viewer, "large.png", 40, 30, 0xff0000);
+    viewer_picture(viewer, "open.png", 41, 30, 0xff0000);
+    viewer_picture(viewer, "good.png", 42, 30, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpstr(reason(viewer, "large.png"), ==, "there are more pixels than were asked for");
+    g_assert_cmpstr(reason(viewer, "open.png"), ==, "the pixels are not sealed");
+    g_assert_cmpint(viewer_state(viewer, "good.png"), ==, VIEWER_TILE_SHOWN);
+    module_end(&module);
+}
+
+int main(int argc, char **argv)
+{
+    viewer_test_init(&argc, &argv);
+    viewer_test_add("/viewer/faults/pixels", test_pixels);
+    return g_test_run();
+}
