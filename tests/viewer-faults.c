@@ -7,6 +7,11 @@
 #include "viewer-lib.h"
 
 
+static void activate(struct viewer *viewer, const char *action)
+{
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), action, NULL);
+}
+
 static const char *reason(struct viewer *viewer, const char *name)
 {
     return viewer_tile_get_reason(
@@ -68,9 +73,45 @@ static void test_pixels(struct viewer *viewer)
     module_end(&module);
 }
 
+/* --- Workers that cannot start --- */
+
+/* The module cannot be found until it is repaired. */
+static char *break_module(void)
+{
+    char *real = g_strdup(g_getenv("AFORK_THUMBNAILS_LIB"));
+
+    g_setenv("AFORK_THUMBNAILS_LIB", "/nonexistent", TRUE);
+    return real;
+}
+
+static void repair_module(char *real)
+{
+    g_setenv("AFORK_THUMBNAILS_LIB", real, TRUE);
+    g_free(real);
+}
+
+/* A window that comes later tells of it, too. */
+static void test_second_window(struct viewer *viewer)
+{
+    char *real = break_module();
+
+    viewer_pictures(viewer, 3);
+    viewer_open(viewer);
+    UNTIL(viewer_window_get_notice(viewer->window));
+    GtkWindow *second = viewer_window_new(NULL, viewer->thumbnailer);
+    g_assert_cmpstr(viewer_window_get_notice(VIEWER_WINDOW(second)), ==,
+                    viewer_window_get_notice(viewer->window));
+    repair_module(real);
+    activate(viewer, "retry");
+    g_assert_null(viewer_window_get_notice(VIEWER_WINDOW(second)));
+    gtk_window_destroy(second);
+    UNTIL(viewer_is_complete(viewer));
+}
+
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
     viewer_test_add("/viewer/faults/pixels", test_pixels);
+    viewer_test_add("/viewer/faults/second-window", test_second_window);
     return g_test_run();
 }

@@ -352,6 +352,7 @@ GtkWindow *viewer_window_new(GtkApplication *application, ViewerThumbnailer *thu
                             G_CONNECT_SWAPPED);
     g_signal_connect(target, "drop", G_CALLBACK(on_drop), self);
     gtk_widget_add_controller(GTK_WIDGET(self), GTK_EVENT_CONTROLLER(target));
+    on_workers_message(self);
     show_placeholder(self, "No Folder", "Open a folder of pictures, or drop one here.");
     return GTK_WINDOW(self);
 }
