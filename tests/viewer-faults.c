@@ -18,6 +18,17 @@ static const char *reason(struct viewer *viewer, const char *name)
         viewer_grid_find_tile(viewer_window_get_grid(viewer->window), name));
 }
 
+/* The first of this type below `widget`; NULL: there is none. */
+static GtkWidget *find(GtkWidget *widget, GType type)
+{
+    GtkWidget *found = G_TYPE_CHECK_INSTANCE_TYPE(widget, type) ? widget : NULL;
+
+    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
+         child = gtk_widget_get_next_sibling(child))
+        found = find(child, type);
+    return found;
+}
+
 /* --- What workers say --- */
 
 struct module {
@@ -108,10 +119,33 @@ static void test_second_window(struct viewer *viewer)
     UNTIL(viewer_is_complete(viewer));
 }
 
+/* All thumbnails are asked for: nothing goes on for ever, and everything when it can. */
+static void test_progress(struct viewer *viewer)
+{
+    enum { N = 200 };
+    char *real = break_module();
+    GtkWidget *bar = find(GTK_WIDGET(viewer->window), GTK_TYPE_PROGRESS_BAR);
+
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    activate(viewer, "make-all");
+    g_assert_true(gtk_widget_get_visible(bar));
+    UNTIL(viewer_window_get_notice(viewer->window) && !gtk_widget_get_visible(bar));
+    repair_module(real);
+    activate(viewer, "retry");
+    g_assert_true(gtk_widget_get_visible(bar));
+    UNTIL(viewer_n_cached() == N && !gtk_widget_get_visible(bar));
+    activate(viewer, "make-all"); /* there is nothing to do for workers */
+    g_assert_true(gtk_widget_get_visible(bar));
+    UNTIL(!gtk_widget_get_visible(bar));
+    g_assert_cmpuint(viewer_batch_get_done(viewer_window_get_batch(viewer->window)), ==, N);
+}
+
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
     viewer_test_add("/viewer/faults/pixels", test_pixels);
     viewer_test_add("/viewer/faults/second-window", test_second_window);
+    viewer_test_add("/viewer/faults/progress", test_progress);
     return g_test_run();
 }

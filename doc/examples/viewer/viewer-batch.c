@@ -29,17 +29,18 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
     g_autoptr(ViewerBatch) self = data;
     g_autoptr(GError) error = NULL;
 
-    if (!viewer_thumbnailer_make_finish(VIEWER_THUMBNAILER(source), result, &error)) {
-        self->failed++;
-        if (!g_cancellable_is_cancelled(self->cancellable))
-            g_debug("a thumbnail was not made: %s", error->message);
-    }
+    gboolean made = viewer_thumbnailer_make_finish(VIEWER_THUMBNAILER(source), result, &error);
     self->under_way--;
-    self->done++;
     if (g_error_matches(error, VIEWER_ERROR, VIEWER_ERROR_WORKERS))
         viewer_batch_stop(self);
-    if (!g_cancellable_is_cancelled(self->cancellable))
-        feed(self);
+    if (g_cancellable_is_cancelled(self->cancellable))
+        return; /* it is for another time */
+    if (!made) {
+        self->failed++;
+        g_debug("a thumbnail was not made: %s", error->message);
+    }
+    self->done++;
+    feed(self);
     g_object_notify_by_pspec(G_OBJECT(self), props[PROP_DONE]);
 }
 
@@ -124,6 +125,11 @@ guint viewer_batch_get_failed(ViewerBatch *self)
 guint viewer_batch_get_total(ViewerBatch *self)
 {
     return self->names->len;
+}
+
+gboolean viewer_batch_is_running(ViewerBatch *self)
+{
+    return self->done < self->names->len && !g_cancellable_is_cancelled(self->cancellable);
 }
 
 void viewer_batch_stop(ViewerBatch *self)

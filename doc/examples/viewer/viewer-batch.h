@@ -22,7 +22,10 @@ guint viewer_batch_get_done(ViewerBatch *self);
 guint viewer_batch_get_failed(ViewerBatch *self); /* of them */
 guint viewer_batch_get_total(ViewerBatch *self);
 
-/* Drops what waits. */
+/* Whether there is something left to do, and it is being done. */
+gboolean viewer_batch_is_running(ViewerBatch *self);
+
+/* Drops what waits. It stops by itself when there are no workers. */
 void viewer_batch_stop(ViewerBatch *self);
 
 #endif

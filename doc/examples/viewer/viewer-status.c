@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * It looks at the pool a few times a second while that has something to do, and not at all when it
- * has not: an idle program does not wake up.
+ * It looks at the pool a few times a second while there is something to do, and not at all when there
+ * is not: an idle program does not wake up.
  */
 #include "viewer-status.h"
 
@@ -47,14 +47,16 @@ static void show_pictures(ViewerStatus *self)
         set_text(self->pictures, g_strdup_printf(n == 1 ? "%'u picture" : "%'u pictures", n));
 }
 
-static void show_batch(ViewerStatus *self)
+static gboolean show_batch(ViewerStatus *self)
 {
-    guint total = self->batch ? viewer_batch_get_total(self->batch) : 0;
-    guint done = self->batch ? viewer_batch_get_done(self->batch) : 0;
+    gboolean running = self->batch && viewer_batch_is_running(self->batch);
 
-    gtk_widget_set_visible(self->progress, done < total);
-    if (done < total)
-        gtk_progress_bar_set_fraction(GTK_PROGRESS_BAR(self->progress), (double)done / total);
+    gtk_widget_set_visible(self->progress, running);
+    if (running)
+        gtk_progress_bar_set_fraction(GTK_PROGRESS_BAR(self->progress),
+                                      (double)viewer_batch_get_done(self->batch) /
+                                          viewer_batch_get_total(self->batch));
+    return running;
 }
 
 /* --- Workers --- */
@@ -88,8 +90,9 @@ static gboolean on_timer(gpointer data)
 {
     ViewerStatus *self = data;
 
-    show_batch(self);
-    if (show_activity(self))
+    gboolean batch = show_batch(self);
+
+    if (show_activity(self) || batch) /* of what the cache has, workers see nothing */
         return G_SOURCE_CONTINUE;
     self->timer = 0;
     self->rate = 0;

@@ -135,8 +135,11 @@ static void on_workers_message(ViewerWindow *self)
 
     gtk_label_set_text(GTK_LABEL(self->notice_label), text);
     gtk_info_bar_set_revealed(GTK_INFO_BAR(self->notice), message != NULL);
-    if (!message)
-        viewer_grid_refresh(VIEWER_GRID(self->grid));
+    if (message)
+        return;
+    viewer_grid_refresh(VIEWER_GRID(self->grid));
+    if (self->batch && viewer_batch_get_done(self->batch) < viewer_batch_get_total(self->batch))
+        viewer_window_make_all(self); /* what there is by now is only looked at */
 }
 
 /* --- Pictures --- */
