@@ -12,6 +12,12 @@ static void activate(struct viewer *viewer, const char *action)
     g_action_group_activate_action(G_ACTION_GROUP(viewer->window), action, NULL);
 }
 
+static void view(struct viewer *viewer, guint position)
+{
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view",
+                                   g_variant_new_uint32(position));
+}
+
 static const char *reason(struct viewer *viewer, const char *name)
 {
     return viewer_tile_get_reason(
@@ -141,11 +147,28 @@ static void test_progress(struct viewer *viewer)
     g_assert_cmpuint(viewer_batch_get_done(viewer_window_get_batch(viewer->window)), ==, N);
 }
 
+/* A picture in full is tried again, too. */
+static void test_page(struct viewer *viewer)
+{
+    char *real = break_module();
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_open(viewer);
+    view(viewer, 0);
+    UNTIL(viewer_page_get_reason(page));
+    repair_module(real);
+    activate(viewer, "retry");
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_null(viewer_page_get_reason(page));
+}
+
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
     viewer_test_add("/viewer/faults/pixels", test_pixels);
     viewer_test_add("/viewer/faults/second-window", test_second_window);
     viewer_test_add("/viewer/faults/progress", test_progress);
+    viewer_test_add("/viewer/faults/page", test_page);
     return g_test_run();
 }

@@ -22,8 +22,6 @@ struct _ViewerPage {
 
 G_DEFINE_TYPE(ViewerPage, viewer_page, GTK_TYPE_WIDGET)
 
-static void decode(ViewerPage *self);
-
 /* --- Decoding --- */
 
 static void drop_call(ViewerPage *self)
@@ -126,6 +124,12 @@ void viewer_page_set_entry(ViewerPage *self, ViewerEntry *entry)
                                      viewer_entry_get_display_name(entry));
     g_signal_connect_swapped(entry, "changed", G_CALLBACK(on_entry_changed), self);
     decode(self);
+}
+
+void viewer_page_retry(ViewerPage *self)
+{
+    if (self->reason && !self->cancellable)
+        decode(self);
 }
 
 /* --- Enlargement --- */

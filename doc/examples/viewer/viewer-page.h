@@ -17,6 +17,9 @@ GtkWidget *viewer_page_new(ViewerWorkers *workers);
 /* What it shows; NULL: nothing, and it keeps no memory. The decoding of another is given up. */
 void viewer_page_set_entry(ViewerPage *self, ViewerEntry *entry);
 
+/* Tries once more to decode what could not be. */
+void viewer_page_retry(ViewerPage *self);
+
 /* Multiplies the enlargement; 0: to fit again; negative: one pixel for one. */
 void viewer_page_zoom(ViewerPage *self, double factor);
 

@@ -138,6 +138,7 @@ static void on_workers_message(ViewerWindow *self)
     if (message)
         return;
     viewer_grid_refresh(VIEWER_GRID(self->grid));
+    viewer_page_retry(VIEWER_PAGE(self->page));
     if (self->batch && viewer_batch_get_done(self->batch) < viewer_batch_get_total(self->batch))
         viewer_window_make_all(self); /* what there is by now is only looked at */
 }
