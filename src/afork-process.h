@@ -214,7 +214,8 @@ struct afork_limits {
     /* Descriptors (RLIMIT_NOFILE), all that afork uses in the process included: at least 16. */
     unsigned open_files;
 
-    /* The nice value: 1 to 19, the least favoured. */
+    /* The nice value: 1 to 19, the least favoured. One that is higher already stays, and is no
+     * error: whoever runs a program under nice(1) wants just that. */
     int nice;
 
     /* No privileges are gained by executing set-user-ID programs and the like. Implied by
@@ -268,10 +269,10 @@ struct afork_limits {
     }
 
 /* Limits the process from this place in the queue on. `limits` is copied. Limits only ever become
- * narrower: each call adds to those before, and one that asks for more than is in force, also where
- * the kernel would allow it to root, is an error of the process, as is a path that is not there,
- * more than 16 calls with paths, less memory or fewer descriptors than are in use already, and what
- * the kernel cannot do. The process then ends with AFORK_CAUSE_LIMITS.
+ * narrower: each call adds to those before, and one that asks for more than is in force (of all but
+ * the nice value), also where the kernel would allow it to root, is an error of the process, as is a
+ * path that is not there, more than 16 calls with paths, less memory or fewer descriptors than are in
+ * use already, and what the kernel cannot do. The process then ends with AFORK_CAUSE_LIMITS.
  * Errors: -EINVAL (a value that is out of range, a path that is not absolute), -ENAMETOOLONG,
  * -ENOTSUP (a peer of kind AFORK_PEER_ORIGINAL). */
 AFORK_EXPORT int afork_process_set_limits(struct afork_process *process,

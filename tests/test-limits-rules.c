@@ -277,10 +277,6 @@ static void never_widened(struct test *t)
     first.open_files = 64;
     second.open_files = 65;
     assert_refused(t, &first, &second, "limits: open_files: 65 asked for, but 64 is in force");
-    first = second = none;
-    first.nice = 18;
-    second.nice = 17;
-    assert_refused(t, &first, &second, "limits: nice: 17 asked for, but 18 is in force");
     if (test_has_sanitizers())
         return;
     first = second = none;
@@ -314,6 +310,20 @@ static void narrowed(struct test *t)
     g_assert_cmpstr(s.output, ==,
                     "Max cpu time 100 101 seconds \nMax file size 10 10 bytes \n"
                     "Max open files 60 60 files \n");
+}
+
+/* A program that runs under nice(1) already is as nice as it is asked to be, and more. */
+static void nicer(struct test *t)
+{
+    struct afork_limits first = nice_limits(18), second = nice_limits(17);
+
+    for (enum limits_way way = LIMITS_EXECUTED; way < LIMITS_N_WAYS; way++) {
+        struct afork_process *process = way == LIMITS_EXECUTED ? test_new_exec(t) : test_new(t);
+
+        first.forks_only = way == LIMITS_BY_TEMPLATE;
+        test_ok(afork_process_set_limits(process, &first));
+        assert_nice(t, limits_set(process, way, &second), 18);
+    }
 }
 
 /* What is in force by the time of a fork counts, also when the plan was made before. */
@@ -548,6 +558,7 @@ int main(int argc, char **argv)
     test_perl_add("/limits/template/cannot-be-limited", template_that_cannot_be_limited);
     test_perl_add("/limits/never-widened", never_widened);
     test_perl_add("/limits/narrowed", narrowed);
+    test_perl_add("/limits/nicer", nicer);
     test_perl_add("/limits/filter-after-files", filter_after_files);
     test_perl_add("/limits/plan-and-template", plan_and_template);
     test_perl_add("/limits/refused/missing-path", missing_paths);

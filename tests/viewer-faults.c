@@ -3,6 +3,7 @@
  * afork-viewer: workers that are hostile, or cannot start; windows that share them; the keys.
  */
 #include <glib/gstdio.h>
+#include <sys/resource.h>
 
 #include "viewer-lib.h"
 
@@ -163,6 +164,22 @@ static void test_page(struct viewer *viewer)
     g_assert_null(viewer_page_get_reason(page));
 }
 
+/* --- Where the viewer runs --- */
+
+/* Under nice(1) pictures are decoded as everywhere. What comes after it is as nice. */
+static void test_nice(struct viewer *viewer)
+{
+    enum { NICE = 10 };
+
+    if (getpriority(PRIO_PROCESS, 0) < NICE)
+        g_assert_cmpint(setpriority(PRIO_PROCESS, 0, NICE), ==, 0);
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpint(viewer_state(viewer, "a.png"), ==, VIEWER_TILE_SHOWN);
+    g_assert_null(viewer_window_get_notice(viewer->window));
+}
+
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
@@ -170,5 +187,6 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/faults/second-window", test_second_window);
     viewer_test_add("/viewer/faults/progress", test_progress);
     viewer_test_add("/viewer/faults/page", test_page);
+    viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();
 }

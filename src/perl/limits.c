@@ -145,9 +145,8 @@ static void plan_values(struct afork__server *server, struct afork__plan *plan,
     int now = getpriority(PRIO_PROCESS, 0);
     if (now < (int)plan->set.nice)
         now = (int)plan->set.nice;
-    if ((int)set->nice < now)
-        fail(server, "nice: %u asked for, but %d is in force", (unsigned)set->nice, now);
-    plan->set.nice = set->nice;
+    if ((int)set->nice > now) /* else more is in force than is asked for */
+        plan->set.nice = set->nice;
 }
 
 /* ---- files, and signals, which the same rulesets are about ---- */
