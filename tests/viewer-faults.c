@@ -3,7 +3,10 @@
  * afork-viewer: workers that are hostile, or cannot start; windows that share them; the keys.
  */
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "viewer-lib.h"
 
@@ -164,6 +167,62 @@ static void test_page(struct viewer *viewer)
     g_assert_null(viewer_page_get_reason(page));
 }
 
+/* --- Workers that are no more --- */
+
+/* Kills all that were forked from `pid`, the oldest first. */
+static void kill_children(int pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", pid, pid);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_auto(GStrv) children = g_strsplit(g_strchomp(text), " ", 0);
+    for (guint i = 0; children[i]; i++) {
+        g_assert_cmpint(kill(atoi(children[i]), SIGSTOP), ==, 0);
+        kill_children(atoi(children[i]));
+        g_assert_cmpint(kill(atoi(children[i]), SIGKILL), ==, 0);
+    }
+}
+
+/* All of Perl is killed, and what it forks from: there are others without anybody's doing. Where those
+ * cannot be had, there is a sentence. */
+static void test_all_killed(struct viewer *viewer)
+{
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+
+    viewer_pictures(viewer, 3);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    kill_children(getpid());
+    viewer_picture(viewer, "a.png", 40, 30, 0);
+    UNTIL(viewer_n_items(viewer) == 4 && viewer_is_complete(viewer));
+    g_assert_cmpint(viewer_state(viewer, "a.png"), ==, VIEWER_TILE_SHOWN);
+    kill_children(getpid());
+    view(viewer, 0);
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_null(viewer_window_get_notice(viewer->window));
+}
+
+/* What is under way when all is started anew is not lost. */
+static void test_restart(struct viewer *viewer)
+{
+    enum { N = 500 };
+
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    activate(viewer, "make-all");
+    UNTIL(viewer_n_cached() > 10 && viewer_n_queued(viewer) > 100);
+    kill_children(getpid());
+    UNTIL(viewer_n_cached() > N / 2);
+    activate(viewer, "retry");
+    UNTIL(viewer_n_cached() == N && viewer_is_complete(viewer));
+    g_assert_null(viewer_window_get_notice(viewer->window));
+    for (guint i = 0; i < 10; i++) {
+        g_autofree char *name = g_strdup_printf("%06u.png", i);
+        g_assert_cmpint(viewer_state(viewer, name), ==, VIEWER_TILE_SHOWN);
+    }
+}
+
 /* --- Where the viewer runs --- */
 
 /* Under nice(1) pictures are decoded as everywhere. What comes after it is as nice. */
@@ -187,6 +246,8 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/faults/second-window", test_second_window);
     viewer_test_add("/viewer/faults/progress", test_progress);
     viewer_test_add("/viewer/faults/page", test_page);
+    viewer_test_add("/viewer/faults/all-killed", test_all_killed);
+    viewer_test_add("/viewer/faults/restart", test_restart);
     viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();
 }

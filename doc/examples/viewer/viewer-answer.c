@@ -13,6 +13,13 @@ static void fail(GTask *task, ViewerError code, const char *text)
     g_task_return_new_error(task, VIEWER_ERROR, (int)code, "%s", text);
 }
 
+/* Whether the call, its pool or its context was ended from here. */
+static gboolean is_end(const GError *error)
+{
+    return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
+           g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+}
+
 /* Whether it is not about a picture: no worker began. */
 static gboolean is_about_workers(const GError *error)
 {
@@ -47,11 +54,16 @@ static char *first_line(const char *message)
 static void return_error(GTask *task, GAforkPool *pool, GError *error)
 {
     ViewerWorkers *self = g_task_get_source_object(task);
-    g_autofree char *line = first_line(error->message);
+    gboolean nobody = is_about_workers(error) || gafork_pool_get_broken(pool);
+    g_autofree char *line = g_error_matches(error, GAFORK_ERROR, GAFORK_ERROR_UNKNOWN)
+                                ? g_strdup("the process that starts workers has ended")
+                                : first_line(error->message);
 
-    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+    if ((nobody || is_end(error)) && viewer_workers_call_again(self, task, pool))
+        return;
+    if (is_end(error)) {
         g_task_return_error(task, g_error_copy(error));
-    } else if (is_about_workers(error) || gafork_pool_get_broken(pool)) {
+    } else if (nobody) {
         if (!viewer_workers_get_message(self)) /* the first is the most precise */
             viewer_workers_set_message(self, line);
         fail(task, VIEWER_ERROR_WORKERS, "there is nobody to decode it");

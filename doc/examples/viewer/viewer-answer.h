@@ -9,7 +9,10 @@
 
 /* What a task of ViewerWorkers is about; its data. */
 struct viewer_call {
-    guint box;     /* pixels that the picture fits into */
+    gboolean single;
+    GBytes *arguments;
+    guint box; /* pixels that the picture fits into */
+    GAforkCallOptions *options;
     char *trouble; /* why the thumbnail could not be kept, or NULL */
 };
 
@@ -17,7 +20,9 @@ struct viewer_call {
 void viewer_answer_return(GTask *task, char **answer, GUnixFDList *fds);
 void viewer_answer_return_error(GTask *task, GAforkPool *pool, GError *error);
 
-/* The workers' side. */
+/* The workers' side. Whether a call that a pool could not do is done again: with new workers, if that
+ * one has begun to fail after it had worked. */
+gboolean viewer_workers_call_again(ViewerWorkers *self, GTask *task, GAforkPool *pool);
 void viewer_workers_set_message(ViewerWorkers *self, const char *message);
 
 #endif

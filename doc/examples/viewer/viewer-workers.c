@@ -23,6 +23,7 @@ struct _ViewerWorkers {
     GAforkContext *context; /* NULL: nothing was started */
     GAforkProcess *template;
     GAforkPool *thumbnails, *singles;
+    gboolean proven; /* these have answered */
     gboolean closed;
     char *message;
 };
@@ -153,6 +154,7 @@ static gboolean start(ViewerWorkers *self, GError **error)
     if (self->singles)
         return TRUE;
     g_autoptr(GAforkPoolOptions) options = make_options(FALSE), single_options = make_options(TRUE);
+    self->proven = FALSE;
     self->context = make_context();
     self->template = make_template(self, error);
     if (self->template)
@@ -170,30 +172,73 @@ static gboolean start(ViewerWorkers *self, GError **error)
 
 /* --- Calls --- */
 
+static gboolean is_current(ViewerWorkers *self, GAforkPool *pool)
+{
+    return pool == self->thumbnails || pool == self->singles;
+}
+
 static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
+    ViewerWorkers *self = g_task_get_source_object(task);
     g_autoptr(GUnixFDList) fds = NULL;
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) bytes = gafork_callable_call_fds_finish(GAFORK_CALLABLE(source), result, &fds,
                                                               &error);
     g_auto(GStrv) answer = bytes ? gafork_bytes_to_strv(bytes, &error) : NULL;
 
-    if (answer)
+    if (answer) {
+        self->proven |= is_current(self, GAFORK_POOL(source));
         viewer_answer_return(task, answer, fds);
-    else
+    } else {
         viewer_answer_return_error(task, GAFORK_POOL(source), error);
+    }
+}
+
+static void send(ViewerWorkers *self, GTask *task)
+{
+    struct viewer_call *call = g_task_get_task_data(task);
+    g_autoptr(GError) error = NULL;
+
+    if (self->closed) {
+        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "the program ends");
+        return;
+    }
+    if (!start(self, &error)) {
+        viewer_workers_set_message(self, error->message);
+        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_WORKERS, "%s", error->message);
+        return;
+    }
+    gafork_callable_call_fds_async(
+        GAFORK_CALLABLE(call->single ? self->singles : self->thumbnails), call->arguments,
+        call->options, g_task_get_cancellable(task), on_answer, g_object_ref(task));
+}
+
+gboolean viewer_workers_call_again(ViewerWorkers *self, GTask *task, GAforkPool *pool)
+{
+    gboolean current = is_current(self, pool);
+
+    if (self->closed || g_cancellable_is_cancelled(g_task_get_cancellable(task)))
+        return FALSE;
+    if (current && (!self->proven || self->message))
+        return FALSE;
+    if (current)
+        stop(self);
+    send(self, task);
+    return TRUE;
 }
 
 static void call_free(gpointer data)
 {
     struct viewer_call *call = data;
 
+    g_bytes_unref(call->arguments);
+    g_object_unref(call->options);
     g_free(call->trouble);
     g_free(call);
 }
 
-static GBytes *pack(const char *const *arguments, guint box, GError **error)
+static GBytes *pack(const char *const *arguments, guint box)
 {
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
     g_autofree char *last = g_strdup_printf("%u", box);
@@ -201,40 +246,21 @@ static GBytes *pack(const char *const *arguments, guint box, GError **error)
     g_strv_builder_addv(builder, (const char **)arguments);
     g_strv_builder_add(builder, last);
     g_auto(GStrv) all = g_strv_builder_end(builder);
-    return gafork_strv_to_bytes((const char *const *)all, error);
-}
-
-static void call(ViewerWorkers *self, GTask *task, gboolean single, const char *const *arguments,
-                 guint box, GAforkCallOptions *options)
-{
-    struct viewer_call *call = g_new(struct viewer_call, 1);
-    g_autoptr(GTask) taken = task;
-    g_autoptr(GError) error = NULL;
-
-    *call = (struct viewer_call){.box = box};
-    g_task_set_task_data(task, call, call_free);
-    if (self->closed) {
-        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_OTHER, "the program ends");
-        return;
-    }
-    g_autoptr(GBytes) bytes = start(self, &error) ? pack(arguments, box, &error) : NULL;
-    if (!bytes) {
-        viewer_workers_set_message(self, error->message);
-        g_task_return_new_error(task, VIEWER_ERROR, VIEWER_ERROR_WORKERS, "%s", error->message);
-        return;
-    }
-    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "cancel-mode",
-                 single ? GAFORK_CANCEL_MODE_KILL : GAFORK_CANCEL_MODE_ABANDON, NULL);
-    gafork_callable_call_fds_async(GAFORK_CALLABLE(single ? self->singles : self->thumbnails), bytes,
-                                   options, g_task_get_cancellable(task), on_answer,
-                                   g_steal_pointer(&taken));
+    return gafork_strv_to_bytes((const char *const *)all, NULL);
 }
 
 void viewer_workers_call_async(ViewerWorkers *self, gboolean single, const char *const *arguments,
                                guint box, GAforkCallOptions *options, GCancellable *cancellable,
                                GAsyncReadyCallback callback, gpointer user_data)
 {
-    call(self, g_task_new(self, cancellable, callback, user_data), single, arguments, box, options);
+    g_autoptr(GTask) task = g_task_new(self, cancellable, callback, user_data);
+    struct viewer_call *call = g_new(struct viewer_call, 1);
+
+    *call = (struct viewer_call){single, pack(arguments, box), box, g_object_ref(options)};
+    g_task_set_task_data(task, call, call_free);
+    g_object_set(options, "run-timeout", (gint64)self->timeout * G_USEC_PER_SEC, "cancel-mode",
+                 single ? GAFORK_CANCEL_MODE_KILL : GAFORK_CANCEL_MODE_ABANDON, NULL);
+    send(self, task);
 }
 
 GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, char **trouble,
