@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "viewer-application.h"
 #include "viewer-lib.h"
 
 
@@ -223,6 +224,47 @@ static void test_restart(struct viewer *viewer)
     }
 }
 
+/* --- Files that are opened --- */
+
+static GtkWindow *nth_window(gpointer application, guint n)
+{
+    return g_list_nth_data(gtk_application_get_windows(application), n);
+}
+
+/* Ends the program when there are windows for both folders, and a moment later no more. */
+static gboolean on_look(gpointer application)
+{
+    static guint looks;
+    GtkWindow *last = nth_window(application, 0), *first = nth_window(application, 1);
+
+    if (!first || !viewer_page_get_texture(viewer_window_get_page(VIEWER_WINDOW(first))) ||
+        !viewer_window_get_folder(VIEWER_WINDOW(last)) || ++looks < 5)
+        return G_SOURCE_CONTINUE;
+    g_assert_cmpstr(gtk_window_get_title(first), ==, "a.png");
+    g_assert_cmpstr(gtk_window_get_title(last), ==, "sub");
+    g_assert_null(nth_window(application, 2));
+    gtk_window_destroy(first);
+    gtk_window_destroy(last);
+    return G_SOURCE_REMOVE;
+}
+
+/* A selection of a file manager is one window for each folder. */
+static void test_selection(struct viewer *viewer)
+{
+    g_autoptr(GtkApplication) application = viewer_application_new();
+    g_autofree char *sub = viewer_path(viewer, "sub"), *a = viewer_path(viewer, "a.png");
+    g_autofree char *b = viewer_path(viewer, "b.png"), *c = viewer_path(viewer, "sub/c.png");
+    char *arguments[] = {(char *)"afork-viewer", a, b, sub, c, b, NULL};
+
+    g_setenv("DBUS_SESSION_BUS_ADDRESS", "disabled:", TRUE);
+    g_assert_cmpint(g_mkdir(sub, 0700), ==, 0);
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_picture(viewer, "b.png", 40, 30, 0xff0000);
+    viewer_picture(viewer, "sub/c.png", 40, 30, 0xff0000);
+    g_timeout_add(100, on_look, application);
+    g_assert_cmpint(g_application_run(G_APPLICATION(application), 6, arguments), ==, 0);
+}
+
 /* --- Where the viewer runs --- */
 
 /* Under nice(1) pictures are decoded as everywhere. What comes after it is as nice. */
@@ -248,6 +290,7 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/faults/page", test_page);
     viewer_test_add("/viewer/faults/all-killed", test_all_killed);
     viewer_test_add("/viewer/faults/restart", test_restart);
+    viewer_test_add("/viewer/faults/selection", test_selection);
     viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();
 }

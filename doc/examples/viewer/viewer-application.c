@@ -89,11 +89,49 @@ static void viewer_application_activate(GApplication *application)
         new_window(VIEWER_APPLICATION(application));
 }
 
+/* In a thread: the first file of each folder, but for the first of all. */
+static void find_folders(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+    GPtrArray *files = data, *found = g_ptr_array_new_with_free_func(g_object_unref);
+    g_autoptr(GHashTable) folders = g_hash_table_new_full(g_file_hash, (GEqualFunc)g_file_equal,
+                                                          g_object_unref, NULL);
+
+    for (guint i = 0; i < files->len; i++) {
+        GFile *file = files->pdata[i];
+        GFileType type = g_file_query_file_type(file, G_FILE_QUERY_INFO_NONE, NULL);
+        gboolean itself = type == G_FILE_TYPE_DIRECTORY || type == G_FILE_TYPE_UNKNOWN;
+        GFile *parent = itself ? NULL : g_file_get_parent(file);
+        if (g_hash_table_add(folders, parent ? parent : g_object_ref(file)) && i > 0)
+            g_ptr_array_add(found, g_object_ref(file));
+    }
+    g_task_return_pointer(task, found, (GDestroyNotify)g_ptr_array_unref);
+}
+
+static void on_folders(GObject *source, GAsyncResult *result, gpointer data)
+{
+    ViewerApplication *self = VIEWER_APPLICATION(source);
+    g_autoptr(GPtrArray) files = g_task_propagate_pointer(G_TASK(result), NULL);
+
+    for (guint i = 0; i < files->len; i++)
+        viewer_window_open(VIEWER_WINDOW(new_window(self)), files->pdata[i]);
+    g_application_release(G_APPLICATION(self));
+}
+
+/* Files of one folder share a window, which shows the first of them. That of the first file is there at
+ * once; which of the others have another folder may take a network to find out. */
 static void viewer_application_open(GApplication *application, GFile **files, int n,
                                     const char *hint)
 {
+    viewer_window_open(VIEWER_WINDOW(new_window(VIEWER_APPLICATION(application))), files[0]);
+    if (n < 2)
+        return;
+    g_autoptr(GTask) task = g_task_new(application, NULL, on_folders, NULL);
+    GPtrArray *all = g_ptr_array_new_with_free_func(g_object_unref);
     for (int i = 0; i < n; i++)
-        viewer_window_open(VIEWER_WINDOW(new_window(VIEWER_APPLICATION(application))), files[i]);
+        g_ptr_array_add(all, g_object_ref(files[i]));
+    g_task_set_task_data(task, all, (GDestroyNotify)g_ptr_array_unref);
+    g_application_hold(application);
+    g_task_run_in_thread(task, find_folders);
 }
 
 /* Workers are not waited for. */
