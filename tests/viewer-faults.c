@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "viewer-application.h"
@@ -92,6 +93,45 @@ static void test_pixels(struct viewer *viewer)
     g_assert_cmpstr(reason(viewer, "large.png"), ==, "there are more pixels than were asked for");
     g_assert_cmpstr(reason(viewer, "open.png"), ==, "the pixels are not sealed");
     g_assert_cmpint(viewer_state(viewer, "good.png"), ==, VIEWER_TILE_SHOWN);
+    module_end(&module);
+}
+
+/* Whether all of it can be confined here: by Landlock of Linux 6.12, and by filters. */
+static gboolean can_confine(void)
+{
+    enum { CREATE_RULESET = 444, ASK_VERSION = 1, VERSION = 6 };
+
+#ifdef ENABLE_SECCOMP
+    return syscall(CREATE_RULESET, NULL, 0, ASK_VERSION) >= VERSION;
+#else
+    return FALSE;
+#endif
+}
+
+/* A worker that was taken over, be it of a tile or of a picture in full, does little harm. */
+static void test_confined(struct viewer *viewer)
+{
+    struct module module;
+    const char expected[] = "write: Permission denied, fork: Operation not permitted, "
+                            "socket: Operation not permitted, kill: Operation not permitted";
+
+    if (!can_confine()) {
+        g_test_skip("this kernel, or this afork-perl, confines less");
+        return;
+    }
+    module_begin(&module, "*reduce = sub { my @no;"
+                          "  open my $f, '>', '/proc/self/comm' or push @no, \"write: $!\";"
+                          "  my $pid = fork // push @no, \"fork: $!\"; CORE::exit if !$pid;"
+                          "  socket my $s, 2, 1, 0 or push @no, \"socket: $!\";"
+                          "  kill 0, getppid or push @no, \"kill: $!\";"
+                          "  return 'failed ' . join ', ', @no }");
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpstr(reason(viewer, "a.png"), ==, expected);
+    view(viewer, 0);
+    UNTIL(viewer_page_get_reason(viewer_window_get_page(viewer->window)));
+    g_assert_cmpstr(viewer_page_get_reason(viewer_window_get_page(viewer->window)), ==, expected);
     module_end(&module);
 }
 
@@ -285,6 +325,7 @@ int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
     viewer_test_add("/viewer/faults/pixels", test_pixels);
+    viewer_test_add("/viewer/faults/confined", test_confined);
     viewer_test_add("/viewer/faults/second-window", test_second_window);
     viewer_test_add("/viewer/faults/progress", test_progress);
     viewer_test_add("/viewer/faults/page", test_page);

@@ -308,7 +308,7 @@ static void viewer_thumbnailer_init(ViewerThumbnailer *self)
     self->cache = cache_open(size, &error);
     if (error)
         self->message = g_strdup(error->message);
-    self->workers = viewer_workers_new(self->cache ? self->cache->directory : "/", box);
+    self->workers = viewer_workers_new(self->cache ? self->cache->directory : g_get_tmp_dir(), box);
 }
 
 ViewerThumbnailer *viewer_thumbnailer_new(void)

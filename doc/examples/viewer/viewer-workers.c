@@ -47,15 +47,23 @@ void viewer_workers_set_message(ViewerWorkers *self, const char *message)
 
 /* --- Start --- */
 
+/* Such as of what the kernel cannot confine: nobody is to be kept from looking at pictures by that. */
+static void on_warning(GAforkContext *context, GAforkProcess *process, const char *text, gpointer data)
+{
+    g_message("%s", text);
+}
+
 static GAforkContext *make_context(void)
 {
     const char *perl_dir = g_getenv("AFORK_THUMBNAILS_LIB");
     const char *include_dirs[] = {perl_dir ? perl_dir : AFORK_PERL_LIBDIR, NULL};
 
     /* Results come behind what is drawn. */
-    return g_object_new(GAFORK_TYPE_CONTEXT, "include-dirs", include_dirs, "new-session", TRUE,
-                        "standard-error", GAFORK_STDIO_NULL, "priority", GDK_PRIORITY_REDRAW + 5,
-                        NULL);
+    GAforkContext *context = g_object_new(GAFORK_TYPE_CONTEXT, "include-dirs", include_dirs,
+                                          "new-session", TRUE, "standard-error", GAFORK_STDIO_NULL,
+                                          "priority", GDK_PRIORITY_REDRAW + 5, NULL);
+    g_signal_connect(context, "warning", G_CALLBACK(on_warning), NULL);
+    return context;
 }
 
 /* A process with all that is needed to decode; workers are forked from it. */
@@ -91,19 +99,32 @@ static guint64 memory_max(void)
 #endif
 }
 
-static GAforkPoolOptions *make_options(gboolean single)
+/* A worker is what a picture may take over. It can write thumbnails and the temporary files of decoders,
+ * and reach nobody but the viewer. What it reads is not confined: pictures may be anywhere. (Decoders that
+ * run programs of their own, as newer ones of GdkPixbuf do for their sandboxes, would have to be allowed
+ * processes.) */
+static GAforkLimits *make_limits(ViewerWorkers *self, gboolean single)
+{
+    const char *places[] = {self->directory, g_get_tmp_dir()};
+    g_autoptr(GStrvBuilder) writable = g_strv_builder_new();
+
+    for (gsize i = 0; i < G_N_ELEMENTS(places); i++)
+        if (g_file_test(places[i], G_FILE_TEST_IS_DIR)) /* else no worker would start */
+            g_strv_builder_add(writable, places[i]);
+    g_auto(GStrv) write_paths = g_strv_builder_end(writable);
+    return g_object_new(GAFORK_TYPE_LIMITS, "memory", memory_max(), "no-network", TRUE,
+                        "no-new-processes", TRUE, "no-signals", TRUE, "write-paths", write_paths,
+                        "unsupported", GAFORK_UNSUPPORTED_WARN,
+                        "nice", single ? 0 : 5, /* what is drawn comes first */
+                        NULL);
+}
+
+static GAforkPoolOptions *make_options(ViewerWorkers *self, gboolean single)
 {
     g_autoptr(GAforkRpcOptions) rpc = g_object_new(GAFORK_TYPE_RPC_OPTIONS, "init", "Viewer::init",
                                                    "reply-max", ANSWER_MAX, NULL);
-    g_autoptr(GAforkLimits) limits = g_object_new(GAFORK_TYPE_LIMITS, NULL);
+    g_autoptr(GAforkLimits) limits = make_limits(self, single);
 
-    if (memory_max())
-        g_object_set(limits, "memory", memory_max(), NULL);
-    if (single)
-        g_object_set(limits, "no-network", TRUE, "no-new-processes", TRUE, "unsupported",
-                     GAFORK_UNSUPPORTED_WARN, NULL);
-    else
-        g_object_set(limits, "nice", 5, NULL); /* what is drawn comes first */
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, "limits", limits, "max-failures",
                         FAILURES_MAX, "retire-calls", (guint64)CALLS_MAX, "single-call", single,
                         "spares", single ? SPARES : 0, "crash",
@@ -153,7 +174,8 @@ static gboolean start(ViewerWorkers *self, GError **error)
 {
     if (self->singles)
         return TRUE;
-    g_autoptr(GAforkPoolOptions) options = make_options(FALSE), single_options = make_options(TRUE);
+    g_autoptr(GAforkPoolOptions) options = make_options(self, FALSE);
+    g_autoptr(GAforkPoolOptions) single_options = make_options(self, TRUE);
     self->proven = FALSE;
     self->context = make_context();
     self->template = make_template(self, error);

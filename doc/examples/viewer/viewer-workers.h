@@ -26,9 +26,9 @@ typedef enum {
 
 GQuark viewer_error_quark(void);
 
-/* `directory` is where thumbnails are written, `box` pixels what they fit into. Nothing is started
- * before the first call. The property "message" tells why no worker can be started; NULL: all is
- * well. */
+/* `directory` is where thumbnails are written: workers may write nowhere else but where temporary files
+ * are. `box` pixels is what they fit into. Nothing is started before the first call. The property
+ * "message" tells why no worker can be started; NULL: all is well. */
 ViewerWorkers *viewer_workers_new(const char *directory, guint box);
 
 /* Has a function of decode.pl called: arguments[0] is its name, and `box` is added as the last: pixels
