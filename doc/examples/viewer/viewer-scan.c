@@ -16,7 +16,7 @@ struct scan {
     char *folder;
     ViewerScanFunc partial;
     GPtrArray *names;  /* as they come */
-    GHashTable *types; /* suffix -> whether it is one of pictures */
+    GHashTable *types; /* all suffixes -> whether they are those of pictures */
 };
 
 /* What was found so far, on its way to the main context. */
@@ -125,10 +125,11 @@ gboolean viewer_names_find(GPtrArray *names, const char *name, guint *position)
 
 /* --- In the thread --- */
 
-/* The same as viewer_name_is_picture(), for many names of few types. */
+/* The same as viewer_name_is_picture(), for many names of few types. The last suffix alone is not enough:
+ * a .svg.gz is a picture, a .tar.gz is none. */
 static gboolean is_picture(struct scan *scan, const char *name)
 {
-    const char *suffix = strrchr(name, '.');
+    const char *suffix = strchr(name, '.');
     gpointer known;
 
     if (*name == '.' || !suffix)
