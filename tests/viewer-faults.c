@@ -5,6 +5,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -93,6 +94,23 @@ static void test_pixels(struct viewer *viewer)
     g_assert_cmpstr(reason(viewer, "large.png"), ==, "there are more pixels than were asked for");
     g_assert_cmpstr(reason(viewer, "open.png"), ==, "the pixels are not sealed");
     g_assert_cmpint(viewer_state(viewer, "good.png"), ==, VIEWER_TILE_SHOWN);
+    module_end(&module);
+}
+
+/* Octets that are no UTF-8 are told as well as it goes, be they an answer or an exception. */
+static void test_octets(struct viewer *viewer)
+{
+    struct module module;
+
+    module_begin(&module, "*reduce = sub { die \"\\xff\\xfe died\\n\" if $_[0] =~ /b.png/;"
+                          "  return \"failed \\xff\\xfe failed\" }");
+    viewer_picture(viewer, "a.png", 40, 30, 0xff0000);
+    viewer_picture(viewer, "b.png", 40, 30, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpstr(reason(viewer, "a.png"), ==, "\u00ff\u00fe failed");
+    g_assert_true(g_utf8_validate(reason(viewer, "b.png"), -1, NULL));
+    g_assert_nonnull(strstr(reason(viewer, "b.png"), "died"));
     module_end(&module);
 }
 
@@ -266,6 +284,21 @@ static void test_restart(struct viewer *viewer)
 
 /* --- Files that are opened --- */
 
+/* What a picture is does not depend on what else is there, in whatever order it is read. */
+static void test_suffixes(struct viewer *viewer)
+{
+    enum { N = 20 };
+
+    for (guint i = 0; i < N; i++) {
+        g_autofree char *picture = g_strdup_printf("a%u.svg.gz", i);
+        g_autofree char *archive = g_strdup_printf("b%u.tar.gz", i);
+        viewer_file(viewer, picture, "");
+        viewer_file(viewer, archive, "");
+    }
+    viewer_open(viewer);
+    g_assert_cmpuint(viewer_n_items(viewer), ==, N);
+}
+
 static GtkWindow *nth_window(gpointer application, guint n)
 {
     return g_list_nth_data(gtk_application_get_windows(application), n);
@@ -325,12 +358,14 @@ int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
     viewer_test_add("/viewer/faults/pixels", test_pixels);
+    viewer_test_add("/viewer/faults/octets", test_octets);
     viewer_test_add("/viewer/faults/confined", test_confined);
     viewer_test_add("/viewer/faults/second-window", test_second_window);
     viewer_test_add("/viewer/faults/progress", test_progress);
     viewer_test_add("/viewer/faults/page", test_page);
     viewer_test_add("/viewer/faults/all-killed", test_all_killed);
     viewer_test_add("/viewer/faults/restart", test_restart);
+    viewer_test_add("/viewer/faults/suffixes", test_suffixes);
     viewer_test_add("/viewer/faults/selection", test_selection);
     viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();

@@ -17,10 +17,14 @@ sub init {
     return;
 }
 
-# What the viewer calls: `show` or `thumbnail`, with the arguments of that.
+# What the viewer calls: `show` or `thumbnail`, with the arguments of that. It takes nothing but UTF-8;
+# names of files, and what libraries say in some locales, are other octets.
 sub work {
     my ($what, @arguments) = @_;
-    return $what eq 'show' ? show(@arguments) : thumbnail(@arguments);
+
+    my @answer = $what eq 'show' ? show(@arguments) : thumbnail(@arguments);
+    utf8::encode($answer[0]) unless utf8::decode(my $copy = $answer[0]);
+    return @answer;
 }
 
 # Makes a thumbnail in the cache, as AFork::Thumbnail::thumbnail(), and also returns its pixels, reduced

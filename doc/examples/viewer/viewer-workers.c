@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "viewer-workers.h"
 
-#include <glib/gstdio.h>
-
 #include "viewer-answer.h"
 
 enum {
@@ -133,17 +131,18 @@ static GAforkPoolOptions *make_options(ViewerWorkers *self, gboolean single)
 }
 
 /* What a worker leaves that is killed. */
-static void clean_up(ViewerWorkers *self, GAforkWorker *worker)
+static GFile *temporary(ViewerWorkers *self, GAforkWorker *worker)
 {
     g_autofree char *name = g_strdup_printf("%s-%d.tmp", self->token, gafork_worker_get_pid(worker));
-    g_autofree char *path = g_build_filename(self->directory, name, NULL);
 
-    g_unlink(path);
+    return g_file_new_build_filename(self->directory, name, NULL);
 }
 
 static void on_worker_exited(GAforkPool *pool, GAforkWorker *worker, GAforkExit *exit, gpointer data)
 {
-    clean_up(data, worker);
+    g_autoptr(GFile) file = temporary(data, worker);
+
+    g_file_delete_async(file, G_PRIORITY_LOW, NULL, NULL, NULL);
 }
 
 static void stop(ViewerWorkers *self)
@@ -157,8 +156,10 @@ static void stop(ViewerWorkers *self)
             g_ptr_array_add(all, g_list_model_get_item(workers, i));
         g_signal_handlers_disconnect_by_data(self->thumbnails, self);
         gafork_callable_close(GAFORK_CALLABLE(self->thumbnails));
-        for (guint i = 0; i < all->len; i++)
-            clean_up(self, all->pdata[i]);
+        for (guint i = 0; i < all->len; i++) {
+            g_autoptr(GFile) file = temporary(self, all->pdata[i]);
+            g_file_delete(file, NULL, NULL); /* there may be no later */
+        }
     }
     if (self->singles)
         gafork_callable_close(GAFORK_CALLABLE(self->singles));
