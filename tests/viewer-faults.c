@@ -338,6 +338,62 @@ static void test_selection(struct viewer *viewer)
     g_assert_cmpint(g_application_run(G_APPLICATION(application), 6, arguments), ==, 0);
 }
 
+/* --- The picture in full --- */
+
+static gboolean is_enabled(struct viewer *viewer, const char *action)
+{
+    return g_action_group_get_action_enabled(G_ACTION_GROUP(viewer->window), action);
+}
+
+static void press(struct viewer *viewer, const char *key)
+{
+    g_autofree char *name = g_strdup_printf("^%s$", gtk_window_get_title(GTK_WINDOW(viewer->window)));
+    const char *command[] = {"xdotool", "search", "--name", name, "windowfocus", "--sync", "key", key, NULL};
+
+    g_assert_true(g_spawn_async(NULL, (char **)command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL,
+                                NULL));
+}
+
+/* Arrows move a picture that is larger than the view, and else go to another. There is nothing to
+ * enlarge where there is no picture. */
+static void test_keys(struct viewer *viewer)
+{
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+    g_autofree char *xdotool = g_find_program_in_path("xdotool");
+
+    viewer_picture(viewer, "a.png", 2000, 1500, 0xff0000);
+    viewer_file(viewer, "b.png", "no picture");
+    viewer_open(viewer);
+    view(viewer, 1);
+    UNTIL(viewer_page_get_reason(page));
+    g_assert_false(is_enabled(viewer, "zoom-in"));
+    view(viewer, 0);
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_true(is_enabled(viewer, "zoom-in"));
+    if (!xdotool)
+        return;
+    GtkScrolledWindow *scrolled = GTK_SCROLLED_WINDOW(find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW));
+    GtkAdjustment *x = gtk_scrolled_window_get_hadjustment(scrolled);
+    GtkAdjustment *y = gtk_scrolled_window_get_vadjustment(scrolled);
+    activate(viewer, "zoom-original");
+    viewer_settle(100);
+    double left = gtk_adjustment_get_value(x), above = gtk_adjustment_get_value(y);
+    press(viewer, "Down");
+    UNTIL(gtk_adjustment_get_value(y) > above);
+    press(viewer, "Right");
+    UNTIL(gtk_adjustment_get_value(x) > left);
+    press(viewer, "Left");
+    UNTIL(gtk_adjustment_get_value(x) <= left);
+    g_assert_nonnull(viewer_page_get_texture(page));
+    press(viewer, "KP_0");
+    UNTIL(gtk_adjustment_get_upper(x) <= gtk_adjustment_get_page_size(x));
+    press(viewer, "Right");
+    UNTIL(viewer_page_get_reason(page));
+    gtk_widget_set_direction(GTK_WIDGET(page), GTK_TEXT_DIR_RTL);
+    press(viewer, "Right");
+    UNTIL(viewer_page_get_texture(page));
+}
+
 /* --- Where the viewer runs --- */
 
 /* Under nice(1) pictures are decoded as everywhere. What comes after it is as nice. */
@@ -367,6 +423,7 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/faults/restart", test_restart);
     viewer_test_add("/viewer/faults/suffixes", test_suffixes);
     viewer_test_add("/viewer/faults/selection", test_selection);
+    viewer_test_add("/viewer/faults/keys", test_keys);
     viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();
 }

@@ -47,7 +47,7 @@ static void add_accels(GtkApplication *self)
 {
     static const struct {
         const char *action;
-        const char *accels[3];
+        const char *accels[4];
     } all[] = {
         {"app.new-window", {"<Control>n"}},
         {"app.quit", {"<Control>q"}},
@@ -56,10 +56,10 @@ static void add_accels(GtkApplication *self)
         {"window.close", {"<Control>w"}},
         {"win.back", {"Escape", "<Alt>Left"}},
         {"win.fullscreen", {"F11"}},
-        {"win.zoom-in", {"<Control>plus", "<Control>equal"}},
-        {"win.zoom-out", {"<Control>minus"}},
-        {"win.zoom-fit", {"<Control>0"}},
-        {"win.zoom-original", {"<Control>1"}},
+        {"win.zoom-in", {"<Control>plus", "<Control>equal", "<Control>KP_Add"}},
+        {"win.zoom-out", {"<Control>minus", "<Control>KP_Subtract"}},
+        {"win.zoom-fit", {"<Control>0", "<Control>KP_0"}},
+        {"win.zoom-original", {"<Control>1", "<Control>KP_1"}},
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(all); i++)

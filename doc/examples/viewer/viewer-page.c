@@ -20,6 +20,10 @@ struct _ViewerPage {
     GCancellable *cancellable; /* of the call under way, or NULL */
 };
 
+enum { PROP_REASON = 1, N_PROPS };
+
+static GParamSpec *props[N_PROPS];
+
 G_DEFINE_TYPE(ViewerPage, viewer_page, GTK_TYPE_WIDGET)
 
 /* --- Decoding --- */
@@ -52,12 +56,16 @@ static void set_zoom(ViewerPage *self, double zoom)
 
 static void set_result(ViewerPage *self, GdkTexture *texture, const char *reason)
 {
+    gboolean same = g_strcmp0(self->reason, reason) == 0;
+
     g_set_object(&self->texture, texture);
     g_free(self->reason);
     self->reason = g_strdup(reason);
     gtk_picture_set_paintable(GTK_PICTURE(self->picture), GDK_PAINTABLE(texture));
     gtk_label_set_text(GTK_LABEL(self->reason_label), reason ? reason : "");
     gtk_stack_set_visible_child_name(GTK_STACK(self->stack), reason ? "reason" : "picture");
+    if (!same)
+        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_REASON]);
 }
 
 static void on_decoded(GObject *source, GAsyncResult *result, gpointer data)
@@ -219,7 +227,56 @@ static void on_drag_update(GtkGestureDrag *gesture, double x, double y, gpointer
     gtk_adjustment_set_value(adjustment(self, GTK_ORIENTATION_VERTICAL), self->grip_y - y);
 }
 
+/* --- Keys --- */
+
+static gboolean on_arrow(GtkWidget *widget, GVariant *direction, gpointer data)
+{
+    gboolean horizontal;
+    int by;
+
+    g_variant_get(direction, "(bi)", &horizontal, &by);
+    GtkAdjustment *along = adjustment(VIEWER_PAGE(widget), horizontal ? GTK_ORIENTATION_HORIZONTAL
+                                                                      : GTK_ORIENTATION_VERTICAL);
+    if (gtk_adjustment_get_upper(along) > gtk_adjustment_get_page_size(along)) {
+        gtk_adjustment_set_value(along, gtk_adjustment_get_value(along) +
+                                            by * gtk_adjustment_get_step_increment(along));
+        return TRUE;
+    }
+    if (gtk_widget_get_direction(widget) == GTK_TEXT_DIR_RTL)
+        by = -by;
+    if (horizontal)
+        gtk_widget_activate_action(widget, by > 0 ? "win.next" : "win.previous", NULL);
+    return horizontal;
+}
+
+/* Where the picture is larger than the view they move it; else left and right are other pictures. */
+static void add_arrows(GtkWidgetClass *widget_class)
+{
+    static const struct {
+        guint key, keypad;
+        gboolean horizontal;
+        int by;
+    } all[] = {
+        {GDK_KEY_Left, GDK_KEY_KP_Left, TRUE, -1},
+        {GDK_KEY_Right, GDK_KEY_KP_Right, TRUE, 1},
+        {GDK_KEY_Up, GDK_KEY_KP_Up, FALSE, -1},
+        {GDK_KEY_Down, GDK_KEY_KP_Down, FALSE, 1},
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(all); i++) {
+        gtk_widget_class_add_binding(widget_class, all[i].key, 0, on_arrow, "(bi)",
+                                     all[i].horizontal, all[i].by);
+        gtk_widget_class_add_binding(widget_class, all[i].keypad, 0, on_arrow, "(bi)",
+                                     all[i].horizontal, all[i].by);
+    }
+}
+
 /* --- The widget --- */
+
+static void viewer_page_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+    g_value_set_string(value, VIEWER_PAGE(object)->reason);
+}
 
 static void viewer_page_dispose(GObject *object)
 {
@@ -238,6 +295,11 @@ static void viewer_page_class_init(ViewerPageClass *klass)
     GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
 
     G_OBJECT_CLASS(klass)->dispose = viewer_page_dispose;
+    G_OBJECT_CLASS(klass)->get_property = viewer_page_get_property;
+    props[PROP_REASON] = g_param_spec_string("reason", NULL, NULL, NULL,
+                                             G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    g_object_class_install_properties(G_OBJECT_CLASS(klass), N_PROPS, props);
+    add_arrows(widget_class);
     gtk_widget_class_set_template_from_resource(widget_class, "/org/afork/Viewer/page.ui");
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, overlay);
     gtk_widget_class_bind_template_child(widget_class, ViewerPage, stack);

@@ -23,7 +23,8 @@ void viewer_page_retry(ViewerPage *self);
 /* Multiplies the enlargement; 0: to fit again; negative: one pixel for one. */
 void viewer_page_zoom(ViewerPage *self, double factor);
 
-/* The picture, once it is there; or else why it cannot be shown, once that is known. */
+/* The picture, once it is there; or else why it cannot be shown, once that is known. "reason" is a
+ * property. */
 GdkTexture *viewer_page_get_texture(ViewerPage *self);
 const char *viewer_page_get_reason(ViewerPage *self);
 

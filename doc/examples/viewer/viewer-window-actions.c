@@ -148,13 +148,14 @@ static void enable(ViewerWindow *self, const char *name, gboolean enabled)
 
 void viewer_window_update_actions(ViewerWindow *self)
 {
-    const char *picture_actions[] = {"zoom-in", "zoom-out", "zoom-fit", "zoom-original"};
+    const char *zoom_actions[] = {"zoom-in", "zoom-out", "zoom-fit", "zoom-original"};
     const char *forward[] = {"next", "last"}, *backward[] = {"previous", "first"};
     gboolean picture = viewer_window_shows_picture(self);
+    gboolean zoom = picture && !viewer_page_get_reason(viewer_window_get_page(self));
     gboolean folder = viewer_window_get_folder(self) != NULL;
 
-    for (gsize i = 0; i < G_N_ELEMENTS(picture_actions); i++)
-        enable(self, picture_actions[i], picture);
+    for (gsize i = 0; i < G_N_ELEMENTS(zoom_actions); i++)
+        enable(self, zoom_actions[i], zoom);
     for (gsize i = 0; i < G_N_ELEMENTS(forward); i++) {
         enable(self, forward[i], viewer_window_can_step(self, 1));
         enable(self, backward[i], viewer_window_can_step(self, -1));

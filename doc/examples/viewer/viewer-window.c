@@ -352,6 +352,8 @@ GtkWindow *viewer_window_new(GtkApplication *application, ViewerThumbnailer *thu
     gtk_box_append(GTK_BOX(self->status_place), self->status);
     g_signal_connect_object(self->grid, "activate", G_CALLBACK(on_activate), self,
                             G_CONNECT_SWAPPED);
+    g_signal_connect_object(self->page, "notify::reason", G_CALLBACK(viewer_window_update_actions),
+                            self, G_CONNECT_SWAPPED);
     g_signal_connect_object(workers, "notify::message", G_CALLBACK(on_workers_message), self,
                             G_CONNECT_SWAPPED);
     g_signal_connect(target, "drop", G_CALLBACK(on_drop), self);
