@@ -394,6 +394,35 @@ static void test_keys(struct viewer *viewer)
     UNTIL(viewer_page_get_texture(page));
 }
 
+static gboolean is_busy(GtkAccessible *accessible)
+{
+    g_autofree char *other = gtk_test_accessible_check_state(accessible, GTK_ACCESSIBLE_STATE_BUSY,
+                                                             TRUE);
+
+    return !other;
+}
+
+/* Who cannot see it is told what it is, that it is on its way, and why it cannot be shown. */
+static void test_accessible(struct viewer *viewer)
+{
+    GtkAccessible *page = GTK_ACCESSIBLE(viewer_window_get_page(viewer->window));
+    struct module module;
+
+    module_begin(&module, "my $reduce = \\&reduce;"
+                          "*reduce = sub { select undef, undef, undef, 1; $reduce->(@_) }");
+    viewer_file(viewer, "a.png", "no picture");
+    viewer_open(viewer);
+    view(viewer, 0);
+    gtk_test_accessible_assert_role(page, GTK_ACCESSIBLE_ROLE_GROUP);
+    gtk_test_accessible_assert_property(page, GTK_ACCESSIBLE_PROPERTY_LABEL, "a.png");
+    UNTIL(is_busy(page));
+    UNTIL(viewer_page_get_reason(VIEWER_PAGE(page)));
+    gtk_test_accessible_assert_state(page, GTK_ACCESSIBLE_STATE_BUSY, FALSE);
+    gtk_test_accessible_assert_property(page, GTK_ACCESSIBLE_PROPERTY_DESCRIPTION,
+                                        viewer_page_get_reason(VIEWER_PAGE(page)));
+    module_end(&module);
+}
+
 /* --- Where the viewer runs --- */
 
 /* Under nice(1) pictures are decoded as everywhere. What comes after it is as nice. */
@@ -424,6 +453,7 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/faults/suffixes", test_suffixes);
     viewer_test_add("/viewer/faults/selection", test_selection);
     viewer_test_add("/viewer/faults/keys", test_keys);
+    viewer_test_add("/viewer/faults/accessible", test_accessible);
     viewer_test_add("/viewer/faults/nice", test_nice);
     return g_test_run();
 }

@@ -28,10 +28,16 @@ G_DEFINE_TYPE(ViewerPage, viewer_page, GTK_TYPE_WIDGET)
 
 /* --- Decoding --- */
 
+static void set_busy(ViewerPage *self, gboolean busy)
+{
+    gtk_spinner_set_spinning(GTK_SPINNER(self->spinner), busy);
+    gtk_accessible_update_state(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_STATE_BUSY, busy, -1);
+}
+
 static void drop_call(ViewerPage *self)
 {
     g_clear_handle_id(&self->timer, g_source_remove);
-    gtk_spinner_stop(GTK_SPINNER(self->spinner));
+    set_busy(self, FALSE);
     if (self->cancellable)
         g_cancellable_cancel(self->cancellable);
     g_clear_object(&self->cancellable);
@@ -64,8 +70,11 @@ static void set_result(ViewerPage *self, GdkTexture *texture, const char *reason
     gtk_picture_set_paintable(GTK_PICTURE(self->picture), GDK_PAINTABLE(texture));
     gtk_label_set_text(GTK_LABEL(self->reason_label), reason ? reason : "");
     gtk_stack_set_visible_child_name(GTK_STACK(self->stack), reason ? "reason" : "picture");
-    if (!same)
-        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_REASON]);
+    if (same)
+        return;
+    gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_DESCRIPTION,
+                                   reason ? reason : "", -1);
+    g_object_notify_by_pspec(G_OBJECT(self), props[PROP_REASON]);
 }
 
 static void on_decoded(GObject *source, GAsyncResult *result, gpointer data)
@@ -88,7 +97,7 @@ static gboolean on_timer(gpointer data)
     GdkTexture *thumbnail = viewer_entry_get_thumbnail(self->entry);
 
     self->timer = 0;
-    gtk_spinner_start(GTK_SPINNER(self->spinner));
+    set_busy(self, TRUE);
     if (!self->texture && thumbnail) {
         gtk_picture_set_content_fit(GTK_PICTURE(self->picture), GTK_CONTENT_FIT_CONTAIN);
         gtk_picture_set_paintable(GTK_PICTURE(self->picture), GDK_PAINTABLE(thumbnail));
@@ -128,8 +137,9 @@ void viewer_page_set_entry(ViewerPage *self, ViewerEntry *entry)
     set_zoom(self, 0);
     if (!entry)
         return;
-    gtk_picture_set_alternative_text(GTK_PICTURE(self->picture),
-                                     viewer_entry_get_display_name(entry));
+    const char *name = viewer_entry_get_display_name(entry);
+    gtk_picture_set_alternative_text(GTK_PICTURE(self->picture), name);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_LABEL, name, -1);
     g_signal_connect_swapped(entry, "changed", G_CALLBACK(on_entry_changed), self);
     decode(self);
 }
@@ -312,6 +322,7 @@ static void viewer_page_class_init(ViewerPageClass *klass)
     gtk_widget_class_bind_template_callback(widget_class, on_drag_begin);
     gtk_widget_class_bind_template_callback(widget_class, on_drag_update);
     gtk_widget_class_set_layout_manager_type(widget_class, GTK_TYPE_BIN_LAYOUT);
+    gtk_widget_class_set_accessible_role(widget_class, GTK_ACCESSIBLE_ROLE_GROUP);
 }
 
 static void viewer_page_init(ViewerPage *self)
