@@ -13,7 +13,6 @@
 #include "viewer-application.h"
 #include "viewer-lib.h"
 
-
 static void activate(struct viewer *viewer, const char *action)
 {
     g_action_group_activate_action(G_ACTION_GROUP(viewer->window), action, NULL);
@@ -80,12 +79,13 @@ static void test_pixels(struct viewer *viewer)
 {
     struct module module;
 
-    module_begin(&module, "my $init = \\&init; *init = sub { $init->(@_);"
-                          "  my $pixels = \\&Viewer::pixels; *Viewer::pixels = sub {"
-                          "    my $width = $_[0]->get_width;"
-                          "    return (1000, 900, 3000, 3, AFork::memfd('x' x 2_700_000)) if $width == 40;"
-                          "    open my $file, '+>', undef or die $!; syswrite $file, 'x' x 3690;"
-                          "    return $width == 41 ? (41, 30, 123, 3, $file) : $pixels->(@_) } }");
+    module_begin(&module,
+                 "my $init = \\&init; *init = sub { $init->(@_);"
+                 "  my $pixels = \\&Viewer::pixels; *Viewer::pixels = sub {"
+                 "    my $width = $_[0]->get_width;"
+                 "    return (1000, 900, 3000, 3, AFork::memfd('x' x 2_700_000)) if $width == 40;"
+                 "    open my $file, '+>', undef or die $!; syswrite $file, 'x' x 3690;"
+                 "    return $width == 41 ? (41, 30, 123, 3, $file) : $pixels->(@_) } }");
     viewer_picture(viewer, "large.png", 40, 30, 0xff0000);
     viewer_picture(viewer, "open.png", 41, 30, 0xff0000);
     viewer_picture(viewer, "good.png", 42, 30, 0xff0000);
@@ -347,11 +347,13 @@ static gboolean is_enabled(struct viewer *viewer, const char *action)
 
 static void press(struct viewer *viewer, const char *key)
 {
-    g_autofree char *name = g_strdup_printf("^%s$", gtk_window_get_title(GTK_WINDOW(viewer->window)));
-    const char *command[] = {"xdotool", "search", "--name", name, "windowfocus", "--sync", "key", key, NULL};
+    g_autofree char *name = g_strdup_printf("^%s$",
+                                            gtk_window_get_title(GTK_WINDOW(viewer->window)));
+    const char *command[] = {"xdotool", "search", "--name", name, "windowfocus",
+                             "--sync",  "key",    key,      NULL};
 
-    g_assert_true(g_spawn_async(NULL, (char **)command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL,
-                                NULL));
+    g_assert_true(
+        g_spawn_async(NULL, (char **)command, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL));
 }
 
 /* Arrows move a picture that is larger than the view, and else go to another. There is nothing to
@@ -372,7 +374,8 @@ static void test_keys(struct viewer *viewer)
     g_assert_true(is_enabled(viewer, "zoom-in"));
     if (!xdotool)
         return;
-    GtkScrolledWindow *scrolled = GTK_SCROLLED_WINDOW(find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW));
+    GtkScrolledWindow *scrolled = GTK_SCROLLED_WINDOW(
+        find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW));
     GtkAdjustment *x = gtk_scrolled_window_get_hadjustment(scrolled);
     GtkAdjustment *y = gtk_scrolled_window_get_vadjustment(scrolled);
     activate(viewer, "zoom-original");
