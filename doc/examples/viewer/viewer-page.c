@@ -241,13 +241,14 @@ static void on_drag_update(GtkGestureDrag *gesture, double x, double y, gpointer
 
 static gboolean on_arrow(GtkWidget *widget, GVariant *direction, gpointer data)
 {
+    ViewerPage *self = VIEWER_PAGE(widget);
     gboolean horizontal;
     int by;
 
     g_variant_get(direction, "(bi)", &horizontal, &by);
-    GtkAdjustment *along = adjustment(VIEWER_PAGE(widget), horizontal ? GTK_ORIENTATION_HORIZONTAL
-                                                                      : GTK_ORIENTATION_VERTICAL);
-    if (gtk_adjustment_get_upper(along) > gtk_adjustment_get_page_size(along)) {
+    GtkAdjustment *along = adjustment(self, horizontal ? GTK_ORIENTATION_HORIZONTAL
+                                                       : GTK_ORIENTATION_VERTICAL);
+    if (self->zoom > 0 && gtk_adjustment_get_upper(along) > gtk_adjustment_get_page_size(along)) {
         gtk_adjustment_set_value(along, gtk_adjustment_get_value(along) +
                                             by * gtk_adjustment_get_step_increment(along));
         return TRUE;
