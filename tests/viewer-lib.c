@@ -315,7 +315,7 @@ static void run(gconstpointer data)
     g_object_unref(viewer.thumbnailer);
     UNTIL(!viewer_n_mapped());
     check_fds(fds);
-    UNTIL(!has_temporary());
+    g_assert_false(has_temporary());
     remove_all(viewer.folder);
     g_free(viewer.folder);
 }

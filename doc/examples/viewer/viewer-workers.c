@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "viewer-workers.h"
 
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "viewer-answer.h"
 
 enum {
@@ -11,6 +15,7 @@ enum {
     FAILURES_MAX = 10, /* workers that are killed one after the other */
     CALLS_MAX = 500,   /* of one worker: what decoders leak goes with it */
     SPARES = 1,
+    END_MS = 50, /* that is waited for the end of a killed worker */
 };
 
 struct _ViewerWorkers {
@@ -145,22 +150,47 @@ static void on_worker_exited(GAforkPool *pool, GAforkWorker *worker, GAforkExit 
     g_file_delete_async(file, G_PRIORITY_LOW, NULL, NULL, NULL);
 }
 
+struct leaving {
+    GFile *file; /* that it may leave */
+    int pidfd;   /* negative: unknown */
+};
+
+/* The worker has been killed, but what it has asked the kernel for last, a file too, may still come to
+ * be: that takes a moment. */
+static void leave(gpointer data)
+{
+    struct leaving *leaving = data;
+    struct pollfd end = {leaving->pidfd, POLLIN, 0};
+
+    poll(&end, leaving->pidfd >= 0, END_MS);
+    close(leaving->pidfd);
+    g_file_delete(leaving->file, NULL, NULL); /* now: there may be no later */
+    g_object_unref(leaving->file);
+    g_free(leaving);
+}
+
+static void close_thumbnails(ViewerWorkers *self)
+{
+    GListModel *workers = gafork_pool_get_workers(self->thumbnails);
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(leave);
+
+    for (guint i = 0; i < g_list_model_get_n_items(workers); i++) {
+        g_autoptr(GAforkWorker) worker = g_list_model_get_item(workers, i);
+        struct leaving *leaving = g_new(struct leaving, 1);
+        leaving->file = temporary(self, worker);
+        leaving->pidfd = (int)syscall(SYS_pidfd_open, gafork_worker_get_pid(worker), 0);
+        g_ptr_array_add(all, leaving);
+    }
+    g_signal_handlers_disconnect_by_data(self->thumbnails, self);
+    gafork_callable_close(GAFORK_CALLABLE(self->thumbnails));
+}
+
 static void stop(ViewerWorkers *self)
 {
     if (!self->context)
         return;
-    if (self->thumbnails) {
-        GListModel *workers = gafork_pool_get_workers(self->thumbnails);
-        g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_object_unref);
-        for (guint i = 0; i < g_list_model_get_n_items(workers); i++)
-            g_ptr_array_add(all, g_list_model_get_item(workers, i));
-        g_signal_handlers_disconnect_by_data(self->thumbnails, self);
-        gafork_callable_close(GAFORK_CALLABLE(self->thumbnails));
-        for (guint i = 0; i < all->len; i++) {
-            g_autoptr(GFile) file = temporary(self, all->pdata[i]);
-            g_file_delete(file, NULL, NULL); /* there may be no later */
-        }
-    }
+    if (self->thumbnails)
+        close_thumbnails(self);
     if (self->singles)
         gafork_callable_close(GAFORK_CALLABLE(self->singles));
     gafork_context_close(self->context);
