@@ -69,6 +69,24 @@ let
     Perl_xs_handshake(HS_KEY(FALSE, TRUE, "v5.8.0", ""), HS_CXT, "Version.c", "v5.8.0");
   '';
 
+  # Without what the packages all have; and the first with all tests, which are few there.
+  core =
+    (afork.override {
+      withGlib = false;
+      withLibuv = false;
+      withPerl = false;
+    }).tests.all;
+  noPerl =
+    (afork.override {
+      withDocs = false;
+      withLibev = false;
+      withPerl = false;
+    }).overrideAttrs
+      (old: {
+        configureFlags = old.configureFlags ++ [ "CFLAGS=-O0" ];
+        doCheck = false;
+      });
+
   worker = afork.withPerlPackages (_: [
     greeting
     size
@@ -78,25 +96,8 @@ in
 {
   inherit (afork.tests) pkg-config;
   pkg-config-minimal = pkgs.afork-minimal.tests.pkg-config;
-
-  # With what the packages all have, or all have not; and all tests where these are few.
-  pkg-config-core =
-    (afork.override {
-      withGlib = false;
-      withLibuv = false;
-      withPerl = false;
-    }).tests.all.tests.pkg-config;
-  pkg-config-no-perl =
-    ((afork.override {
-      withDocs = false;
-      withLibev = false;
-      withPerl = false;
-    }).overrideAttrs
-      (old: {
-        configureFlags = old.configureFlags ++ [ "CFLAGS=-O0" ];
-        doCheck = false;
-      })
-    ).tests.pkg-config;
+  pkg-config-core = core.tests.pkg-config;
+  pkg-config-no-perl = noPerl.tests.pkg-config;
 
   # They link what pkg-config tells, all of which has to come with afork.
   consumer-c = pkgs.stdenv.mkDerivation {
