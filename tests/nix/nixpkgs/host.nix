@@ -128,6 +128,7 @@ let
         ];
         optional = true;
       };
+      bashInteractive.bins = [ "bash" ]; # of `nix develop`
       coreutils.bins = [
         "cp"
         "dirname"
