@@ -102,16 +102,16 @@ in
   # They link what pkg-config tells, all of which has to come with afork.
   consumer-c = pkgs.stdenv.mkDerivation {
     name = "afork-consumer-c";
+    src = examples;
     strictDeps = true;
     nativeBuildInputs = [
       perl
       pkgs.pkg-config
     ];
     buildInputs = [ afork ];
-    dontUnpack = true;
     buildPhase = ''
       compile() { # NAME MODULE FLAG...
-        $CC ${examples}/$1.c -o $1 $(pkg-config --cflags --libs "$2") "''${@:3}"
+        $CC $1.c -o $1 $(pkg-config --cflags --libs "$2") "''${@:3}"
       }
       compile hello afork-glib-1.0
       compile pool afork-1.0
