@@ -8,21 +8,20 @@
     { self, nixpkgs }:
     let
       inherit (nixpkgs) lib;
-      systems = [
-        "x86_64-linux"
-        "aarch64-linux"
-      ];
-      eachSystem =
-        f:
-        lib.genAttrs systems (
-          system:
-          f (
+      pkgsFor =
+        lib.genAttrs
+          [
+            "x86_64-linux"
+            "aarch64-linux"
+          ]
+          (
+            system:
             import nixpkgs {
               inherit system;
               overlays = [ self.overlays.default ];
             }
-          )
-        );
+          );
+      eachSystem = f: lib.mapAttrs (_: f) pkgsFor;
     in
     {
       overlays.default = import ./packaging/nix/overlay.nix;
@@ -32,10 +31,14 @@
         inherit (pkgs) afork afork-minimal afork-viewer;
       });
 
-      checks = eachSystem (pkgs: {
-        inherit (pkgs) afork afork-minimal afork-viewer;
-        vm = pkgs.testers.runNixOSTest ./packaging/nix/vm-test.nix;
-      } // import ./packaging/nix/checks.nix { inherit pkgs; });
+      checks = eachSystem (
+        pkgs:
+        {
+          inherit (pkgs) afork afork-minimal afork-viewer;
+          vm = pkgs.testers.runNixOSTest ./packaging/nix/vm-test.nix;
+        }
+        // import ./packaging/nix/checks.nix { inherit pkgs; }
+      );
 
       apps = eachSystem (
         pkgs:
@@ -71,6 +74,6 @@
         };
       });
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt);
+      formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
     };
 }

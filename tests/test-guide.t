@@ -135,7 +135,7 @@ sub may_attach {
 sub missing {
     my ($block) = @_;
     my $text = $block->{text};
-    return 'tests/nix/check does' if $block->{nix} && !$ENV{AFORK_GUIDE_NIX};
+    return $ENV{AFORK_GUIDE_NIX} ? '' : 'tests/nix/check does' if $block->{nix};
     return 'no script' if $block->{tty} && system('command -v script >/dev/null') != 0;
     for ($text =~ /\b(afork(?:-\w+)*-1\.0)\b/g) {
         (my $name = $_) =~ s/-1\.0//;

@@ -69,6 +69,24 @@ let
     Perl_xs_handshake(HS_KEY(FALSE, TRUE, "v5.8.0", ""), HS_CXT, "Version.c", "v5.8.0");
   '';
 
+  # Without what the packages all have; and the first with all tests, which are few there.
+  core =
+    (afork.override {
+      withGlib = false;
+      withLibuv = false;
+      withPerl = false;
+    }).tests.all;
+  noPerl =
+    (afork.override {
+      withDocs = false;
+      withLibev = false;
+      withPerl = false;
+    }).overrideAttrs
+      (old: {
+        configureFlags = old.configureFlags ++ [ "CFLAGS=-O0" ];
+        doCheck = false;
+      });
+
   worker = afork.withPerlPackages (_: [
     greeting
     size
@@ -78,15 +96,49 @@ in
 {
   inherit (afork.tests) pkg-config;
   pkg-config-minimal = pkgs.afork-minimal.tests.pkg-config;
-  pkg-config-core = (afork.override { withGlib = false; withPerl = false; }).tests.pkg-config;
+  pkg-config-core = core.tests.pkg-config;
+  pkg-config-no-perl = noPerl.tests.pkg-config;
 
-  consumer-c = consumer "consumer-c" { nativeBuildInputs = [ pkgs.pkg-config ]; } ''
-    mkdir -p $out/bin
-    $CC ${examples}/hello.c -o $out/bin/hello $(pkg-config --cflags --libs afork-glib-1.0)
-    $CC ${examples}/pool.c -o $out/bin/pool $(pkg-config --cflags --libs afork-1.0)
-    test "$(env -i $out/bin/hello)" = aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d
-    compare env -i $out/bin/pool
-  '';
+  # They link what pkg-config tells, all of which has to come with afork.
+  consumer-c = pkgs.stdenv.mkDerivation {
+    name = "afork-consumer-c";
+    src = examples;
+    strictDeps = true;
+    nativeBuildInputs = [
+      perl
+      pkgs.pkg-config
+    ];
+    buildInputs = [ afork ];
+    buildPhase = ''
+      compile() { # NAME MODULE FLAG...
+        $CC $1.c -o $1 $(pkg-config --cflags --libs "$2") "''${@:3}"
+      }
+      compile hello afork-glib-1.0
+      compile pool afork-1.0
+      compile prefork-server afork-ev-1.0
+      compile lines afork-uv-1.0
+      compile static-perl afork-perl-embed-1.0 $(perl -MExtUtils::Embed -e ccopts)
+    '';
+    installPhase = ''
+      install -D -t $out/bin hello pool prefork-server lines static-perl
+    '';
+    doInstallCheck = true;
+    installCheckPhase = compare + ''
+      test "$(env -i $out/bin/hello)" = aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d
+      compare env -i $out/bin/pool
+      test "$(echo b a | env -i $out/bin/lines)" = 'a b'
+      test "$(env -i $out/bin/static-perl)" = 42
+      env -i $out/bin/prefork-server 0 1 > address &
+      until port=$(grep -o '[0-9]*$' address); do
+        kill -0 $!
+      done
+      exec 3<> /dev/tcp/127.0.0.1/$port
+      printf 'GET / HTTP/1.0\r\n' >&3
+      grep -x 'worker [0-9]* of generation [0-9]*' <&3
+      kill $!
+      wait $!
+    '';
+  };
 
   consumer-vala =
     consumer "consumer-vala"
@@ -97,7 +149,7 @@ in
         ];
       }
       ''
-        valac --quiet --vapidir=${afork.dev}/share/vala/vapi --pkg=afork-glib-1.0 ${examples}/pool.vala -o pool
+        valac --quiet --pkg=afork-glib-1.0 ${examples}/pool.vala -o pool
         compare ./pool
         mv pool $out
       '';
@@ -132,6 +184,14 @@ in
     fails "Can't locate Greeting.pm" $without -MGreeting Greeting::greet
     fails 'Perl API version v5.8.0 of Version does not match' $with -MVersion -e 1
     fails 'require Size: something called exit()' $with -MSize -e 1
+    grep -F 'loadable library and perl binaries are mismatched' errors
+
+    # The same where the template of a program in C is started.
+    mkdir -p lib/AFork
+    echo 'package AFork::Thumbnail; require Size; 1;' > lib/AFork/Thumbnail.pm
+    fails 'something called exit()' env -i AFORK_PERL=${lib.getExe worker} AFORK_THUMBNAILS_LIB=$PWD/lib \
+      XDG_CACHE_HOME=$PWD/cache ${afork}/bin/afork-thumbnails --verbose ${../../doc/images}/viewer-grid.png
+    grep -F 'loadable library and perl binaries are mismatched' errors
 
     # One perl; and the environment is the host's, but for what a shell in front of it leaves.
     code='join "\n", map "$_=$ENV{$_}", grep !/^(_|PWD|SHLVL)$/, keys %ENV'
@@ -142,15 +202,29 @@ in
   '';
 
   thumbnails = runCommand "afork-three-thumbnails" { } ''
+    thumbnails() { # DIRECTORY VARIABLE...: into a cache there
+      env -i XDG_CACHE_HOME=$PWD/$1 "''${@:2}" ${lib.getExe' afork "afork-thumbnails"} pictures
+    }
     mkdir pictures
     cp ${../../doc/images}/viewer-{grid,picture,reason}.png pictures
-    export XDG_CACHE_HOME=$PWD/cache
-    env -i XDG_CACHE_HOME=$PWD/cache ${lib.getExe' afork "afork-thumbnails"} pictures
-    mkdir $out
-    cp cache/thumbnails/*/*.png $out
-    test "$(ls $out | wc -l)" = 3
-    # The modules are those of the store.
-    ${afork}/libexec/afork/afork-perl -MGlib::Object::Introspection \
-      -e 'exit index $INC{"Glib/Object/Introspection.pm"}, "${builtins.storeDir}/"'
+    thumbnails cache
+    test "$(ls cache/thumbnails/*/*.png | wc -l)" = 3
+
+    # The modules are those of the store, and in the environment there is nothing about them.
+    mkdir -p lib/AFork
+    cat > lib/AFork/Thumbnail.pm <<'END'
+    my %before;
+    BEGIN { %before = %ENV }
+    do "${afork}/share/afork/perl/AFork/Thumbnail.pm" or die $@;
+    for (qw(Glib.pm Glib/Object/Introspection.pm)) {
+        $INC{$_} =~ m{^${builtins.storeDir}/} or die "$_ is $INC{$_}\n";
+    }
+    for (keys %ENV) {
+        $ENV{$_} eq ($before{$_} // "") && !/PERL|TYPELIB/ or die "$_=$ENV{$_}\n";
+    }
+    1;
+    END
+    thumbnails another AFORK_THUMBNAILS_LIB=$PWD/lib
+    touch $out
   '';
 }

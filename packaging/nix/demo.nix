@@ -4,6 +4,7 @@
 {
   lib,
   afork,
+  coreutils,
   gdk-pixbuf,
   writeShellApplication,
 }:
@@ -18,6 +19,7 @@ let
 in
 writeShellApplication {
   name = "afork-demo";
+  runtimeInputs = [ coreutils ];
   # The script wants a build directory, and makes its files there.
   text = ''
     pictures=''${1:+$(realpath "$1")}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# On NixOS, as a user there has it: workers under systemd's restrictions, and the viewer in a window.
+# On NixOS, as a user there has it, and under systemd's restrictions.
 {
   name = "afork";
 

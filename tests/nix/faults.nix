@@ -187,7 +187,7 @@ in
   afork-undeclared-library = {
     words = "needs libev.so.4, but libev is not in buildInputs";
     package = (core.override { withLibev = true; }).overrideAttrs {
-      buildInputs = [ ];
+      propagatedBuildInputs = [ ];
       doCheck = false;
     };
   };

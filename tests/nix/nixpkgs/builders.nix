@@ -72,6 +72,15 @@ rec {
       // meta;
     };
 
+  makeFontsConf =
+    { fontDirectories }:
+    writeText "fonts.conf" ''
+      <?xml version="1.0"?>
+      <fontconfig>
+        ${lib.concatMapStrings (directory: "<dir>${directory}</dir>") fontDirectories}
+      </fontconfig>
+    '';
+
   mkShell =
     {
       packages ? [ ],

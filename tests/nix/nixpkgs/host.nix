@@ -89,10 +89,9 @@ let
   # For those who develop; no package is built with them.
   tools = lib.genAttrs [
     "gdb"
-    "nixfmt"
+    "nixfmt-tree"
     "shellcheck"
     "valgrind"
-    "xvfb-run"
   ] (name: {
     bins = [ name ];
     optional = true;
@@ -101,6 +100,7 @@ let
   hostPackages = lib.mapAttrs host (
     tools
     // {
+      appstream.bins = [ "appstreamcli" ];
       autoconf-archive.m4 = [ "ax_*.m4" ];
       autoreconfHook = {
         apt = "autoconf automake libtool gettext m4";
@@ -128,6 +128,31 @@ let
         ];
         optional = true;
       };
+      bashInteractive.bins = [ "bash" ]; # of `nix develop`
+      coreutils.bins = [
+        "cp"
+        "dirname"
+        "ln"
+        "ls"
+        "mkdir"
+        "mktemp"
+        "mv"
+        "realpath"
+        "rm"
+      ];
+      dbus = {
+        bins = [
+          "dbus-daemon"
+          "dbus-run-session"
+        ];
+        apt = "dbus-daemon";
+        shares = [ "share/dbus-1" ];
+      };
+      dejavu_fonts = {
+        apt = "fonts-dejavu-core";
+        shares = [ "share/fonts/truetype/dejavu" ];
+      };
+      desktop-file-utils.bins = [ "desktop-file-validate" ];
       gdk-pixbuf = {
         apt = "libgdk-pixbuf-2.0-dev gir1.2-gdkpixbuf-2.0";
         modules = [ "gdk-pixbuf-2.0" ];
@@ -140,6 +165,7 @@ let
       glib = {
         apt = "libglib2.0-dev libglib2.0-bin libgirepository1.0-dev";
         bins = [
+          "gdbus"
           "gio"
           "glib-compile-resources"
           "glib-genmarshal"
@@ -253,6 +279,17 @@ let
         m4 = [
           "vala.m4"
           "vapigen.m4"
+        ];
+      };
+      xdotool.bins = [ "xdotool" ];
+      xvfb-run = {
+        apt = "xvfb xauth";
+        bins = [
+          "xvfb-run"
+          "Xvfb"
+          "getopt"
+          "mcookie"
+          "xauth"
         ];
       };
       wrapGAppsHook4 = {
