@@ -38,7 +38,7 @@ let
           case $* in *typo*) echo 'configure: WARNING: unrecognized options: --with-typo' > config.log ;; esac
           pkg-config --print-errors --exists libuv
         '';
-        makefile = ''
+        rules = ''
           where = $(shell sed -n 's/.*--$(1)=\([^ ]*\).*/\1/p' flags)
           libcode.so: code.c
           	$(CC) -shared -fPIC -o $@ $(FLAGS) code.c -lev -luv
@@ -54,9 +54,8 @@ let
           cd source
           printf '%s\n' "$configure" > configure
           printf '%s\n' "$code" > code.c
-          printf '%s\n' "$makefile" > Makefile
+          printf '%s\n' "$rules" > Makefile
           chmod +x configure
-          unset makefile
         '';
         doCheck = true;
         meta.description = "Library";

@@ -226,6 +226,7 @@ let
           "xsubpp"
         ];
         sonames = [ "libperl.so.*" ];
+        setupHook = ./perl-hook.sh;
         propagated = [ hostPackages.libxcrypt ];
       };
       pkg-config = {
@@ -254,6 +255,7 @@ let
           "vala.m4"
           "vapigen.m4"
         ];
+        setupHook = ./vala-hook.sh;
       };
       wrapGAppsHook4 = {
         setupHook = ./wrap-gapps-hook.sh;

@@ -9,7 +9,6 @@ let
       any
       attrNames
       attrValues
-      catAttrs
       concatMap
       concatStringsSep
       elem
@@ -55,16 +54,6 @@ let
         makeOverridable f found
       else
         throw "stub nixpkgs has no package '${concatStringsSep "', '" missing}'; is the name right?";
-
-    makeScope =
-      newScope: f:
-      let
-        self = f self // {
-          newScope = scope: newScope (self // scope);
-          callPackage = self.newScope { };
-        };
-      in
-      self;
 
     isDerivation = x: (x.type or null) == "derivation";
     getOutput = name: p: if p.outputSpecified or false then p else p.${name} or p.out or p;

@@ -5,6 +5,7 @@
   lib,
   system,
   buildSystem,
+  emulators,
   final,
 }:
 
@@ -69,7 +70,7 @@ let
     isLinux = lib.hasSuffix "-linux" system;
     isDarwin = lib.hasSuffix "-darwin" system;
     canExecute = other: system == other.system;
-    emulatorAvailable = _: system == buildSystem;
+    emulatorAvailable = _: system == buildSystem || emulators;
   };
 
   # --- Metadata. ---
@@ -105,6 +106,8 @@ let
       ]
     then
       throw "${name}: meta.description must not begin with an article nor end with a full stop"
+    else if meta.broken or false then
+      throw "${name} is marked as broken"
     else
       meta;
 
@@ -131,6 +134,30 @@ let
       };
     in
     package;
+
+  # Lists of words: in nixpkgs a blank in an element makes two of it.
+  flagKinds = [
+    "buildFlags"
+    "checkFlags"
+    "checkTarget"
+    "configureFlags"
+    "installFlags"
+    "installTargets"
+    "makeFlags"
+  ];
+
+  # What nixpkgs has, and setup.sh has not.
+  unsupported = [
+    "configureScript"
+    "hardeningDisable"
+    "makefile"
+    "patches"
+    "phases"
+    "prePhases"
+    "setupHook"
+    "sourceRoot"
+    "srcs"
+  ];
 
   inputKinds = [
     "nativeBuildInputs"
@@ -162,6 +189,10 @@ let
       nulls = lib.filter (kind: lib.elem null inputs.${kind}) inputKinds;
       env = arguments.env or { };
       twice = lib.filter (key: arguments ? ${key}) (lib.attrNames env);
+      unknown = lib.filter (key: arguments ? ${key}) unsupported;
+      blanks = lib.filter (
+        kind: lib.any (flag: builtins.match ".*[[:space:]].*" "${flag}" != null) (lib.flatten (arguments.${kind} or [ ]))
+      ) (lib.filter (kind: builtins.isList (arguments.${kind} or null)) flagKinds);
 
       drv = derivation (
         builtins.removeAttrs arguments (
@@ -176,6 +207,10 @@ let
           ++ inputKinds
         )
         // env
+        // lib.optionalAttrs (arguments.enableParallelBuilding or false) {
+          enableParallelChecking = arguments.enableParallelChecking or true;
+          enableParallelInstalling = arguments.enableParallelInstalling or true;
+        }
         // lib.mapAttrs (_: map (input: "${lib.getDev input}")) inputs
         // {
           inherit
@@ -223,6 +258,10 @@ let
     in
     if twice != [ ] then
       throw "${name}: ${lib.head twice} is set both in env and outside"
+    else if unknown != [ ] then
+      throw "${name}: the stand-in has no ${lib.head unknown}"
+    else if blanks != [ ] then
+      throw "${name}: an element of ${lib.head blanks} has blanks, which make several words of it: see ${lib.head blanks}Array"
     else if nulls != [ ] then
       throw "${name}: null in ${lib.head nulls}"
     else
