@@ -97,7 +97,7 @@ in
         ];
       }
       ''
-        valac --quiet --vapidir=${afork.dev}/share/vala/vapi --pkg=afork-glib-1.0 ${examples}/pool.vala -o pool
+        valac --quiet --pkg=afork-glib-1.0 ${examples}/pool.vala -o pool
         compare ./pool
         mv pool $out
       '';
@@ -146,11 +146,10 @@ in
     cp ${../../doc/images}/viewer-{grid,picture,reason}.png pictures
     export XDG_CACHE_HOME=$PWD/cache
     env -i XDG_CACHE_HOME=$PWD/cache ${lib.getExe' afork "afork-thumbnails"} pictures
-    mkdir $out
-    cp cache/thumbnails/*/*.png $out
-    test "$(ls $out | wc -l)" = 3
+    test "$(ls cache/thumbnails/*/*.png | wc -l)" = 3
     # The modules are those of the store.
     ${afork}/libexec/afork/afork-perl -MGlib::Object::Introspection \
       -e 'exit index $INC{"Glib/Object/Introspection.pm"}, "${builtins.storeDir}/"'
+    touch $out
   '';
 }

@@ -70,6 +70,8 @@ let
 
     # --- Lists, sets and strings. ---
 
+    words = s: filter (word: builtins.isString word && word != "") (builtins.split " +" s); # not of nixpkgs
+
     optional = condition: x: if condition then [ x ] else [ ];
     optionals = condition: list: if condition then list else [ ];
     flatten = x: if builtins.isList x then concatMap flatten x else [ x ];

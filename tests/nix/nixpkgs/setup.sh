@@ -447,13 +447,13 @@ audit()
 # ownerOf LIBRARY: the host's package that it is of.
 ownerOf()
 {
-    local owner pattern
-    while read -r owner pattern; do
-        # shellcheck disable=SC2053 # a pattern
-        if [[ $1 == $pattern ]]; then
-            echo "$owner"
-            return
-        fi
+    local - owner patterns pattern
+    set -o noglob
+    while read -r owner patterns; do
+        for pattern in $patterns; do
+            # shellcheck disable=SC2053 # a pattern
+            [[ $1 != $pattern ]] || echo "$owner"
+        done
     done <"$stdenv/claims"
 }
 

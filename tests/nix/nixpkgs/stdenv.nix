@@ -38,19 +38,10 @@ let
 
   # Which package a shared library is of.
   claims =
-    lib.concatMapStrings (
-      package: lib.concatMapStrings (name: "${package.pname} ${name}\n") package.sonames
-    ) (lib.filter (package: package ? sonames) (lib.attrValues final.hostPackages))
-    + lib.concatMapStrings (name: "libc ${name}.so*\n") [
-      "ld-linux*"
-      "libc"
-      "libdl"
-      "libgcc_s"
-      "libm"
-      "libpthread"
-      "librt"
-      "libstdc++"
-    ];
+    lib.concatMapStrings (package: "${package.pname} ${package.sonames}\n") (
+      lib.attrValues final.hostPackages
+    )
+    + "libc ld-linux*.so* libc.so* libdl.so* libgcc_s.so* libm.so* libpthread.so* librt.so* libstdc++.so*\n";
 
   stdenvDerivation = final.hostDerivation {
     name = "stub-stdenv";
@@ -75,20 +66,7 @@ let
 
   # --- Metadata. ---
 
-  knownMeta = [
-    "broken"
-    "changelog"
-    "description"
-    "downloadPage"
-    "homepage"
-    "license"
-    "longDescription"
-    "mainProgram"
-    "maintainers"
-    "pkgConfigModules"
-    "platforms"
-    "teams"
-  ];
+  knownMeta = lib.words "broken changelog description downloadPage homepage license longDescription mainProgram maintainers pkgConfigModules platforms teams";
   checkMeta =
     name: meta:
     let
@@ -136,35 +114,12 @@ let
     package;
 
   # Lists of words: in nixpkgs a blank in an element makes two of it.
-  flagKinds = [
-    "buildFlags"
-    "checkFlags"
-    "checkTarget"
-    "configureFlags"
-    "installFlags"
-    "installTargets"
-    "makeFlags"
-  ];
+  flagKinds = lib.words "buildFlags checkFlags checkTarget configureFlags installFlags installTargets makeFlags";
 
   # What nixpkgs has, and setup.sh has not.
-  unsupported = [
-    "configureScript"
-    "hardeningDisable"
-    "makefile"
-    "patches"
-    "phases"
-    "prePhases"
-    "setupHook"
-    "sourceRoot"
-    "srcs"
-  ];
+  unsupported = lib.words "configureScript hardeningDisable makefile patches phases prePhases setupHook sourceRoot srcs";
 
-  inputKinds = [
-    "nativeBuildInputs"
-    "buildInputs"
-    "propagatedBuildInputs"
-    "propagatedNativeBuildInputs"
-  ];
+  inputKinds = lib.words "nativeBuildInputs buildInputs propagatedBuildInputs propagatedNativeBuildInputs";
 
   fromArguments =
     arguments:
@@ -196,15 +151,7 @@ let
 
       drv = derivation (
         builtins.removeAttrs arguments (
-          [
-            "checkInputs"
-            "env"
-            "meta"
-            "nativeCheckInputs"
-            "nativeInstallCheckInputs"
-            "passthru"
-          ]
-          ++ inputKinds
+          inputKinds ++ lib.words "checkInputs env meta nativeCheckInputs nativeInstallCheckInputs passthru"
         )
         // env
         // lib.optionalAttrs (arguments.enableParallelBuilding or false) {
