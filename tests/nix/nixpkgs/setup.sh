@@ -252,13 +252,14 @@ unpackPhase()
     local newest
     runHook preUnpack
     if [ -d "$src" ]; then
-        cp -r --preserve=timestamps "$src" source
+        cp -r "$src" source
     else
         tar xf "$src"
     fi
     chmod -R u+w ./*/
     cd ./*/
-    # The newest file of a tarball tells when it was made.
+    # The newest file tells when a tarball was made. A directory's are of now, other than in nixpkgs: thus a package
+    # that depends on that is not the same when it is built again.
     newest=$(find . -type f -newermt @$SOURCE_DATE_EPOCH -printf '%Ts\n' | sort -n | tail -n 1)
     SOURCE_DATE_EPOCH=${newest:-$SOURCE_DATE_EPOCH}
     runHook postUnpack
@@ -509,16 +510,16 @@ auditModules()
     done
 }
 
-# Nothing names the directory of the build, which is gone by then, or what is not there. (Scripts of Autotools
-# have a directory build-aux.)
+# Nothing names the directory of the build, which is gone by then, or what is not there. (What is in a directory may
+# be called so: Autotools' build-aux, and afork's packaging/build-debian.)
 auditPlaces()
 {
-    local file
+    local file place="$NIX_BUILD_TOP(?!-(aux|debian)\b)"
     while IFS= read -r -d '' file; do
-        if gzip -dcf "$file" | LC_ALL=C grep -aPo ".{0,60}$NIX_BUILD_TOP(?!-aux\b).{0,60}"; then
+        if gzip -dcf "$file" | LC_ALL=C grep -aPo ".{0,60}$place.{0,60}"; then
             die "$file names the build directory"
         fi
-    done < <(LC_ALL=C grep -raPlZ -e "$NIX_BUILD_TOP(?!-aux\b)" "$1"; find "$1" -name '*.gz' -print0)
+    done < <(LC_ALL=C grep -raPlZ "$place" "$1" || true; find "$1" -name '*.gz' -print0)
     while IFS= read -r -d '' file; do
         [ -e "$file" ] || die "broken symlink $file -> $(readlink "$file")"
     done < <(find "$1" -type l -print0)

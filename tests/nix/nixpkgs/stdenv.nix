@@ -66,7 +66,10 @@ let
 
   # --- Metadata. ---
 
-  knownMeta = lib.words "broken changelog description downloadPage homepage license longDescription mainProgram maintainers pkgConfigModules platforms teams";
+  knownMeta = lib.words (
+    "broken changelog description downloadPage homepage license longDescription mainProgram maintainers "
+    + "pkgConfigModules platforms teams"
+  );
   checkMeta =
     name: meta:
     let
@@ -117,7 +120,10 @@ let
   flagKinds = lib.words "buildFlags checkFlags checkTarget configureFlags installFlags installTargets makeFlags";
 
   # What nixpkgs has, and setup.sh has not.
-  unsupported = lib.words "configureScript hardeningDisable makefile patches phases prePhases setupHook sourceRoot srcs";
+  unsupported = lib.words (
+    "configureScript dontAddPrefix dontDisableStatic dontStrip hardeningDisable makefile patches phases prePhases "
+    + "setOutputFlags setupHook sourceRoot srcs"
+  );
 
   inputKinds = lib.words "nativeBuildInputs buildInputs propagatedBuildInputs propagatedNativeBuildInputs";
 
@@ -145,9 +151,10 @@ let
       env = arguments.env or { };
       twice = lib.filter (key: arguments ? ${key}) (lib.attrNames env);
       unknown = lib.filter (key: arguments ? ${key}) unsupported;
+      hasBlank = flag: builtins.match ".*[[:space:]].*" "${flag}" != null;
       blanks = lib.filter (
-        kind: lib.any (flag: builtins.match ".*[[:space:]].*" "${flag}" != null) (lib.flatten (arguments.${kind} or [ ]))
-      ) (lib.filter (kind: builtins.isList (arguments.${kind} or null)) flagKinds);
+        kind: builtins.isList (arguments.${kind} or null) && lib.any hasBlank (lib.flatten arguments.${kind})
+      ) flagKinds;
 
       drv = derivation (
         builtins.removeAttrs arguments (
@@ -208,7 +215,7 @@ let
     else if unknown != [ ] then
       throw "${name}: the stand-in has no ${lib.head unknown}"
     else if blanks != [ ] then
-      throw "${name}: an element of ${lib.head blanks} has blanks, which make several words of it: see ${lib.head blanks}Array"
+      throw "${name}: an element of ${lib.head blanks} has blanks, which make several words of it"
     else if nulls != [ ] then
       throw "${name}: null in ${lib.head nulls}"
     else
