@@ -144,18 +144,15 @@ chooseOutput()
         fi
     done
 }
-REMOVE=REMOVE # no output
 chooseOutput outputDev dev out
 chooseOutput outputBin bin out
 chooseOutput outputInclude "$outputDev"
 chooseOutput outputLib lib out
 chooseOutput outputDoc doc out
 chooseOutput outputMan man "$outputBin"
-chooseOutput outputInfo info "$outputBin"
-chooseOutput outputDevdoc devdoc REMOVE
 chooseOutput outputDevman devman devdoc "$outputMan"
 
-# moveToOutput PATTERN OUTPUT: what matches in the others; or it is removed.
+# moveToOutput PATTERN OUTPUT: what matches in the others.
 moveToOutput()
 {
     local output file target
@@ -163,10 +160,6 @@ moveToOutput()
         [ "${!output}" != "$2" ] || continue
         for file in "${!output}"/$1; do
             [ -e "$file" ] || [ -L "$file" ] || continue
-            if [ "$2" = REMOVE ]; then
-                rm -r "$file"
-                continue
-            fi
             target=$2${file#"${!output}"}
             echo "moving $file to $target"
             mkdir -p "$(dirname "$target")"
@@ -183,10 +176,7 @@ moveToOutput()
 
 moveDocumentation()
 {
-    moveToOutput share/info "${!outputInfo}"
     moveToOutput share/doc "${!outputDoc}"
-    moveToOutput share/gtk-doc "${!outputDevdoc}"
-    moveToOutput share/devhelp/books "${!outputDevdoc}"
     moveToOutput share/man "${!outputMan}"
     moveToOutput share/man/man3 "${!outputDevman}"
 }
@@ -196,7 +186,7 @@ moveDevelopment()
     local directory file
     [ "$outputs" != out ] || return 0
     moveToOutput include "${!outputInclude}"
-    for directory in lib/pkgconfig share/pkgconfig lib/cmake share/aclocal; do
+    for directory in lib/pkgconfig share/pkgconfig share/aclocal; do
         moveToOutput $directory "${!outputDev}"
     done
     for file in "${!outputDev}"/{lib,share}/pkgconfig/*.pc; do
@@ -238,8 +228,8 @@ addOutputFlags()
 {
     [ "$outputs" != out ] || return 0
     configureFlags="--bindir=${!outputBin}/bin --sbindir=${!outputBin}/sbin \
-        --includedir=${!outputInclude}/include --mandir=${!outputMan}/share/man --infodir=${!outputInfo}/share/info \
-        --docdir=${!outputDoc}/share/doc/${pname:-$name} --libdir=${!outputLib}/lib \
+        --includedir=${!outputInclude}/include --mandir=${!outputMan}/share/man \
+        --infodir=${!outputBin}/share/info --docdir=${!outputDoc}/share/doc/${pname:-$name} --libdir=${!outputLib}/lib \
         --libexecdir=${!outputLib}/libexec --localedir=${!outputLib}/share/locale $configureFlags"
     installFlags="pkgconfigdir=${!outputDev}/lib/pkgconfig m4datadir=${!outputDev}/share/aclocal \
         aclocaldir=${!outputDev}/share/aclocal $installFlags"
