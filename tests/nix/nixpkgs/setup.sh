@@ -338,6 +338,7 @@ genericBuild()
     export NIX_BUILD_TOP TMPDIR HOME
     if [ "$buildCommand" ]; then
         eval "$buildCommand"
+        audit auditLibraries
     else
         for phase in unpackPhase patchPhase $preConfigurePhases configurePhase buildPhase checkPhase installPhase \
             $preFixupPhases fixupPhase installCheckPhase; do
@@ -352,8 +353,8 @@ genericBuild()
             # An attribute of this name is its commands.
             eval "${!phase:-$phase}"
         done
+        audit auditLibraries auditModules auditPlaces
     fi
-    audit
 }
 
 # --- What is done to files. ---
@@ -424,14 +425,14 @@ propagate()
 
 # --- Audits. ---
 
+# audit FUNCTION...: of all outputs there are; Nix tells of the others.
 audit()
 {
-    local output
+    local output function
     for output in $outputs; do
-        [ -e "${!output}" ] || continue # which Nix tells
-        auditLibraries "${!output}"
-        auditModules "${!output}"
-        auditPlaces "${!output}"
+        for function; do
+            [ ! -e "${!output}" ] || "$function" "${!output}"
+        done
     done
 }
 
