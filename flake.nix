@@ -71,6 +71,6 @@
         };
       });
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt);
+      formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
     };
 }

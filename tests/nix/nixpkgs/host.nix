@@ -74,6 +74,7 @@ let
   # For those who develop; no package is built with them.
   tools = lib.genAttrs [
     "gdb"
+    "nixfmt"
     "nixfmt-tree"
     "shellcheck"
     "valgrind"

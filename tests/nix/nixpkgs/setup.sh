@@ -428,10 +428,10 @@ propagate()
 # audit FUNCTION...: of all outputs there are; Nix tells of the others.
 audit()
 {
-    local output function
+    local output one
     for output in $outputs; do
-        for function; do
-            [ ! -e "${!output}" ] || "$function" "${!output}"
+        for one; do
+            [ ! -e "${!output}" ] || "$one" "${!output}"
         done
     done
 }

@@ -39,7 +39,7 @@ let
   # Which package a shared library is of.
   claims =
     lib.concatMapStrings (package: "${package.pname} ${package.sonames}\n") (
-      lib.attrValues final.hostPackages
+      lib.filter (package: package.sonames != "") (lib.attrValues final.hostPackages)
     )
     + "libc ld-linux*.so* libc.so* libdl.so* libgcc_s.so* libm.so* libpthread.so* librt.so* libstdc++.so*\n";
 
