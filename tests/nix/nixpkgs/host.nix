@@ -94,6 +94,7 @@ let
         m4 = "libtool.m4 lt*.m4";
         setupHook = ./autoreconf-hook.sh;
       };
+      bashInteractive.bins = "bash"; # of `nix develop`
       clang-tools = {
         apt = "clang-format clang-tidy";
         bins = "clang-format clang-tidy";
