@@ -40,10 +40,9 @@ let
   outputs =
     pkgs:
     pkgs.lib.concatMap (package: package.all) [
-      pkgs.afork
-      pkgs.afork-minimal
+      pkgs.afork # has all that afork-minimal has
       pkgs.afork-viewer
-      (pkgs.afork-minimal.withPerlPackages (modules: [ modules.GlibObjectIntrospection ]))
+      (pkgs.afork.withPerlPackages (modules: [ modules.GlibObjectIntrospection ]))
     ];
 in
 {
