@@ -4,6 +4,7 @@
 # expression, that it must fail with. With `again` it is the second build that has to fail; without words
 # it has to go well.
 {
+  tarball, # of the sources, as `make dist` makes it
   pkgs ? import ./nixpkgs { overlays = [ (import ../../packaging/nix/overlay.nix) ]; },
 }:
 
@@ -36,12 +37,13 @@ let
           # It has enable-static and dependency-tracking.
           echo "$*" > flags
           case $* in *typo*) echo 'configure: WARNING: unrecognized options: --with-typo' > config.log ;; esac
-          pkg-config --print-errors --exists libuv
+          pkg-config --print-errors --exists libuv $modules
         '';
-        makefile = ''
+        rules = ''
           where = $(shell sed -n 's/.*--$(1)=\([^ ]*\).*/\1/p' flags)
           libcode.so: code.c
           	$(CC) -shared -fPIC -o $@ $(FLAGS) code.c -lev -luv
+          module = mkdir $(call where,libdir)/pkgconfig; echo '$(1)' > $(call where,libdir)/pkgconfig/small.pc
           check:
           	$(CHECK)
           install:
@@ -54,9 +56,8 @@ let
           cd source
           printf '%s\n' "$configure" > configure
           printf '%s\n' "$code" > code.c
-          printf '%s\n' "$makefile" > Makefile
+          printf '%s\n' "$rules" > Makefile
           chmod +x configure
-          unset makefile
         '';
         doCheck = true;
         meta.description = "Library";
@@ -69,16 +70,57 @@ let
     package = small changes;
   };
 
-  # The core alone is soon configured.
-  core = pkgs.afork.override {
-    withGlib = false;
-    withLibev = false;
-    withLibuv = false;
-    withPerl = false;
-  };
+  # From the tarball, which has its configure: this is what most faults are found by, and soon.
+  configured =
+    package:
+    package.overrideAttrs (old: {
+      src = tarball;
+      nativeBuildInputs = lib.remove pkgs.autoreconfHook old.nativeBuildInputs;
+    });
+  core = configured (
+    pkgs.afork.override {
+      withGlib = false;
+      withLibev = false;
+      withLibuv = false;
+      withPerl = false;
+    }
+  );
+  without =
+    input: package:
+    package.overrideAttrs (
+      old:
+      lib.genAttrs [ "buildInputs" "nativeBuildInputs" "propagatedBuildInputs" ] (
+        kind: lib.remove input old.${kind}
+      )
+    );
+
+  perlModule =
+    text:
+    pkgs.perlPackages.buildPerlPackage {
+      pname = "Small";
+      version = "1";
+      inherit text;
+      unpackPhase = ''
+        mkdir -p source/lib
+        cd source
+        printf '%s\n' "$text" > lib/Small.pm
+        echo 'use ExtUtils::MakeMaker; WriteMakefile(NAME => "Small", VERSION => 1);' > Makefile.PL
+      '';
+    };
 in
 {
-  none = fault "" { };
+  none =
+    fault "" {
+      preCheck = ''
+        checkFlagsArray+=("TEXT=two words")
+      '';
+      CHECK = "test '$(TEXT)/$(VERBOSE)' = 'two words/y'";
+      propagatedBuildInputs = [ pkgs.libuv ];
+      INSTALL = "echo /build-aux > $(call where,includedir)/small.h; $(call module,Libs: -lcode -luv -lm)";
+    }
+    // {
+      again = true;
+    };
 
   undeclared-library = fault "needs libev.so.4, but libev is not in buildInputs" {
     buildInputs = [ pkgs.libuv ];
@@ -97,6 +139,26 @@ in
       pkgs.perl
       pkgs.pkg-config
     ];
+  };
+  vala-as-tool = fault "Package '?vapigen'?.* not found" {
+    modules = "vapigen";
+    nativeBuildInputs = [
+      pkgs.pkg-config
+      pkgs.vala
+    ];
+  };
+  undeclared-library-of-a-command = {
+    words = "needs libev.so.4, but libev is not in buildInputs";
+    package = pkgs.runCommandCC "small" { } ''
+      echo 'int ev_version_major(void); int main(void) { return ev_version_major(); }' > small.c
+      $CC small.c -lev -o $out
+    '';
+  };
+  library-not-propagated = fault "has -lev, but libev is not in propagatedBuildInputs" {
+    INSTALL = "$(call module,Libs: -lcode -lev)";
+  };
+  module-not-propagated = fault "requires libuv, which is not in propagatedBuildInputs" {
+    INSTALL = "$(call module,Requires.private: libuv >= 1)";
   };
   tool-as-library = fault "pkg-config: (command )?not found" {
     nativeBuildInputs = [ ];
@@ -121,6 +183,21 @@ in
     '';
   };
   unknown-flag = fault "unrecognized options: --with-typo" { configureFlags = [ "--with-typo" ]; };
+  flag-with-blanks = fault "an element of makeFlags has blanks" { makeFlags = [ "FLAGS=-O0 -g" ]; };
+  flags-of-the-check = fault "make check failed" {
+    checkFlags = [ "TEXT=word" ];
+    CHECK = "test '$(VERBOSE)' = y";
+  };
+  unsupported = fault "the stand-in has no patches" { patches = [ ./faults.nix ]; };
+  perl-module = {
+    words = "";
+    package = perlModule "package Small; 1;\n\n=head1 NAME\n\nSmall - it";
+  };
+  perl-module-without-documentation = {
+    words = "failed to produce output path for output 'devdoc'";
+    package = perlModule "package Small; 1;";
+  };
+  broken = fault "is marked as broken" { meta.broken = true; };
   unknown-package = {
     words = "no package 'libuv1'";
     package = pkgs.callPackage ({ libuv1 }: small { buildInputs = [ libuv1 ]; }) { };
@@ -151,12 +228,19 @@ in
       int code(const char *text) { return printf(text); }
     '';
   };
-  build-place = fault "names the build directory" {
+  build-place-in-a-library = fault "names the build directory" {
     FLAGS = "-DPLACE='\"$(CURDIR)\"'";
     code = ''
       const char *code(void) { return PLACE; }
     '';
-    INSTALL = "echo 'prefix=$(CURDIR)' > $(call where,includedir)/small.pc";
+    INSTALL = "chmod -x $(call where,libdir)/libcode.so";
+  };
+  build-place-in-a-module = fault "names the build directory" { INSTALL = "$(call module,prefix=$(CURDIR))"; };
+  build-place-in-a-page = fault "names the build directory" {
+    INSTALL = "mkdir -p $(call where,mandir)/man1; echo $(CURDIR) > $(call where,mandir)/man1/small.1";
+  };
+  build-place-beside = fault "names the build directory" {
+    INSTALL = "echo /build-x > $(call where,includedir)/small.h";
   };
   build-run-path = fault "has a bad run path" { FLAGS = "-Wl,-rpath,$(CURDIR)"; };
   build-time = fault "may not be deterministic" {
@@ -170,7 +254,7 @@ in
     INSTALL = "(echo '#!/usr/bin/perl'; echo 1) > $(call where,libdir)/script; chmod +x $(call where,libdir)/script";
   };
   outputs-in-a-ring = fault "cycle detected" {
-    INSTALL = "ln -s $(call where,libdir) $(call where,includedir)/lib; ln -s $(call where,includedir) $(call where,libdir)/include";
+    INSTALL = "cd $(call where,libdir); ln -s $$PWD $(call where,includedir)/lib; ln -s $(call where,includedir)";
   };
 
   # Of afork itself.
@@ -182,32 +266,48 @@ in
   };
   afork-missing-input = {
     words = "--with-libuv was given, but what it needs was not found";
-    package = (core.override { withLibuv = true; }).overrideAttrs { propagatedBuildInputs = [ ]; };
+    package = without pkgs.libuv (core.override { withLibuv = true; });
+  };
+  afork-without-glib = {
+    words = "--with-glib was given, but what it needs was not found";
+    package = without pkgs.json-glib (
+      without pkgs.glib (
+        core.override {
+          withGlib = true;
+          withIntrospection = false;
+        }
+      )
+    );
+  };
+  afork-without-gi-docgen = {
+    words = "--enable-docs needs the introspection, gi-docgen";
+    package = without pkgs.gi-docgen (configured pkgs.afork);
   };
   afork-undeclared-library = {
     words = "needs libev.so.4, but libev is not in buildInputs";
-    package = (core.override { withLibev = true; }).overrideAttrs {
-      propagatedBuildInputs = [ ];
-      doCheck = false;
-    };
+    package =
+      (without pkgs.libev (core.override { withLibev = true; })).overrideAttrs
+        { doCheck = false; };
   };
   afork-perl-not-declared = {
     words = "--with-perl was given, but what it needs was not found";
-    package = pkgs.afork-minimal.overrideAttrs (old: {
+    package = configured (pkgs.afork-minimal.overrideAttrs (old: {
       nativeBuildInputs = lib.remove pkgs.perl old.nativeBuildInputs;
       postPatch = "";
-    });
+    }));
   };
   afork-perl-without-multiplicity = {
     words = "was built without MULTIPLICITY";
-    package = pkgs.afork-minimal.override {
-      perl =
-        pkgs.perl
-        // pkgs.writeShellScriptBin "perl" ''
-          case "$*" in *usemultiplicity*) echo no; exit ;; esac
-          exec ${lib.getExe pkgs.perl} "$@"
-        '';
-    };
+    package = configured (
+      pkgs.afork-minimal.override {
+        perl =
+          pkgs.perl
+          // pkgs.writeShellScriptBin "perl" ''
+            case "$*" in *usemultiplicity*) echo no; exit ;; esac
+            exec ${lib.getExe pkgs.perl} "$@"
+          '';
+      }
+    );
   };
   afork-parts-that-others-need = {
     words = "withGtk needs withGlib and withPerl";

@@ -1,18 +1,31 @@
 # SPDX-License-Identifier: MIT
 #
-# What `make dist` makes of `source`, a whole tree; and afork from that, without its tests.
+# What `make dist` makes of `source`, a whole tree, and what is built twice: from the tree, and from that without
+# tests.
 { source }:
 
 let
-  pkgs = import ./nixpkgs { overlays = [ (import ../../packaging/nix/overlay.nix) ]; };
+  overlay = import ../../packaging/nix/overlay.nix;
+  pkgs = import ./nixpkgs { overlays = [ overlay ]; };
+  pkgsOfTarball = import ./nixpkgs {
+    overlays = [
+      overlay
+      (_final: previous: {
+        afork = previous.afork.overrideAttrs {
+          src = tarball;
+          doCheck = false;
+          doInstallCheck = false;
+        };
+      })
+    ];
+  };
+
   core = pkgs.afork.override {
     withGlib = false;
     withLibev = false;
     withLibuv = false;
     withPerl = false;
   };
-in
-rec {
   tarball = core.overrideAttrs {
     name = "afork-tarball.tar.xz";
     src = source;
@@ -24,9 +37,16 @@ rec {
     dontFixup = true;
   };
 
-  afork = pkgs.afork.overrideAttrs {
-    src = tarball;
-    doCheck = false;
-    doInstallCheck = false;
-  };
+  outputs =
+    pkgs:
+    pkgs.lib.concatMap (package: package.all) [
+      pkgs.afork # has all that afork-minimal has
+      pkgs.afork-viewer
+      (pkgs.afork.withPerlPackages (modules: [ modules.GlibObjectIntrospection ]))
+    ];
+in
+{
+  inherit tarball;
+  first = outputs pkgs;
+  second = outputs pkgsOfTarball;
 }

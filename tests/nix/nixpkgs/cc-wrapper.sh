@@ -1,27 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# cc of the stand-in stdenv: what nixpkgs' cc-wrapper adds, for one native
-# compiler.  @real@ is the host's compiler.
-# shellcheck disable=SC2054,SC2086
-link=1 dirs=() extra=()
-for a; do
-  case $a in -c | -S | -E | -M | -MM) link= ;; -L/*) dirs+=("${a#-L}") ;; esac
+# cc: the host's compiler, @real@, with what nixpkgs' wrapper adds.
+# shellcheck disable=SC2054,SC2086,SC2206
+links=yes
+directories=()
+options=(-Wformat -Wformat-security -Werror=format-security -fstack-protector-strong -fno-strict-overflow)
+for argument in "$@" $NIX_LDFLAGS; do
+    case $argument in
+    -c | -S | -E | -M | -MM) links= ;;
+    -L/*) directories+=("${argument#-L}") ;;
+    esac
 done
-on() { [[ ${NIX_HARDENING-} != *" all "* && ${NIX_HARDENING-} != *" $1 "* ]]; }
-on format && extra+=(-Wformat -Wformat-security -Werror=format-security)
-on stackprotector && extra+=(-fstack-protector-strong)
-on strictoverflow && extra+=(-fno-strict-overflow)
-if [[ $link && $# -gt 1 ]]; then
-  # nixpkgs' gcc adds no build ID of itself; it would depend on the build path.
-  extra+=(-Wl,--build-id=none)
-  on relro && extra+=(-Wl,-z,relro)
-  on bindnow && extra+=(-Wl,-z,now)
-  for a in ${NIX_LDFLAGS-}; do
-    [[ $a == -L* ]] && dirs+=("${a#-L}")
-    extra+=("$a")
-  done
-  # Libraries that Nix built are found again at run time by their run path.
-  for d in ${dirs+"${dirs[@]}"}; do [[ $d == "${NIX_STORE%/}"/* ]] && extra+=("-Wl,-rpath,$d"); done
+if [ "$links" ] && [ $# -gt 1 ]; then
+    # An ID of the build would depend on its directory.
+    options+=(-Wl,--build-id=none -Wl,-z,relro -Wl,-z,now $NIX_LDFLAGS)
+    # What Nix built is found there by those who run the program, too.
+    for directory in "${directories[@]}"; do
+        [[ $directory != "${NIX_STORE%/}"/* ]] || options+=("-Wl,-rpath,$directory")
+    done
 fi
-exec @real@ "${extra[@]}" "$@" ${NIX_CFLAGS_COMPILE-}
+exec @real@ "${options[@]}" "$@" $NIX_CFLAGS_COMPILE

@@ -4,6 +4,7 @@
 {
   system ? builtins.currentSystem,
   buildSystem ? system,
+  emulators ? true, # whether the build machine has them for other systems, as it has with the real nixpkgs
   overlays ? [ ],
   ...
 }:
@@ -23,11 +24,19 @@ let
       pkgsCross.aarch64-multiplatform = import ./. {
         system = "aarch64-linux";
         buildSystem = system;
-        inherit overlays;
+        inherit emulators overlays;
       };
     }
     // import ./host.nix { inherit lib system final; }
-    // import ./stdenv.nix { inherit lib system buildSystem final; }
+    // import ./stdenv.nix {
+      inherit
+        lib
+        system
+        buildSystem
+        emulators
+        final
+        ;
+    }
     // import ./builders.nix { inherit lib system final; }
     // import ./perl.nix { inherit lib final; };
 in

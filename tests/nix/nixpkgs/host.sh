@@ -94,6 +94,6 @@ for directory in $shares; do
 done
 
 if [ "$propagated" ]; then echo $propagated > $out/nix-support/propagated-build-inputs; fi
-if [ "$modulesOfTools" ]; then touch $out/nix-support/stub-host-pc; fi
+if [ "$modulesOfTools" ]; then touch $out/nix-support/stub-modules-of-tools; fi
 if [ "$setupHook" ]; then cp $setupHook $out/nix-support/setup-hook; fi
 echo $pname > $out/nix-support/stub-pname

@@ -9,7 +9,6 @@ let
       any
       attrNames
       attrValues
-      catAttrs
       concatMap
       concatStringsSep
       elem
@@ -56,16 +55,6 @@ let
       else
         throw "stub nixpkgs has no package '${concatStringsSep "', '" missing}'; is the name right?";
 
-    makeScope =
-      newScope: f:
-      let
-        self = f self // {
-          newScope = scope: newScope (self // scope);
-          callPackage = self.newScope { };
-        };
-      in
-      self;
-
     isDerivation = x: (x.type or null) == "derivation";
     getOutput = name: p: if p.outputSpecified or false then p else p.${name} or p.out or p;
     getDev = getOutput "dev";
@@ -80,6 +69,8 @@ let
       );
 
     # --- Lists, sets and strings. ---
+
+    words = s: filter (word: builtins.isString word && word != "") (builtins.split " +" s); # not of nixpkgs
 
     optional = condition: x: if condition then [ x ] else [ ];
     optionals = condition: list: if condition then list else [ ];

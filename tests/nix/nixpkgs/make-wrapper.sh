@@ -1,36 +1,52 @@
 # SPDX-License-Identifier: MIT
 #
-# makeWrapper and wrapProgram with the options of nixpkgs' shell version.
+# makeWrapper and wrapProgram, of which there is one kind here: a script that sets variables and executes a program.
 # shellcheck shell=bash disable=SC2154
-makeWrapper() { # original, wrapper, options
-  local orig=$1 wrap=$2 argv0=\"$1\" flags='' v s x; shift 2
-  [[ -x $orig ]] || { echo "makeWrapper: $orig is not executable" >&2; return 1; }
-  mkdir -p "$(dirname "$wrap")"
-  {
-    echo "#!$initialPath/bin/bash -e"
-    while (( $# )); do
-      case $1 in
-        --set) printf 'export %s=%q\n' "$2" "$3"; shift 3 ;;
-        --set-default) printf 'export %s=${%s-%q}\n' "$2" "$2" "$3"; shift 3 ;;
-        --unset) echo "unset $2"; shift 2 ;;
-        --run) echo "$2"; shift 2 ;;
-        --chdir) printf 'cd %q\n' "$2"; shift 2 ;;
-        --prefix) v=$2 s=$3 x=$4; printf 'export %s=%q${%s:+%q"$%s"}\n' "$v" "$x" "$v" "$s" "$v"; shift 4 ;;
-        --suffix) v=$2 s=$3 x=$4; printf 'export %s=${%s:+"$%s"%q}%q\n' "$v" "$v" "$v" "$s" "$x"; shift 4 ;;
-        --add-flags) flags="$flags $2"; shift 2 ;;
-        --argv0) argv0=\"$2\"; shift 2 ;;
-        --inherit-argv0) argv0='"$0"'; shift ;;
-        *) echo "makeWrapper: unknown option $1" >&2; return 1 ;;
-      esac
+
+# makeWrapper PROGRAM SCRIPT [--set-default VARIABLE VALUE | --prefix VARIABLE SEPARATOR VALUE |
+#   --suffix VARIABLE SEPARATOR VALUE | --add-flags WORDS | --inherit-argv0]...
+makeWrapper()
+{
+    local program=$1 script=$2 name=\"$1\" flags=
+    local lines=("#!$initialPath/bin/bash -e")
+    shift 2
+    [ -x "$program" ] || die "makeWrapper: $program is not executable"
+    while [ $# != 0 ]; do
+        case $1 in
+        --set-default)
+            lines+=("export $2=\${$2-${3@Q}}")
+            shift 3
+            ;;
+        --prefix)
+            lines+=("export $2=${4@Q}\${$2:+$3\$$2}")
+            shift 4
+            ;;
+        --suffix)
+            lines+=("export $2=\${$2:+\$$2$3}${4@Q}")
+            shift 4
+            ;;
+        --add-flags)
+            flags+=" $2"
+            shift 2
+            ;;
+        --inherit-argv0)
+            name='"$0"'
+            shift
+            ;;
+        *) die "makeWrapper: $1" ;;
+        esac
     done
-    printf 'exec -a %s %q%s "$@"\n' "$argv0" "$orig" "$flags"
-  } > "$wrap"
-  chmod +x "$wrap"
+    mkdir -p "$(dirname "$script")"
+    printf '%s\n' "${lines[@]}" "exec -a $name $program$flags \"\$@\"" >"$script"
+    chmod +x "$script"
 }
-wrapProgram() {
-  local prog=$1 hidden; shift
-  hidden=$(dirname "$prog")/.$(basename "$prog")-wrapped
-  while [[ -e $hidden ]]; do hidden=${hidden}_; done
-  mv "$prog" "$hidden"
-  makeWrapper "$hidden" "$prog" --inherit-argv0 "$@"
+
+# wrapProgram PROGRAM OPTION...: in its place.
+wrapProgram()
+{
+    local hidden
+    hidden=$(dirname "$1")/.$(basename "$1")-wrapped
+    [ ! -e "$hidden" ] || die "wrapProgram: $1 is wrapped already"
+    mv "$1" "$hidden"
+    makeWrapper "$hidden" "$1" --inherit-argv0 "${@:2}"
 }

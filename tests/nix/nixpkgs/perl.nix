@@ -70,6 +70,11 @@ rec {
       perlPackages.toPerlModule (
         final.stdenv.mkDerivation (
           {
+            # The second has the man pages made of documentation; there has to be some.
+            outputs = [
+              "out"
+              "devdoc"
+            ];
             strictDeps = true;
             doCheck = true;
             checkTarget = "test";
@@ -78,8 +83,8 @@ rec {
               eval "$(perl -V:version -V:archname)"
               lib=$out/${libPrefix}/$version
               perl Makefile.PL INSTALLDIRS=site INSTALLSITELIB=$lib INSTALLSITEARCH=$lib/$archname \
-                INSTALLSITEMAN1DIR=none INSTALLSITEMAN3DIR=none INSTALLSITEBIN=$out/bin \
-                INSTALLSITESCRIPT=$out/bin NO_PERLLOCAL=1 NO_PACKLIST=1
+                INSTALLSITEMAN1DIR=$out/share/man/man1 INSTALLSITEMAN3DIR=$out/share/man/man3 \
+                INSTALLSITEBIN=$out/bin INSTALLSITESCRIPT=$out/bin NO_PERLLOCAL=1 NO_PACKLIST=1
               runHook postConfigure
             '';
           }

@@ -5,6 +5,7 @@
   lib,
   system,
   buildSystem,
+  emulators,
   final,
 }:
 
@@ -37,19 +38,10 @@ let
 
   # Which package a shared library is of.
   claims =
-    lib.concatMapStrings (
-      package: lib.concatMapStrings (name: "${package.pname} ${name}\n") package.sonames
-    ) (lib.filter (package: package ? sonames) (lib.attrValues final.hostPackages))
-    + lib.concatMapStrings (name: "libc ${name}.so*\n") [
-      "ld-linux*"
-      "libc"
-      "libdl"
-      "libgcc_s"
-      "libm"
-      "libpthread"
-      "librt"
-      "libstdc++"
-    ];
+    lib.concatMapStrings (package: "${package.pname} ${package.sonames}\n") (
+      lib.filter (package: package.sonames != "") (lib.attrValues final.hostPackages)
+    )
+    + "libc ld-linux*.so* libc.so* libdl.so* libgcc_s.so* libm.so* libpthread.so* librt.so* libstdc++.so*\n";
 
   stdenvDerivation = final.hostDerivation {
     name = "stub-stdenv";
@@ -69,25 +61,15 @@ let
     isLinux = lib.hasSuffix "-linux" system;
     isDarwin = lib.hasSuffix "-darwin" system;
     canExecute = other: system == other.system;
-    emulatorAvailable = _: system == buildSystem;
+    emulatorAvailable = _: system == buildSystem || emulators;
   };
 
   # --- Metadata. ---
 
-  knownMeta = [
-    "broken"
-    "changelog"
-    "description"
-    "downloadPage"
-    "homepage"
-    "license"
-    "longDescription"
-    "mainProgram"
-    "maintainers"
-    "pkgConfigModules"
-    "platforms"
-    "teams"
-  ];
+  knownMeta = lib.words (
+    "broken changelog description downloadPage homepage license longDescription mainProgram maintainers "
+    + "pkgConfigModules platforms teams"
+  );
   checkMeta =
     name: meta:
     let
@@ -105,6 +87,8 @@ let
       ]
     then
       throw "${name}: meta.description must not begin with an article nor end with a full stop"
+    else if meta.broken or false then
+      throw "${name} is marked as broken"
     else
       meta;
 
@@ -132,12 +116,16 @@ let
     in
     package;
 
-  inputKinds = [
-    "nativeBuildInputs"
-    "buildInputs"
-    "propagatedBuildInputs"
-    "propagatedNativeBuildInputs"
-  ];
+  # Lists of words: in nixpkgs a blank in an element makes two of it.
+  flagKinds = lib.words "buildFlags checkFlags checkTarget configureFlags installFlags installTargets makeFlags";
+
+  # What nixpkgs has, and setup.sh has not.
+  unsupported = lib.words (
+    "configureScript dontAddPrefix dontDisableStatic dontStrip hardeningDisable makefile patches phases prePhases "
+    + "setOutputFlags setupHook sourceRoot srcs"
+  );
+
+  inputKinds = lib.words "nativeBuildInputs buildInputs propagatedBuildInputs propagatedNativeBuildInputs";
 
   fromArguments =
     arguments:
@@ -162,20 +150,21 @@ let
       nulls = lib.filter (kind: lib.elem null inputs.${kind}) inputKinds;
       env = arguments.env or { };
       twice = lib.filter (key: arguments ? ${key}) (lib.attrNames env);
+      unknown = lib.filter (key: arguments ? ${key}) unsupported;
+      hasBlank = flag: builtins.match ".*[[:space:]].*" "${flag}" != null;
+      blanks = lib.filter (
+        kind: builtins.isList (arguments.${kind} or null) && lib.any hasBlank (lib.flatten arguments.${kind})
+      ) flagKinds;
 
       drv = derivation (
         builtins.removeAttrs arguments (
-          [
-            "checkInputs"
-            "env"
-            "meta"
-            "nativeCheckInputs"
-            "nativeInstallCheckInputs"
-            "passthru"
-          ]
-          ++ inputKinds
+          inputKinds ++ lib.words "checkInputs env meta nativeCheckInputs nativeInstallCheckInputs passthru"
         )
         // env
+        // lib.optionalAttrs (arguments.enableParallelBuilding or false) {
+          enableParallelChecking = arguments.enableParallelChecking or true;
+          enableParallelInstalling = arguments.enableParallelInstalling or true;
+        }
         // lib.mapAttrs (_: map (input: "${lib.getDev input}")) inputs
         // {
           inherit
@@ -223,6 +212,10 @@ let
     in
     if twice != [ ] then
       throw "${name}: ${lib.head twice} is set both in env and outside"
+    else if unknown != [ ] then
+      throw "${name}: the stand-in has no ${lib.head unknown}"
+    else if blanks != [ ] then
+      throw "${name}: an element of ${lib.head blanks} has blanks, which make several words of it"
     else if nulls != [ ] then
       throw "${name}: null in ${lib.head nulls}"
     else

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: MIT
 #
-# wrapGAppsHook4, for what a library package with a demo program needs.
+# wrapGAppsHook4: programs find their data and typelibs.
 # shellcheck shell=bash disable=SC2154
-gappsWrapperArgs=()
-gappsWrapperArgsHook() {
-  if [[ -d $prefix/share ]]; then gappsWrapperArgs+=(--prefix XDG_DATA_DIRS : "$prefix/share"); fi
-  if [[ -d $prefix/lib/girepository-1.0 ]]; then GI_TYPELIB_PATH="$prefix/lib/girepository-1.0${GI_TYPELIB_PATH:+:$GI_TYPELIB_PATH}"; fi
-  if [[ -n ${GI_TYPELIB_PATH-} ]]; then gappsWrapperArgs+=(--prefix GI_TYPELIB_PATH : "$GI_TYPELIB_PATH"); fi
+preFixupPhases+=" gappsWrapperArgsHook"
+gappsWrapperArgsHook()
+{
+    gappsWrapperArgs=(--prefix XDG_DATA_DIRS : "$prefix/share")
+    addToSearchPath GI_TYPELIB_PATH "$prefix/lib/girepository-1.0"
+    [ ! "$GI_TYPELIB_PATH" ] || gappsWrapperArgs+=(--prefix GI_TYPELIB_PATH : "$GI_TYPELIB_PATH")
 }
-wrapGApp() { wrapProgram "$1" "${gappsWrapperArgs[@]}" "${@:2}"; }
-wrapGAppsHook() {
-  [[ -z ${dontWrapGApps-} ]] || return 0
-  local f
-  for f in "$prefix"/{bin,libexec}/*; do if [[ -f $f && -x $f ]]; then wrapGApp "$f"; fi; done
+
+wrapGApp()
+{
+    wrapProgram "$1" "${gappsWrapperArgs[@]}" "${@:2}"
 }
-preFixupPhases="${preFixupPhases-} gappsWrapperArgsHook"
+
+wrapGAppsHook()
+{
+    local program
+    [ ! "$dontWrapGApps" ] || return 0
+    for program in "$prefix"/{bin,libexec}/*; do
+        [ ! -f "$program" ] || [ ! -x "$program" ] || wrapGApp "$program"
+    done
+}
 fixupOutputHooks+=(wrapGAppsHook)
