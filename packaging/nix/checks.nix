@@ -78,7 +78,7 @@ let
     }).tests.all;
   noPerl =
     (afork.override {
-      withDocs = false;
+      withIntrospection = false;
       withLibev = false;
       withPerl = false;
     }).overrideAttrs
