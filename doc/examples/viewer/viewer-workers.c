@@ -23,6 +23,7 @@ struct _ViewerWorkers {
 
     char *directory, *token;
     guint box, timeout;
+    guint memory_max, calls_max; /* MB, and calls, of one worker */
     GAforkContext *context; /* NULL: nothing was started */
     GAforkProcess *template;
     GAforkPool *thumbnails, *singles;
@@ -93,12 +94,12 @@ static GAforkProcess *make_template(ViewerWorkers *self, GError **error)
 #define __has_feature(name) 0
 #endif
 
-static guint64 memory_max(void)
+static guint64 memory_max(ViewerWorkers *self)
 {
 #if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
     return 0; /* the sanitizer needs terabytes */
 #else
-    return (guint64)MEMORY_MAX_MB * 1000 * 1000;
+    return (guint64)self->memory_max * 1000 * 1000;
 #endif
 }
 
@@ -115,7 +116,7 @@ static GAforkLimits *make_limits(ViewerWorkers *self, gboolean single)
         if (g_file_test(places[i], G_FILE_TEST_IS_DIR)) /* else no worker would start */
             g_strv_builder_add(writable, places[i]);
     g_auto(GStrv) write_paths = g_strv_builder_end(writable);
-    return g_object_new(GAFORK_TYPE_LIMITS, "memory", memory_max(), "no-network", TRUE,
+    return g_object_new(GAFORK_TYPE_LIMITS, "memory", memory_max(self), "no-network", TRUE,
                         "no-new-processes", TRUE, "no-signals", TRUE, "write-paths", write_paths,
                         "unsupported", GAFORK_UNSUPPORTED_WARN,
                         "nice", single ? 0 : 5, /* what is drawn comes first */
@@ -129,7 +130,7 @@ static GAforkPoolOptions *make_options(ViewerWorkers *self, gboolean single)
     g_autoptr(GAforkLimits) limits = make_limits(self, single);
 
     return g_object_new(GAFORK_TYPE_POOL_OPTIONS, "rpc", rpc, "limits", limits, "max-failures",
-                        FAILURES_MAX, "retire-calls", (guint64)CALLS_MAX, "single-call", single,
+                        FAILURES_MAX, "retire-calls", (guint64)self->calls_max, "single-call", single,
                         "spares", single ? SPARES : 0, "crash",
                         single ? GAFORK_CRASH_FAIL : GAFORK_CRASH_RETRY_ONCE, "start", (gint64)0,
                         NULL);
@@ -364,6 +365,8 @@ static void viewer_workers_class_init(ViewerWorkersClass *klass)
 static void viewer_workers_init(ViewerWorkers *self)
 {
     self->timeout = TIMEOUT;
+    self->memory_max = MEMORY_MAX_MB;
+    self->calls_max = CALLS_MAX;
 }
 
 ViewerWorkers *viewer_workers_new(const char *directory, guint box)
@@ -380,6 +383,12 @@ ViewerWorkers *viewer_workers_new(const char *directory, guint box)
 void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds)
 {
     self->timeout = seconds;
+}
+
+void viewer_workers_set_limits(ViewerWorkers *self, guint megabytes, guint calls)
+{
+    self->memory_max = megabytes;
+    self->calls_max = calls;
 }
 
 const char *viewer_workers_get_message(ViewerWorkers *self)

@@ -45,6 +45,9 @@ GdkTexture *viewer_workers_finish(ViewerWorkers *self, GAsyncResult *result, cha
 /* Seconds that a picture may take, 30 at first; then its worker is replaced. */
 void viewer_workers_set_timeout(ViewerWorkers *self, guint seconds);
 
+/* Of workers that are started later: what memory one may have, and after how many calls it is replaced. */
+void viewer_workers_set_limits(ViewerWorkers *self, guint megabytes, guint calls);
+
 const char *viewer_workers_get_message(ViewerWorkers *self);
 
 /* The pool that makes thumbnails, for who shows numbers; NULL before the first call. "pool" is a
