@@ -122,7 +122,7 @@ static void test_replaced_picture(struct viewer *viewer)
     viewer_picture(viewer, "a.png", 64, 64, 0xff0000);
     viewer_open(viewer);
     ViewerPage *page = viewer_window_get_page(viewer->window);
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    viewer_view(viewer, 0);
     UNTIL(viewer_page_get_texture(page));
     viewer_picture(viewer, "a.png", 65, 64, 0x00ff00);
     UNTIL(viewer_page_get_texture(page) &&
@@ -321,36 +321,6 @@ static void test_no_files(struct viewer *viewer)
     g_assert_cmpint(viewer_state(viewer, "good.png"), ==, VIEWER_TILE_SHOWN);
 }
 
-/* The first screen of a large folder, with thumbnails. */
-static void test_large(struct viewer *viewer)
-{
-    enum { N = 100000 };
-    g_autoptr(GFile) file = g_file_new_for_path(viewer->folder);
-
-    viewer_pictures(viewer, N);
-    gint64 begun = g_get_monotonic_time();
-    viewer_window_open(viewer->window, file);
-    guint in_view = 0, missing;
-    while (!in_view) {
-        viewer_turn();
-        viewer_grid_count(viewer_window_get_grid(viewer->window), &in_view, &missing);
-    }
-    gint64 seen = g_get_monotonic_time();
-    UNTIL(viewer_is_complete(viewer));
-    gint64 complete = g_get_monotonic_time();
-    UNTIL(viewer_is_read(viewer));
-    gint64 read = g_get_monotonic_time();
-    g_test_message("seen after %d ms, complete after %d ms, read after %d ms",
-                   (int)((seen - begun) / 1000), (int)((complete - begun) / 1000),
-                   (int)((read - begun) / 1000));
-    g_assert_cmpuint(viewer_n_items(viewer), ==, N);
-    g_assert_true(viewer_grid_is_at_top(viewer_window_get_grid(viewer->window)));
-    UNTIL(viewer_is_complete(viewer));
-    g_assert_cmpint(viewer_state(viewer, "000000.png"), ==, VIEWER_TILE_SHOWN);
-    if (!viewer_is_sanitized())
-        g_assert_cmpint(seen - begun, <, 2 * G_USEC_PER_SEC); /* tests share the machine */
-}
-
 int main(int argc, char **argv)
 {
     viewer_test_init(&argc, &argv);
@@ -366,6 +336,5 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/folder/odd-folder", test_odd_folder);
     viewer_test_add("/viewer/folder/list", test_list);
     viewer_test_add("/viewer/folder/no-files", test_no_files);
-    viewer_test_add("/viewer/folder/large", test_large);
     return g_test_run();
 }

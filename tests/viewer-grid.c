@@ -2,6 +2,8 @@
  *
  * afork-viewer: a folder as a grid, a picture in full.
  */
+#include <signal.h>
+
 #include "viewer-lib.h"
 
 /* --- The grid --- */
@@ -67,8 +69,7 @@ static void test_visible_first(struct viewer *viewer)
     enum { N = 6000 }; /* of which 5,000 wait */
     viewer_pictures(viewer, N);
     viewer_open(viewer);
-    GAction *make_all = g_action_map_lookup_action(G_ACTION_MAP(viewer->window), "make-all");
-    g_action_activate(make_all, NULL);
+    viewer_act(viewer, "make-all");
     UNTIL(viewer_n_cached() >= 20 && viewer_n_queued(viewer) > 4900);
 
     viewer_grid_reveal(viewer_window_get_grid(viewer->window), N - 1);
@@ -99,6 +100,43 @@ static void test_dropped(struct viewer *viewer)
     g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
     g_assert_cmpuint(stats->cancelled, >, 0);
     g_assert_cmpuint(stats->completed, <, N / 2);
+}
+
+static gboolean is_cached(struct viewer *viewer, const char *name)
+{
+    g_autofree char *path = viewer_cached_path(viewer, name);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* What a worker has begun it finishes for the cache, though nobody looks at it any more. */
+static void test_finished(struct viewer *viewer)
+{
+    enum { N = 200 };
+    struct viewer_module module;
+    struct viewer_module_call call = {.path = ""};
+
+    g_setenv("AFORK_CPUS", "2", TRUE);
+    viewer_module_begin(&module, "gate() if $_[0] =~ /000000/");
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    for (guint n = 0; !g_str_has_suffix(call.path, "000000.png"); n++)
+        UNTIL(viewer_module_call(&module, n, &call));
+    ViewerGrid *grid = viewer_window_get_grid(viewer->window);
+    viewer_grid_reveal(grid, N - 1);
+    UNTIL(viewer_grid_find_tile(grid, "000199.png") && viewer_is_complete(viewer));
+    ViewerTile *tile = viewer_grid_find_tile(grid, "000000.png");
+    g_assert_true(!tile || !gtk_widget_get_mapped(GTK_WIDGET(tile)));
+    g_autoptr(GAforkPoolStats) before = viewer_stats(viewer);
+    g_assert_cmpuint(before->running, >, 0);
+    g_assert_false(is_cached(viewer, "000000.png"));
+    viewer_module_release(&module);
+    UNTIL(is_cached(viewer, "000000.png") || kill(call.pid, 0) < 0);
+    g_assert_true(is_cached(viewer, "000000.png"));
+    g_assert_cmpint(kill(call.pid, 0), ==, 0);
+    g_autoptr(GAforkPoolStats) after = viewer_stats(viewer);
+    g_assert_cmpuint(after->crashed, ==, 0);
+    viewer_module_end(&module);
 }
 
 /* Memory is that of what is in view. */
@@ -153,11 +191,72 @@ static void test_one_worker(struct viewer *viewer)
     UNTIL(viewer_shows(viewer, "1 worker · idle"));
 }
 
+/* --- The status bar --- */
+
+/* "2 workers · 18 in queue · 25/s", as the pool has it at this moment. */
+static gboolean shows_activity(struct viewer *viewer, const char *rate)
+{
+    g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
+    g_autofree char *pattern = g_strdup_printf("2 workers · %u in queue · %s/s",
+                                               (guint)stats->queued, rate);
+
+    return viewer_shows_match(viewer, pattern);
+}
+
+/* How many workers there are, how many calls wait, and how many were done in a second. */
+static void test_activity(struct viewer *viewer)
+{
+    enum { N = 60 };
+    struct viewer_module module;
+
+    g_setenv("AFORK_CPUS", "2", TRUE);
+    viewer_module_begin(&module, "gate() if $_[0] =~ /0000[345]/");
+    viewer_pictures(viewer, N);
+    viewer_open(viewer);
+    viewer_act(viewer, "make-all");
+    UNTIL(viewer_n_queued(viewer) > 20 && shows_activity(viewer, "[1-9][0-9]*"));
+    UNTIL(shows_activity(viewer, "0")); /* both wait */
+    g_assert_cmpuint(viewer_n_queued(viewer), >, 20);
+    viewer_module_release(&module);
+    UNTIL(viewer_shows(viewer, "2 workers · idle"));
+    g_assert_cmpuint(viewer_n_cached(), ==, N);
+    viewer_module_end(&module);
+}
+
 /* --- A picture in full --- */
 
-static void activate(struct viewer *viewer, const char *action)
+/* A worker of its own, who is gone after the answer, and at once when nobody wants that any more. */
+static void test_single(struct viewer *viewer)
 {
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), action, NULL);
+    struct viewer_module module;
+    struct viewer_module_call first, second, third;
+
+    viewer_module_begin(&module, "gate() if $_[0] =~ /c.png/ && $_[1] > 1000");
+    viewer_picture(viewer, "a.png", 400, 300, 0xff0000);
+    viewer_picture(viewer, "b.png", 400, 300, 0xff0000);
+    viewer_picture(viewer, "c.png", 400, 300, 0xff0000);
+    viewer_open(viewer);
+    UNTIL(viewer_is_complete(viewer));
+    ViewerPage *page = viewer_window_get_page(viewer->window);
+    guint n = 0;
+    while (viewer_module_call(&module, n, &first))
+        n++; /* those of thumbnails */
+    viewer_view(viewer, 0);
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_true(viewer_module_call(&module, n, &first));
+    g_assert_cmpint(first.box, ==, VIEWER_SIDE_MAX);
+    UNTIL(kill(first.pid, 0) < 0);
+    viewer_act(viewer, "next");
+    UNTIL(viewer_page_get_texture(page));
+    g_assert_true(viewer_module_call(&module, n + 1, &second));
+    g_assert_cmpint(second.pid, !=, first.pid);
+    UNTIL(kill(second.pid, 0) < 0);
+    viewer_act(viewer, "next");
+    UNTIL(viewer_module_call(&module, n + 2, &third));
+    viewer_act(viewer, "previous");
+    UNTIL(kill(third.pid, 0) < 0); /* it does not wait for the gate */
+    UNTIL(viewer_page_get_texture(page));
+    viewer_module_end(&module);
 }
 
 static void test_picture(struct viewer *viewer)
@@ -167,37 +266,27 @@ static void test_picture(struct viewer *viewer)
     viewer_picture(viewer, "c.jpg", 300, 200, 0x0000ff);
     viewer_open(viewer);
     ViewerPage *page = viewer_window_get_page(viewer->window);
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    viewer_view(viewer, 0);
     UNTIL(viewer_page_get_texture(page));
     g_assert_cmpstr(viewer_window_get_visible(viewer->window), ==, "picture");
     g_assert_cmpint(gdk_texture_get_width(viewer_page_get_texture(page)), ==, 1400);
     g_assert_cmphex(viewer_colour(viewer_page_get_texture(page)), ==, 0xff0000);
-    activate(viewer, "zoom-original");
-    activate(viewer, "zoom-in");
-    activate(viewer, "zoom-fit");
-    activate(viewer, "next");
+    viewer_act(viewer, "zoom-original");
+    viewer_act(viewer, "zoom-in");
+    viewer_act(viewer, "zoom-fit");
+    viewer_act(viewer, "next");
     UNTIL(viewer_page_get_reason(page));
-    activate(viewer, "next");
+    viewer_act(viewer, "next");
     UNTIL(viewer_page_get_texture(page));
     g_assert_cmpint(gdk_texture_get_height(viewer_page_get_texture(page)), ==, 200);
     GActionGroup *actions = G_ACTION_GROUP(viewer->window);
     g_assert_false(g_action_group_get_action_enabled(actions, "next")); /* there is none */
     g_assert_true(g_action_group_get_action_enabled(actions, "previous"));
-    activate(viewer, "next");
+    viewer_act(viewer, "next");
     g_assert_cmpint(gdk_texture_get_height(viewer_page_get_texture(page)), ==, 200);
-    activate(viewer, "back");
+    viewer_act(viewer, "back");
     g_assert_cmpstr(viewer_window_get_visible(viewer->window), ==, "grid");
     g_assert_null(viewer_page_get_texture(page));
-}
-
-static GtkWidget *find(GtkWidget *widget, GType type)
-{
-    GtkWidget *found = G_TYPE_CHECK_INSTANCE_TYPE(widget, type) ? widget : NULL;
-
-    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
-         child = gtk_widget_get_next_sibling(child))
-        found = find(child, type);
-    return found;
 }
 
 static double middle(GtkAdjustment *adjustment)
@@ -212,24 +301,24 @@ static void test_zoom(struct viewer *viewer)
     viewer_picture(viewer, "a.png", 1400, 1300, 0xff0000);
     viewer_open(viewer);
     ViewerPage *page = viewer_window_get_page(viewer->window);
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    viewer_view(viewer, 0);
     UNTIL(viewer_page_get_texture(page));
-    GtkWidget *scrolled = find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW);
+    GtkWidget *scrolled = viewer_find(GTK_WIDGET(page), GTK_TYPE_SCROLLED_WINDOW);
     GtkAdjustment *x = gtk_scrolled_window_get_hadjustment(GTK_SCROLLED_WINDOW(scrolled));
     GtkAdjustment *y = gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(scrolled));
-    activate(viewer, "zoom-original");
+    viewer_act(viewer, "zoom-original");
     UNTIL(gtk_adjustment_get_upper(x) == 1400 && gtk_adjustment_get_upper(y) == 1300);
     g_assert_cmpfloat_with_epsilon(middle(x), 0.5, 0.01);
     g_assert_cmpfloat_with_epsilon(middle(y), 0.5, 0.01);
     gtk_adjustment_set_value(y, 300);
     double there = middle(y);
     for (int i = 0; i < 3; i++)
-        activate(viewer, "zoom-in");
+        viewer_act(viewer, "zoom-in");
     viewer_settle(100); /* the layout has the last word */
     g_assert_cmpfloat(gtk_adjustment_get_upper(y), >, 2500);
     g_assert_cmpfloat_with_epsilon(middle(x), 0.5, 0.01);
     g_assert_cmpfloat_with_epsilon(middle(y), there, 0.01);
-    activate(viewer, "zoom-fit");
+    viewer_act(viewer, "zoom-fit");
     UNTIL(gtk_adjustment_get_upper(y) <= gtk_adjustment_get_page_size(y));
 }
 
@@ -238,13 +327,14 @@ static void test_selected(struct viewer *viewer)
 {
     viewer_pictures(viewer, 5);
     viewer_open(viewer);
-    GtkWidget *view = find(GTK_WIDGET(viewer_window_get_grid(viewer->window)), GTK_TYPE_GRID_VIEW);
+    GtkWidget *view = viewer_find(GTK_WIDGET(viewer_window_get_grid(viewer->window)),
+                                  GTK_TYPE_GRID_VIEW);
     GtkSelectionModel *model = gtk_grid_view_get_model(GTK_GRID_VIEW(view));
     g_assert_true(gtk_selection_model_is_selected(model, 0));
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(3));
-    activate(viewer, "back");
+    viewer_view(viewer, 3);
+    viewer_act(viewer, "back");
     viewer_picture(viewer, "000001a.png", 40, 30, 0); /* comes before it */
-    activate(viewer, "reload");
+    viewer_act(viewer, "reload");
     UNTIL(viewer_is_read(viewer) && viewer_n_items(viewer) == 6);
     g_assert_true(gtk_selection_model_is_selected(model, 4));
     UNTIL(viewer_is_complete(viewer));
@@ -257,10 +347,10 @@ static void test_quick(struct viewer *viewer)
     viewer_open(viewer);
     UNTIL(viewer_is_complete(viewer));
     ViewerGrid *grid = viewer_window_get_grid(viewer->window);
-    GtkWidget *view = find(GTK_WIDGET(grid), GTK_TYPE_GRID_VIEW);
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    GtkWidget *view = viewer_find(GTK_WIDGET(grid), GTK_TYPE_GRID_VIEW);
+    viewer_view(viewer, 0);
     UNTIL(viewer_page_get_texture(viewer_window_get_page(viewer->window)));
-    activate(viewer, "back");
+    viewer_act(viewer, "back");
     GtkWidget *next = gtk_widget_get_parent(GTK_WIDGET(viewer_grid_find_tile(grid, "000001.png")));
     g_assert_true(gtk_widget_grab_focus(next));
     gtk_selection_model_select_item(gtk_grid_view_get_model(GTK_GRID_VIEW(view)), 1, TRUE);
@@ -277,9 +367,9 @@ static void test_hurry(struct viewer *viewer)
     }
     viewer_open(viewer);
     ViewerPage *page = viewer_window_get_page(viewer->window);
-    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view", g_variant_new_uint32(0));
+    viewer_view(viewer, 0);
     for (guint i = 1; i < 30; i++) {
-        activate(viewer, "next");
+        viewer_act(viewer, "next");
         viewer_turn();
     }
     UNTIL(viewer_page_get_texture(page));
@@ -297,7 +387,7 @@ static void test_open_picture(struct viewer *viewer)
     ViewerPage *page = viewer_window_get_page(viewer->window);
     UNTIL(viewer_page_get_texture(page));
     g_assert_cmpint(gdk_texture_get_width(viewer_page_get_texture(page)), ==, 50);
-    activate(viewer, "previous");
+    viewer_act(viewer, "previous");
     UNTIL(viewer_page_get_texture(page));
     g_assert_cmpint(gdk_texture_get_width(viewer_page_get_texture(page)), ==, 40);
 }
@@ -329,9 +419,12 @@ int main(int argc, char **argv)
     viewer_test_add("/viewer/grid/broken", test_broken);
     viewer_test_add("/viewer/grid/visible-first", test_visible_first);
     viewer_test_add("/viewer/grid/dropped", test_dropped);
+    viewer_test_add("/viewer/grid/finished", test_finished);
     viewer_test_add("/viewer/grid/memory", test_memory);
     viewer_test_add("/viewer/grid/tiles", test_tiles);
     viewer_test_add("/viewer/grid/one-worker", test_one_worker);
+    viewer_test_add("/viewer/grid/activity", test_activity);
+    viewer_test_add("/viewer/picture/single", test_single);
     viewer_test_add("/viewer/picture/shown", test_picture);
     viewer_test_add("/viewer/picture/zoom", test_zoom);
     viewer_test_add("/viewer/picture/selected", test_selected);

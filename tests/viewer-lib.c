@@ -2,8 +2,10 @@
 #include "viewer-lib.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "viewer-application.h"
@@ -51,6 +53,26 @@ gboolean viewer_is_sanitized(void)
     return flags && *flags;
 }
 
+gint64 viewer_patience(gint64 milliseconds)
+{
+    return viewer_is_sanitized() ? 5 * milliseconds : milliseconds;
+}
+
+void viewer_check_time(struct viewer *viewer, const char *what, gint64 limit,
+                       double (*measure)(struct viewer *viewer))
+{
+    enum { TRIES = 6 };
+    double taken = 0;
+
+    for (int i = 0; i < TRIES; i++) {
+        taken = measure(viewer);
+        g_test_message("%s: %.1f ms", what, taken);
+        if (taken < (double)viewer_patience(limit))
+            return;
+    }
+    g_error("%s takes %.1f ms, at most %d are good", what, taken, (int)viewer_patience(limit));
+}
+
 /* --- Files --- */
 
 static void remove_all(const char *path)
@@ -64,6 +86,19 @@ static void remove_all(const char *path)
             remove_all(below);
     }
     g_rmdir(path);
+}
+
+/* Not the folders. */
+static void remove_files(const char *path)
+{
+    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (directory && (name = g_dir_read_name(directory))) {
+        g_autofree char *below = g_build_filename(path, name, NULL);
+        if (g_unlink(below) < 0)
+            remove_files(below);
+    }
 }
 
 char *viewer_path(struct viewer *viewer, const char *name)
@@ -138,6 +173,28 @@ guint viewer_n_cached(void)
     return count(path);
 }
 
+char *viewer_cached_path(struct viewer *viewer, const char *name)
+{
+    g_autofree char *path = viewer_path(viewer, name);
+    g_autofree char *uri = g_filename_to_uri(path, NULL, NULL);
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_MD5, uri, -1);
+    g_autofree char *cached = g_strconcat(sum, ".png", NULL);
+    g_autofree char *folder = cache_path();
+
+    return g_build_filename(folder, cached, NULL);
+}
+
+void viewer_empty_cache(void)
+{
+    g_autofree char *path = cache_path();
+    g_autofree char *all = g_path_get_dirname(path);
+    g_autofree char *failed = g_build_filename(all, "fail", NULL);
+    const char *folders[] = {path, failed};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(folders); i++)
+        remove_files(folders[i]);
+}
+
 guint viewer_n_mapped(void)
 {
     g_autofree char *maps = NULL;
@@ -172,21 +229,30 @@ guint32 viewer_colour(GdkTexture *texture)
     return pixels[(height / 2) * width + width / 2] & 0xffffff;
 }
 
-static gboolean has_label(GtkWidget *widget, const char *text)
+static gboolean has_label(GtkWidget *widget, const char *pattern)
 {
     if (GTK_IS_LABEL(widget) && gtk_widget_get_mapped(widget) &&
-        g_str_equal(gtk_label_get_text(GTK_LABEL(widget)), text))
+        g_regex_match_simple(pattern, gtk_label_get_text(GTK_LABEL(widget)), 0, 0))
         return TRUE;
     for (GtkWidget *child = gtk_widget_get_first_child(widget); child;
          child = gtk_widget_get_next_sibling(child))
-        if (has_label(child, text))
+        if (has_label(child, pattern))
             return TRUE;
     return FALSE;
 }
 
+gboolean viewer_shows_match(struct viewer *viewer, const char *pattern)
+{
+    g_autofree char *all = g_strdup_printf("^(?:%s)$", pattern);
+
+    return has_label(GTK_WIDGET(viewer->window), all);
+}
+
 gboolean viewer_shows(struct viewer *viewer, const char *text)
 {
-    return has_label(GTK_WIDGET(viewer->window), text);
+    g_autofree char *pattern = g_regex_escape_string(text, -1);
+
+    return viewer_shows_match(viewer, pattern);
 }
 
 gboolean viewer_is_complete(struct viewer *viewer)
@@ -217,6 +283,27 @@ guint viewer_n_items(struct viewer *viewer)
     return g_list_model_get_n_items(G_LIST_MODEL(viewer_window_get_folder(viewer->window)));
 }
 
+GtkWidget *viewer_find(GtkWidget *widget, GType type)
+{
+    GtkWidget *found = G_TYPE_CHECK_INSTANCE_TYPE(widget, type) ? widget : NULL;
+
+    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
+         child = gtk_widget_get_next_sibling(child))
+        found = viewer_find(child, type);
+    return found;
+}
+
+void viewer_act(struct viewer *viewer, const char *action)
+{
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), action, NULL);
+}
+
+void viewer_view(struct viewer *viewer, guint position)
+{
+    g_action_group_activate_action(G_ACTION_GROUP(viewer->window), "view",
+                                   g_variant_new_uint32(position));
+}
+
 GAforkPoolStats *viewer_stats(struct viewer *viewer)
 {
     ViewerWorkers *workers = viewer_thumbnailer_get_workers(viewer->thumbnailer);
@@ -230,6 +317,69 @@ guint viewer_n_queued(struct viewer *viewer)
     g_autoptr(GAforkPoolStats) stats = viewer_stats(viewer);
 
     return stats ? (guint)stats->queued : 0;
+}
+
+/* --- What workers do --- */
+
+void viewer_module_begin(struct viewer_module *module, const char *code)
+{
+    module->real = g_strdup(g_getenv("AFORK_THUMBNAILS_LIB"));
+    module->lib = g_dir_make_tmp("afork-viewer-lib-XXXXXX", NULL);
+    module->folder = g_build_filename(module->lib, "AFork", NULL);
+    module->file = g_build_filename(module->folder, "Thumbnail.pm", NULL);
+    module->log = g_build_filename(module->lib, "log", NULL);
+    module->gate = g_build_filename(module->lib, "gate", NULL);
+    /* The template opens both: workers may do less. */
+    g_autofree char *text = g_strdup_printf(
+        "do '%s/AFork/Thumbnail.pm' or die $@; package AFork::Thumbnail; no warnings;"
+        "open my $log, '>>', '%s' or die $!; open my $gate, '+<', '%s' or die $!;"
+        "sub gate { sysread $gate, my $octet, 1 }"
+        "my $reduce = \\&reduce;"
+        "*reduce = sub { syswrite $log, \"$$ $_[1] $_[0]\\n\"; %s; $reduce->(@_) }; 1",
+        module->real, module->log, module->gate, code);
+    g_assert_cmpint(g_mkdir(module->folder, 0700), ==, 0);
+    g_assert_cmpint(mkfifo(module->gate, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(module->file, text, -1, NULL));
+    g_assert_true(g_file_set_contents(module->log, "", 0, NULL));
+    module->fd = open(module->gate, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    g_assert_cmpint(module->fd, >=, 0);
+    g_setenv("AFORK_THUMBNAILS_LIB", module->lib, TRUE);
+}
+
+void viewer_module_release(struct viewer_module *module)
+{
+    const char octets[8000] = {0};
+
+    g_assert_cmpint(write(module->fd, octets, sizeof octets), ==, sizeof octets);
+}
+
+gboolean viewer_module_call(struct viewer_module *module, guint n, struct viewer_module_call *call)
+{
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(module->log, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", 0);
+    if (g_strv_length(lines) <= n + 1) /* the last is empty, or not complete */
+        return FALSE;
+    g_auto(GStrv) words = g_strsplit(lines[n], " ", 3);
+    g_autofree char *path = g_filename_from_uri(words[2], NULL, NULL);
+    call->pid = atoi(words[0]);
+    call->box = atoi(words[1]);
+    g_strlcpy(call->path, path ? path : "", sizeof call->path);
+    return TRUE;
+}
+
+void viewer_module_end(struct viewer_module *module)
+{
+    close(module->fd);
+    g_setenv("AFORK_THUMBNAILS_LIB", module->real, TRUE);
+    remove_all(module->lib);
+    g_free(module->real);
+    g_free(module->lib);
+    g_free(module->folder);
+    g_free(module->file);
+    g_free(module->log);
+    g_free(module->gate);
 }
 
 /* --- Cases --- */
@@ -272,14 +422,27 @@ void viewer_open(struct viewer *viewer)
 
 gint64 viewer_close(struct viewer *viewer)
 {
-    gint64 begun = g_get_monotonic_time();
+    gint64 begun = viewer_clock_now();
 
     if (viewer->window)
         gtk_window_destroy(GTK_WINDOW(viewer->window));
     viewer->window = NULL;
     if (viewer->thumbnailer)
         viewer_workers_close(viewer_thumbnailer_get_workers(viewer->thumbnailer));
-    return g_get_monotonic_time() - begun;
+    return viewer_clock_now() - begun;
+}
+
+void viewer_reopen(struct viewer *viewer)
+{
+    if (viewer->thumbnailer) {
+        while (G_OBJECT(viewer->thumbnailer)->ref_count > 1)
+            viewer_turn(); /* threads that look at a file hold it */
+        g_object_unref(viewer->thumbnailer);
+    }
+    viewer->thumbnailer = viewer_thumbnailer_new();
+    viewer->window = VIEWER_WINDOW(viewer_window_new(NULL, viewer->thumbnailer));
+    gtk_window_present(GTK_WINDOW(viewer->window));
+    UNTIL(gtk_widget_get_mapped(GTK_WIDGET(viewer->window)));
 }
 
 static void run(gconstpointer data)
@@ -294,12 +457,9 @@ static void run(gconstpointer data)
     if (!g_getenv("VIEWER_TEST_KEEP_CACHE"))
         remove_all(cache);
     g_mkdir(viewer.folder, 0700);
-    viewer.thumbnailer = viewer_thumbnailer_new();
-    viewer.window = VIEWER_WINDOW(viewer_window_new(NULL, viewer.thumbnailer));
+    viewer_reopen(&viewer);
     if (given)
         gtk_window_maximize(GTK_WINDOW(viewer.window));
-    gtk_window_present(GTK_WINDOW(viewer.window));
-    UNTIL(gtk_widget_get_mapped(GTK_WIDGET(viewer.window)));
     guint fds = count("/proc/self/fd");
 
     test(&viewer);
@@ -344,6 +504,8 @@ void viewer_test_init(int *argc, char ***argv)
         g_print("1..0 # SKIP there is no display\n");
         exit(0);
     }
+    viewer_stand_in();
+    viewer_clock_now();                                            /* opens a file once */
     g_type_class_unref(g_type_class_ref(VIEWER_TYPE_APPLICATION)); /* brings its resources */
 
     /* What GLib opens once. */

@@ -19,21 +19,15 @@
  * It takes a display, and $XDG_CACHE_HOME for itself.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#ifdef HAVE_X11
-#include <X11/Xatom.h>
-#include <X11/Xlib.h>
-#endif
 
 #include "bench.h"
 #include "viewer-application.h"
+#include "viewer-clock.h"
 #include "viewer-window.h"
 
 enum { WIDTH = 640, HEIGHT = 480, KINDS = 8, REVEAL = 250, STEPS = 300, JUMPS = 60, PIXELS = 40 };
@@ -116,26 +110,6 @@ static gboolean is_complete(void)
     return in_view && !missing;
 }
 
-/* Without a window manager GTK looks for one in each frame, and waits until the display has answered,
- * several times. As on a user's desktop, there is one, as far as that can be seen. */
-static void stand_in(void)
-{
-#ifdef HAVE_X11
-    Display *display = XOpenDisplay(NULL);
-
-    if (!display)
-        return;
-    Window root = DefaultRootWindow(display);
-    Window manager = XCreateSimpleWindow(display, root, -1, -1, 1, 1, 0, 0, 0);
-    Atom check = XInternAtom(display, "_NET_SUPPORTING_WM_CHECK", False);
-    unsigned char *value = (unsigned char *)&manager;
-    XChangeProperty(display, root, check, XA_WINDOW, 32, PropModeReplace, value, 1);
-    XChangeProperty(display, manager, check, XA_WINDOW, 32, PropModeReplace, value, 1);
-    XInternAtom(display, "_GTK_WORKAREAS_D0", False); /* names that exist are asked for once */
-    XFlush(display);
-#endif
-}
-
 static void start(void)
 {
     g_type_class_ref(VIEWER_TYPE_APPLICATION);
@@ -146,84 +120,12 @@ static void start(void)
     UNTIL(gtk_widget_get_mapped(GTK_WIDGET(window)));
 }
 
-/* --- Stalls --- */
-
-/* Of the main thread, in ms. */
-struct times {
-    double now, cpu, delay; /* `delay`: it was ready, and had no processor */
-};
-
-static struct {
-    GArray *gaps; /* double: ms */
-    struct times last;
-    double longest_own, longest_cpu;
-    guint timer;
-} stalls;
-
-/* Without statistics of the scheduler, `delay` is 0. */
-static double run_delay(void)
-{
-    static int fd = -1;
-    char text[64];
-    unsigned long long cpu, delay = 0;
-
-    if (fd < 0)
-        fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    ssize_t got = pread(fd, text, sizeof text - 1, 0);
-    if (got > 0) {
-        text[got] = '\0';
-        sscanf(text, "%llu %llu", &cpu, &delay);
-    }
-    return (double)delay / 1e6;
-}
-
-static struct times times_now(void)
-{
-    struct timespec cpu;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-    return (struct times){
-        .now = bench_now() / 1e3,
-        .cpu = (double)cpu.tv_sec * 1e3 + (double)cpu.tv_nsec / 1e6,
-        .delay = run_delay(),
-    };
-}
-
-/* Each millisecond, before everything else. */
-static gboolean on_tick(gpointer data)
-{
-    struct times times = times_now();
-    double gap = times.now - stalls.last.now;
-
-    g_array_append_val(stalls.gaps, gap);
-    stalls.longest_own = MAX(stalls.longest_own, gap - (times.delay - stalls.last.delay));
-    stalls.longest_cpu = MAX(stalls.longest_cpu, times.cpu - stalls.last.cpu);
-    stalls.last = times;
-    return G_SOURCE_CONTINUE;
-}
-
-static void stalls_begin(void)
-{
-    stalls.gaps = g_array_new(FALSE, FALSE, sizeof(double));
-    stalls.last = times_now();
-    stalls.timer = g_timeout_add_full(G_PRIORITY_HIGH, 1, on_tick, NULL, NULL);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void stalls_print(const char *behind)
 {
-    double *gaps = (double *)(void *)stalls.gaps->data;
+    struct viewer_stalls stalls = viewer_stalls_end();
 
-    g_source_remove(stalls.timer);
-    qsort(gaps, stalls.gaps->len, sizeof *gaps, compare);
-    printf("%.2f %.2f %.2f %.2f%s", gaps[stalls.gaps->len - 1], gaps[stalls.gaps->len * 99 / 100],
-           stalls.longest_own, stalls.longest_cpu, behind);
+    printf("%.2f %.2f %.2f %.2f%s", stalls.longest, stalls.percentile, stalls.longest_own,
+           stalls.longest_cpu, behind);
 }
 
 /* --- Thumbnails --- */
@@ -257,7 +159,7 @@ static void stall(size_t megabytes, size_t n)
     open_window();
     UNTIL(is_read() && is_complete());
     double before = memory();
-    stalls_begin();
+    viewer_stalls_begin();
     g_timeout_add(REVEAL, on_reveal, &n);
     g_action_group_activate_action(G_ACTION_GROUP(window), "make-all", NULL);
     ViewerBatch *batch = viewer_window_get_batch(window);
@@ -287,7 +189,7 @@ static void first(size_t n)
     start();
     g_signal_connect(gtk_widget_get_frame_clock(GTK_WIDGET(window)), "after-paint",
                      G_CALLBACK(on_after_paint), NULL);
-    stalls_begin();
+    viewer_stalls_begin();
     double begun = bench_now();
     open_window();
     UNTIL(frames);
@@ -327,7 +229,7 @@ static void scroll(size_t n)
     UNTIL(is_read() && is_complete());
     GtkWidget *scrolled = gtk_widget_get_first_child(GTK_WIDGET(viewer_window_get_grid(window)));
     scrolling.adjustment = gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(scrolled));
-    stalls_begin();
+    viewer_stalls_begin();
     gtk_widget_add_tick_callback(scrolled, on_frame, NULL, NULL);
     UNTIL(scrolling.frames == STEPS + JUMPS);
     stalls_print("\n");
@@ -360,7 +262,7 @@ static void close_with(size_t n)
 
 int main(int argc, char **argv)
 {
-    stand_in();
+    viewer_stand_in();
     if (argc < 3 || !g_getenv("XDG_CACHE_HOME") || !gtk_init_check())
         bench_fail(
             "arguments: stall MEGABYTES N | first N | scroll N | close N, with a display and a "

@@ -1,0 +1,7 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Runs tests/viewer-speed.c on a screen of its own.
+set -u
+. "${srcdir:-.}/tests/viewer-env.sh"
+on_screen tests/viewer-speed
