@@ -23,7 +23,10 @@ static guint n_broken(struct viewer *viewer, guint n)
     for (guint i = 0; i < n; i++) {
         g_autofree char *name = g_strdup_printf("%06u.png", i);
         ViewerTile *tile = viewer_grid_find_tile(viewer_window_get_grid(viewer->window), name);
-        broken += tile && viewer_tile_get_state(tile) == VIEWER_TILE_BROKEN;
+        if (!tile || viewer_tile_get_state(tile) != VIEWER_TILE_BROKEN)
+            continue;
+        g_test_message("%s: %s", name, viewer_tile_get_reason(tile));
+        broken++;
     }
     return broken;
 }
@@ -326,6 +329,7 @@ static void test_no_perl(struct viewer *viewer)
     g_setenv("AFORK_PERL", real, TRUE);
     try_again(viewer);
     UNTIL(viewer_is_complete(viewer));
+    g_assert_cmpuint(n_broken(viewer, 5), ==, 0);
     g_assert_cmpint(viewer_state(viewer, "000001.png"), ==, VIEWER_TILE_SHOWN);
 }
 
