@@ -225,6 +225,19 @@ static void test_activity(struct viewer *viewer)
 
 /* --- A picture in full --- */
 
+static gboolean makes_thumbnails(struct viewer *viewer, int pid)
+{
+    ViewerWorkers *workers = viewer_thumbnailer_get_workers(viewer->thumbnailer);
+    GListModel *all = gafork_pool_get_workers(viewer_workers_get_pool(workers));
+
+    for (guint i = 0; i < g_list_model_get_n_items(all); i++) {
+        g_autoptr(GAforkWorker) worker = g_list_model_get_item(all, i);
+        if (gafork_worker_get_pid(worker) == pid)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 /* A worker of its own, who is gone after the answer, and at once when nobody wants that any more. */
 static void test_single(struct viewer *viewer)
 {
@@ -245,6 +258,7 @@ static void test_single(struct viewer *viewer)
     UNTIL(viewer_page_get_texture(page));
     g_assert_true(viewer_module_call(&module, n, &first));
     g_assert_cmpint(first.box, ==, VIEWER_SIDE_MAX);
+    g_assert_false(makes_thumbnails(viewer, first.pid));
     UNTIL(kill(first.pid, 0) < 0);
     viewer_act(viewer, "next");
     UNTIL(viewer_page_get_texture(page));
