@@ -55,7 +55,7 @@ gboolean viewer_is_sanitized(void)
 
 gint64 viewer_patience(gint64 milliseconds)
 {
-    return viewer_is_sanitized() ? 5 * milliseconds : milliseconds;
+    return viewer_is_sanitized() ? 3 * milliseconds : milliseconds;
 }
 
 void viewer_check_time(struct viewer *viewer, const char *what, gint64 limit,
