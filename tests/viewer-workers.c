@@ -422,10 +422,10 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
 static void on_got(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GdkTexture)
-        texture = viewer_thumbnailer_get_finish(VIEWER_THUMBNAILER(source), result, &error);
+    GdkTexture *texture = viewer_thumbnailer_get_finish(VIEWER_THUMBNAILER(source), result, &error);
 
     g_assert_no_error(error);
+    g_object_unref(texture);
     ++*(guint *)data;
 }
 
