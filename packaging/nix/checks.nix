@@ -69,23 +69,14 @@ let
     Perl_xs_handshake(HS_KEY(FALSE, TRUE, "v5.8.0", ""), HS_CXT, "Version.c", "v5.8.0");
   '';
 
-  # Without what the packages all have; and the first with all tests, which are few there.
+  # Without what the packages all have, and with all tests, which are few there.
   core =
     (afork.override {
       withGlib = false;
+      withLibev = false;
       withLibuv = false;
       withPerl = false;
     }).tests.all;
-  noPerl =
-    (afork.override {
-      withIntrospection = false;
-      withLibev = false;
-      withPerl = false;
-    }).overrideAttrs
-      (old: {
-        configureFlags = old.configureFlags ++ [ "CFLAGS=-O0" ];
-        doCheck = false;
-      });
 
   worker = afork.withPerlPackages (_: [
     greeting
@@ -97,7 +88,6 @@ in
   inherit (afork.tests) pkg-config;
   pkg-config-minimal = pkgs.afork-minimal.tests.pkg-config;
   pkg-config-core = core.tests.pkg-config;
-  pkg-config-no-perl = noPerl.tests.pkg-config;
 
   # They link what pkg-config tells, all of which has to come with afork.
   consumer-c = pkgs.stdenv.mkDerivation {

@@ -40,8 +40,7 @@ let
   outputs =
     pkgs:
     pkgs.lib.concatMap (package: package.all) [
-      pkgs.afork # has all that afork-minimal has
-      pkgs.afork-viewer
+      pkgs.afork # has all that is made but for the viewer
       (pkgs.afork.withPerlPackages (modules: [ modules.GlibObjectIntrospection ]))
     ];
 in
