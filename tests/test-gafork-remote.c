@@ -153,8 +153,8 @@ static void cannot_be_killed(struct gafork_test *f)
     g_autoptr(GAforkProcess) process = gafork_process_new_connected(f->context, connect_perl, &c,
                                                                     note_destroyed, NULL, NULL);
     g_autoptr(GAforkPoolOptions) one = g_object_new(GAFORK_TYPE_POOL_OPTIONS, "max", 1, NULL);
-    g_autoptr(GAforkCallOptions)
-        options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "cancel-mode", GAFORK_CANCEL_MODE_KILL, NULL);
+    g_autoptr(GAforkCallOptions) options = g_object_new(GAFORK_TYPE_CALL_OPTIONS, "cancel-mode",
+                                                        GAFORK_CANCEL_MODE_KILL, NULL);
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     gafork_call_auto first = {0}, second = {0};
     unsigned n_events = 0;

@@ -480,7 +480,7 @@ static void calls_of_rpcs(struct test *t)
             g_assert_cmpuint(test_count_fds(), ==, n_fds);
         g_assert_cmpuint(n_released, ==, 0);
     }
-    g_assert_cmpint(n_refused, ==, 3); /* the call, its descriptors, the table */
+    g_assert_cmpint(n_refused, ==, 3);       /* the call, its descriptors, the table */
     test_wait(t, test_count_fds() == n_fds); /* what was accepted is sent, sooner or later */
     afork_rpc_close(rpc);
     g_assert_cmpuint(n_released, ==, 1);
