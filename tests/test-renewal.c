@@ -117,7 +117,7 @@ static void patience(struct test *t)
         int result = afork_process_new(test_context(t), &process);
         if (result == -EAGAIN) {
             refused++;
-            test_turn_for(t, 10 * 1000);
+            test_turn_for(t, 1000);
             continue;
         }
         test_ok(result);
@@ -130,7 +130,7 @@ static void patience(struct test *t)
     }
     g_assert_cmpuint(executed, >=, 3); /* at once, at once again, after 0.1 s */
     g_assert_cmpuint(executed, <=, 5);
-    g_assert_cmpuint(refused, >, 0);
+    g_assert_cmpuint(refused, >, 10);
     g_assert_cmpuint(count_warnings(), ==, executed);
 
     /* Another perl is tried at once. */

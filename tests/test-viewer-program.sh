@@ -59,20 +59,22 @@ act()
 {
     call --object-path $window --method org.gtk.Actions.Activate "$1" "[$2]" '{}' || exit 1
 }
-# title TITLE [COMMAND...]: waits for a window of this title, not for ever; the command is run until then.
+# title TITLE [KEY...]: waits for a window of this title, not for ever; the keys are pressed once in a while.
 title()
 {
     wanted=$1
     shift
     tries=0
     until xdotool search --name "^$wanted\$"; do
-        tries=$((tries + 1))
         if [ $tries -gt 1000 ]; then
             echo "the title is never $wanted"
             kill $viewer
             exit 1
         fi
-        [ $# = 0 ] || "$@"
+        if [ $((tries % 100)) = 0 ]; then
+            for key; do press $key; done
+        fi
+        tries=$((tries + 1))
     done
 }
 press()
@@ -103,9 +105,8 @@ if command -v xdotool; then
     for key in plus minus 0 1; do press $key; done
     press Escape
     title pictures
-    # The title is there before the list is drawn, and keys that come in between go nowhere.
-    press Right
-    title '[12].png' press Return
+    # The title is there before the list is drawn, and a key that comes in between may go nowhere.
+    title 2.png Escape Home Right Return
     press Escape
     title pictures
     press ctrl+w
